@@ -1,0 +1,120 @@
+//! Errors and outcomes: one small enum each, which names what happened.
+
+use core::fmt;
+
+/// No memory for what was asked; nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory;
+
+/// Why an operation on a range of an address space was refused. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum MapError {
+    /// An address is not at the start of a page, a length is zero or wraps around, or the range lies outside
+    /// of the address space.
+    BadRange,
+    /// No gap of this size is left.
+    NoSpace,
+    /// The place asked for is taken.
+    Occupied,
+    /// A part of the range is not mapped.
+    NotMapped,
+    /// More rights were asked for than the mapping may ever have.
+    Protection,
+    /// The offset is not at the start of a page, or the range of the object wraps around.
+    BadOffset,
+    /// The pager failed to bring or to put a page.
+    Pager(PagerError),
+    /// A part of the range lies beyond the end of its object.
+    BeyondEnd,
+    /// No memory.
+    OutOfMemory,
+}
+
+/// Why a pager could not bring a page, or put it back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PagerError {
+    /// The device failed.
+    Io,
+    /// There is no room for the page on the backing store.
+    NoRoom,
+    /// The backing store is gone.
+    Gone,
+}
+
+/// Why an access to memory cannot succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultError {
+    /// There is no mapping at the address.
+    NoMapping,
+    /// The mapping does not allow this access.
+    Protection,
+    /// The address lies beyond the end of the object that is mapped there.
+    BeyondEnd,
+    /// No memory, and none to be had.
+    OutOfMemory,
+    /// The pager failed.
+    Pager(PagerError),
+}
+
+/// Why a range of frames cannot be a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SegmentError {
+    /// The range is empty, or too small to hold its own page descriptors.
+    TooSmall,
+    /// It overlaps a segment that is there already.
+    Overlap,
+    /// There are as many segments as the manager can have.
+    TooMany,
+}
+
+impl From<OutOfMemory> for MapError {
+    fn from(_: OutOfMemory) -> MapError {
+        MapError::OutOfMemory
+    }
+}
+
+impl From<OutOfMemory> for FaultError {
+    fn from(_: OutOfMemory) -> FaultError {
+        FaultError::OutOfMemory
+    }
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MapError::BadRange => "bad range of addresses",
+            MapError::NoSpace => "no room in the address space",
+            MapError::Occupied => "the place is taken",
+            MapError::NotMapped => "not mapped",
+            MapError::Protection => "more rights than the mapping may have",
+            MapError::BadOffset => "bad offset into the object",
+            MapError::Pager(_) => "the pager failed",
+            MapError::BeyondEnd => "beyond the end of the object",
+            MapError::OutOfMemory => "out of memory",
+        })
+    }
+}
+
+impl fmt::Display for FaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FaultError::NoMapping => "no mapping at this address",
+            FaultError::Protection => "the mapping does not allow this access",
+            FaultError::BeyondEnd => "beyond the end of the mapped object",
+            FaultError::OutOfMemory => "out of memory",
+            FaultError::Pager(_) => "the pager failed",
+        })
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+impl core::error::Error for MapError {}
+impl core::error::Error for FaultError {}

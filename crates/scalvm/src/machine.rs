@@ -1,0 +1,120 @@
+//! What a machine port brings: the [`Machine`] trait.
+//!
+//! The manager calls these functions and nothing else of the system around it. Each implementation
+//! may keep what state it likes behind `&self`; several machines may live in one process.
+
+use core::sync::atomic::AtomicU32;
+
+use crate::addr::{Frame, PAGE_SIZE};
+use crate::pmap::{Pmap, Scope};
+
+/// The most processors a machine may have: the width of a [`CpuSet`].
+pub const MAX_CPUS: usize = 64;
+
+/// A set of processors, one bit each.
+pub type CpuSet = u64;
+
+/// What a lock does, told to [`Machine::lock_event`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockEvent {
+    /// About to take the lock (it may have to spin).
+    Acquire,
+    /// Took it at once or not at all: the order of ranks does not bind a try.
+    TryAcquire,
+    /// Let go.
+    Release,
+}
+
+/// The place of a lock in the order that stands at the head of the crate; smaller is further out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Rank {
+    /// An address space's entries.
+    Map,
+    /// An object whose pages a file system or driver provides, or that stands on another one.
+    Object,
+    /// An object that lies underneath another.
+    Underneath,
+    /// The list of objects that descend from one by fork.
+    Family,
+    /// Lists of all maps and the like.
+    Registry,
+    /// A pool of the manager's structures.
+    Pool,
+    /// The per-processor caches of free frames.
+    FrameCache,
+    /// The free lists of page frames.
+    Frames,
+    /// A page table.
+    Pmap,
+}
+
+/// The machine under the manager.
+///
+/// # Safety
+///
+/// The manager's soundness rests on these duties:
+///
+/// 1. [`frame_ptr`](Machine::frame_ptr) gives, for each frame of a segment handed to
+///    [`Vm::add_segment`](crate::Vm::add_segment), a pointer to `PAGE_SIZE` bytes that are readable and
+///    writable for as long as the manager lives, always the same for the same frame, aligned to
+///    `PAGE_SIZE`, and not overlapping those of another frame.
+/// 2. [`cpu`](Machine::cpu) is below `MAX_CPUS`.
+/// 3. [`flush`](Machine::flush) returns only when no processor of the set can use a translation of
+///    that space in that scope which it had cached before the call, page-table pages included.
+pub unsafe trait Machine: Sync + Sized + 'static {
+    /// The page tables of this machine.
+    type Pmap: Pmap<Self>;
+
+    /// The bytes of a frame, through the direct map (duty 1).
+    fn frame_ptr(&self, frame: Frame) -> *mut u8;
+
+    /// The number of the processor this runs on (duty 2). It may change at any time where the
+    /// caller can be moved; the manager uses it to spread load, never for exclusion.
+    fn cpu(&self) -> usize;
+
+    /// Makes the processors in `cpus` forget translations of the space that `root` names (what its
+    /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). May be
+    /// called with map and object locks held, so must not need one.
+    fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope);
+
+    /// Called again and again while spinning for a lock that another processor holds.
+    fn relax(&self) {
+        core::hint::spin_loop();
+    }
+
+    /// Sleeps while `word` holds `value`; may return early. No lock of the manager is held.
+    fn wait(&self, word: &AtomicU32, value: u32);
+
+    /// Wakes all that [`wait`](Machine::wait) on `word`, which has changed. Locks may be held.
+    fn wake(&self, word: &AtomicU32);
+
+    /// Told of each use of a lock, so that a test machine can check their order or switch threads
+    /// where it matters. Real machines leave it empty.
+    #[inline(always)]
+    fn lock_event(&self, _event: LockEvent, _rank: Rank) {}
+
+    /// Asked before each allocation of a frame or structure; false makes it fail, as if memory
+    /// had run out. For tests.
+    #[inline(always)]
+    fn may_allocate(&self) -> bool {
+        true
+    }
+
+    /// Fills a frame with zeros.
+    #[inline]
+    fn zero_frame(&self, frame: Frame) {
+        // SAFETY: duty 1: PAGE_SIZE writable bytes. The caller owns the frame.
+        unsafe { core::ptr::write_bytes(self.frame_ptr(frame), 0, PAGE_SIZE) }
+    }
+
+    /// Copies a frame's bytes to another.
+    #[inline]
+    fn copy_frame(&self, from: Frame, to: Frame) {
+        // SAFETY: duty 1: PAGE_SIZE bytes each, which do not overlap. The caller owns `to`; a
+        // program may be writing `from` only where it can tell no difference.
+        unsafe {
+            core::ptr::copy_nonoverlapping(self.frame_ptr(from), self.frame_ptr(to), PAGE_SIZE);
+        }
+    }
+}

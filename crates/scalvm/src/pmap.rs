@@ -1,0 +1,270 @@
+//! What a page-table port brings: the [`Pmap`] trait, and the [`Debt`] its changes leave.
+//!
+//! A pmap is one address space in the MMU's own format, and only a cache of what the map says: it
+//! may forget any mapping at any time, faults bring it back. It locks itself ([`Rank::Pmap`], the
+//! innermost), so that faults on one map run in parallel. It keeps no records of frames.
+//!
+//! [`Rank::Pmap`]: crate::Rank::Pmap
+
+use core::ops::Range;
+use core::sync::atomic::AtomicU64;
+
+use crate::addr::{Access, Frame, PAGE_SIZE, Prot};
+use crate::error::OutOfMemory;
+use crate::machine::{CpuSet, Machine};
+
+/// Where page tables get their frames.
+pub trait TableFrames {
+    /// A frame of zeros, or nothing.
+    fn alloc(&self) -> Option<Frame>;
+    /// Takes a frame back that [`alloc`](TableFrames::alloc) gave and no MMU can reach any more.
+    fn free(&self, frame: Frame);
+    /// A word that belongs to whoever allocated the frame, outside of its bytes: zero at first. Page
+    /// tables count their live entries there; a [`Debt`] chains the frames it owns through it.
+    fn word(&self, frame: Frame) -> &AtomicU64;
+}
+
+/// Which cached translations are stale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// None.
+    Nothing,
+    /// Those of the pages in this range of addresses.
+    Range {
+        /// The first address, at the start of a page.
+        start: usize,
+        /// The end, exclusive, at the start of a page.
+        end: usize,
+    },
+    /// All of the space.
+    All,
+}
+
+impl Scope {
+    /// The least scope that holds both.
+    pub fn join(self, other: Scope) -> Scope {
+        match (self, other) {
+            (Scope::Nothing, s) | (s, Scope::Nothing) => s,
+            (Scope::Range { start: a, end: b }, Scope::Range { start: c, end: d }) => {
+                Scope::Range { start: a.min(c), end: b.max(d) }
+            }
+            _ => Scope::All,
+        }
+    }
+}
+
+/// What a change of a page table leaves to be done: translations to be flushed on every processor that
+/// may have cached them, and table frames that may be freed only then. It must be paid before a
+/// frame that was mapped is used for something else, and before the caller relies on a right having
+/// been taken away.
+#[must_use = "stale translations remain until the debt is paid"]
+#[derive(Debug)]
+pub struct Debt {
+    scope: Scope,
+    /// The first of a chain of frames through [`TableFrames::word`]; the word holds the next
+    /// frame's number plus one, or zero.
+    frames: Frame,
+}
+
+impl Debt {
+    /// Nothing owed.
+    pub const fn none() -> Debt {
+        Debt { scope: Scope::Nothing, frames: Frame::NONE }
+    }
+
+    /// The translations of one scope.
+    pub const fn scope(scope: Scope) -> Debt {
+        Debt { scope, frames: Frame::NONE }
+    }
+
+    /// The translation of the page at `va`.
+    pub const fn page(va: usize) -> Debt {
+        Debt::scope(Scope::Range { start: va, end: va + PAGE_SIZE })
+    }
+
+    /// Adds stale translations.
+    pub fn add(&mut self, scope: Scope) {
+        self.scope = self.scope.join(scope);
+    }
+
+    /// Hands a table frame over, to be freed after the flush.
+    pub fn own(&mut self, frame: Frame, tables: &impl TableFrames) {
+        use core::sync::atomic::Ordering::Relaxed;
+        let next = if self.frames.is_some() { self.frames.0 + 1 } else { 0 };
+        tables.word(frame).store(next, Relaxed);
+        self.frames = frame;
+    }
+
+    /// Whether there is something to flush or to free.
+    pub fn is_owed(&self) -> bool {
+        self.scope != Scope::Nothing || self.frames.is_some()
+    }
+
+    /// Flushes on all processors that may have cached translations of `pmap`, then frees the frames.
+    pub fn pay<M: Machine>(self, machine: &M, pmap: &M::Pmap, tables: &impl TableFrames) {
+        use core::sync::atomic::Ordering::Relaxed;
+        if self.scope != Scope::Nothing {
+            let cpus = pmap.cpus();
+            if cpus != 0 {
+                machine.flush(cpus, pmap.root(), self.scope);
+            }
+        }
+        let mut next = self.frames;
+        while next.is_some() {
+            let frame = next;
+            let word = tables.word(frame).swap(0, Relaxed);
+            next = if word == 0 { Frame::NONE } else { Frame(word - 1) };
+            tables.free(frame);
+        }
+    }
+}
+
+/// How a mapping is entered.
+#[derive(Clone, Copy, Debug)]
+pub struct Enter {
+    /// The frame to map.
+    pub frame: Frame,
+    /// The rights, never empty.
+    pub prot: Prot,
+    /// The access that is about to happen: presets the accessed bit, and the dirty bit for a write.
+    pub access: Access,
+    /// How caches treat it.
+    pub cache: Cache,
+    /// The object this page belongs to, and its page number there: for ports where the kernel
+    /// underneath maps objects, not frames.
+    pub origin: (u64, u64),
+}
+
+/// How the processor's caches treat a mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cache {
+    /// Ordinary memory.
+    #[default]
+    WriteBack,
+    /// Device registers.
+    Uncached,
+    /// Frame buffers.
+    WriteCombining,
+}
+
+/// One mapping, as [`Pmap::query`] finds it and range operations show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The page's address.
+    pub va: usize,
+    /// The frame mapped there.
+    pub frame: Frame,
+    /// The rights that the MMU grants, all levels taken together.
+    pub prot: Prot,
+    /// Whether the MMU has seen an access since the bit was last cleared.
+    pub accessed: bool,
+    /// Whether the MMU has seen a write since the bit was last cleared.
+    pub dirty: bool,
+    /// False for frames that the manager does not own (devices): entered as uncached or write-combining.
+    pub managed: bool,
+}
+
+/// The accessed and dirty bits that [`Pmap::harvest`] clears.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clear {
+    /// Clear accessed bits.
+    pub accessed: bool,
+    /// Clear dirty bits.
+    pub dirty: bool,
+}
+
+/// One address space in the format of a machine's MMU.
+///
+/// Addresses are page-aligned and lie in the user half; ranges do not wrap. Operations on ranges cost
+/// what is mapped, not what is spanned. All may be called from several processors at once.
+///
+/// # Safety
+///
+/// 1. A mapping that `enter` or `fill` made is reachable by the MMU with exactly the rights given until it is
+///    changed, and no other frame is.
+/// 2. The debt that an operation returns covers every translation that it made stale: those whose frame
+///    changed, or which granted a right that they no longer grant, or whose dirty or accessed bit was
+///    cleared.
+/// 3. Table frames reach [`TableFrames::free`] only through a debt, or in `destroy`.
+/// 4. A dirty bit is never lost: it is reported by `remove` and `harvest`, or still there.
+pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
+    /// An empty space, whose kernel half is the machine's.
+    fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory>;
+
+    /// Frees all tables of a space that no processor uses and that maps nothing. (Mappings that are left
+    /// are dropped without being reported.)
+    fn destroy(&mut self, machine: &M, tables: &impl TableFrames);
+
+    /// What names this space to the MMU and to [`Machine::flush`]: the frame of its root table.
+    fn root(&self) -> Frame;
+
+    /// The processors that may hold cached translations of this space.
+    fn cpus(&self) -> CpuSet;
+
+    /// Makes this the current space of the processor that calls.
+    fn activate(&self, machine: &M);
+
+    /// Called when the processor that calls has another space now, or none.
+    fn deactivate(&self, machine: &M);
+
+    /// Maps a frame at `va`, in the place of what is there: what that was is returned, and covered by the
+    /// debt if it could be stale. Fails only where a table is lacking, and then changes nothing.
+    fn enter(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        va: usize,
+        how: Enter,
+    ) -> Result<(Option<Mapping>, Debt), OutOfMemory>;
+
+    /// Maps `frames[i]` at `va + i * PAGE_SIZE` where nothing is mapped yet and no table is lacking;
+    /// skips [`Frame::NONE`]. Never replaces, never allocates, sets no accessed bit. At most 64 frames; bit
+    /// i of the result tells that frame i was entered. (The neighbours of a fault.)
+    fn fill(&self, machine: &M, tables: &impl TableFrames, va: usize, frames: &[Frame], prot: Prot) -> u64;
+
+    /// Removes all mappings of the range, calling `gone` for each (with the lock held: it may not come
+    /// back here), and the tables this leaves empty.
+    fn remove(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+        gone: impl FnMut(Mapping),
+    ) -> Debt;
+
+    /// Takes from the mappings of the range all rights that are not in `prot`, which has at least one. Gives
+    /// none.
+    fn protect(&self, machine: &M, tables: &impl TableFrames, range: Range<usize>, prot: Prot) -> Debt;
+
+    /// Takes the right to write from every mapping of the space, for fork: at the uppermost level that can
+    /// express it, so that the cost does not grow with the number of mappings.
+    fn write_protect_all(&self, machine: &M, tables: &impl TableFrames) -> Debt;
+
+    /// The mapping at `va`.
+    fn query(&self, machine: &M, va: usize) -> Option<Mapping>;
+
+    /// Calls `seen` for each mapping of the range (lock held), and clears the bits asked for.
+    fn harvest(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+        clear: Clear,
+        seen: impl FnMut(Mapping),
+    ) -> Debt;
+
+    /// Pages mapped now, and frames that the tables take.
+    fn counts(&self) -> PmapCounts;
+
+    /// Panics where the tables contradict themselves. For tests.
+    fn check_invariants(&self, machine: &M, tables: &impl TableFrames);
+}
+
+/// What [`Pmap::counts`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PmapCounts {
+    /// Pages mapped.
+    pub mapped: usize,
+    /// Frames that hold tables.
+    pub tables: usize,
+}

@@ -4,27 +4,18 @@
 mod addr;
 mod error;
 mod machine;
+#[path = "map/request.rs"]
+mod request;
+mod object;
 mod pmap;
+mod skeleton;
+mod stats;
 
 pub use addr::*;
 pub use error::*;
 pub use machine::*;
+pub use object::*;
 pub use pmap::*;
-
-/// The manager.
-pub struct Vm<M: Machine> {
-    machine: M,
-}
-
-impl<M: Machine> Vm<M> {
-    /// A manager without memory.
-    pub const fn new(machine: M) -> Self {
-        Vm { machine }
-    }
-    /// The machine it runs on.
-    pub fn machine(&self) -> &M {
-        &self.machine
-    }
-    /// Adds memory.
-    pub fn add_segment(&self) {}
-}
+pub use request::*;
+pub use skeleton::*;
+pub use stats::*;

@@ -1,0 +1,169 @@
+//! What a caller asks of [`Map::map`](crate::Map::map), and what [`Map::query`](crate::Map::query) tells.
+
+use crate::addr::Prot;
+use crate::machine::Machine;
+use crate::object::Object;
+
+/// Where a mapping is to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Wherever there is room.
+    Anywhere,
+    /// At this address if the place is free, else wherever there is room.
+    Hint(usize),
+    /// At this address, in the place of what is mapped there.
+    Fixed(usize),
+    /// At this address, or [`MapError::Occupied`](crate::MapError::Occupied).
+    Free(usize),
+}
+
+/// Whether writes reach the object that is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// Writes go to a copy of this mapping's own; until a page is written, the object shows through.
+    Private,
+    /// Writes go to the object.
+    Shared,
+}
+
+/// What a child gets of a mapping at fork, as in minherit(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inherit {
+    /// The same memory.
+    Share,
+    /// A copy, made when either side writes.
+    Copy,
+    /// Nothing.
+    None,
+    /// Untouched memory of the same size.
+    Zero,
+}
+
+/// How a program says it will use a range: how many neighbours a fault maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advice {
+    /// Some neighbours on both sides.
+    Normal,
+    /// None.
+    Random,
+    /// Mostly those that follow.
+    Sequential,
+}
+
+/// Where [`Map::remap`](crate::Map::remap) may put the mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remap {
+    /// It stays where it is, or the call fails.
+    InPlace,
+    /// It moves where it cannot grow in its place.
+    MayMove,
+    /// It moves to this address, in the place of what is mapped there.
+    Fixed(usize),
+}
+
+/// What is to be mapped.
+pub enum Source<'a, 'v, M: Machine> {
+    /// Memory that reads as zeros until it is written.
+    Anonymous,
+    /// An object from this offset on, in bytes, a multiple of the page size.
+    Object(&'a Object<'v, M>, u64),
+}
+
+/// A mapping to be made. The constructors give the usual values, all fields may be changed.
+pub struct MapRequest<'a, 'v, M: Machine> {
+    /// Where.
+    pub place: Place,
+    /// Bytes; rounded up to whole pages.
+    pub len: usize,
+    /// The rights.
+    pub prot: Prot,
+    /// The rights that it may be given later.
+    pub max_prot: Prot,
+    /// What.
+    pub source: Source<'a, 'v, M>,
+    /// Whether writes reach the object.
+    pub share: Share,
+    /// What a child gets.
+    pub inherit: Inherit,
+}
+
+impl<'a, 'v, M: Machine> MapRequest<'a, 'v, M> {
+    /// Private anonymous memory, copied at fork.
+    pub fn anonymous(len: usize, prot: Prot) -> Self {
+        MapRequest {
+            place: Place::Anywhere,
+            len,
+            prot,
+            max_prot: Prot::all(),
+            source: Source::Anonymous,
+            share: Share::Private,
+            inherit: Inherit::Copy,
+        }
+    }
+
+    /// An object from a byte offset on. A child shares it if it is mapped shared, and copies it else.
+    pub fn object(
+        object: &'a Object<'v, M>,
+        offset: u64,
+        len: usize,
+        prot: Prot,
+        share: Share,
+    ) -> Self {
+        MapRequest {
+            source: Source::Object(object, offset),
+            share,
+            inherit: match share {
+                Share::Private => Inherit::Copy,
+                Share::Shared => Inherit::Share,
+            },
+            ..MapRequest::anonymous(len, prot)
+        }
+    }
+
+    /// The same at another place.
+    pub fn at(self, place: Place) -> Self {
+        MapRequest { place, ..self }
+    }
+}
+
+/// One entry of an address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Region {
+    /// The first address.
+    pub start: usize,
+    /// The end, exclusive.
+    pub end: usize,
+    /// The rights.
+    pub prot: Prot,
+    /// The rights it may be given.
+    pub max_prot: Prot,
+    /// Whether writes reach the object.
+    pub share: Share,
+    /// What a child gets.
+    pub inherit: Inherit,
+    /// How it is used.
+    pub advice: Advice,
+    /// Whether its pages stay in memory.
+    pub wired: bool,
+    /// The offset into what was mapped, in bytes; 0 for private anonymous memory.
+    pub offset: u64,
+    /// Which object was mapped; none for private anonymous memory.
+    pub object_id: Option<u64>,
+    /// The cookie of that object.
+    pub cookie: Option<usize>,
+}
+
+/// What an address space holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MapUsage {
+    /// Bytes in all entries.
+    pub mapped_bytes: u64,
+    /// Pages in the page tables.
+    pub resident_pages: u64,
+    /// Frames that the page tables take.
+    pub table_frames: u64,
+    /// Entries.
+    pub entries: u64,
+    /// Bytes in wired entries.
+    pub wired_bytes: u64,
+}

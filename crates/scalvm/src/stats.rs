@@ -1,0 +1,65 @@
+//! Counters: what the manager holds now, and what it has done since it began.
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// A snapshot of all counters.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// Each counter's name and value, in the order of the fields.
+            pub fn for_each(&self, mut f: impl FnMut(&'static str, u64)) {
+                $(f(stringify!($name), self.$name);)*
+            }
+        }
+    };
+}
+
+stats! {
+    /// Frames of all segments, without those that hold page descriptors.
+    frames_total,
+    /// Frames that are free, in the buddy lists or a processor's cache.
+    frames_free,
+    /// Frames of kernel memory: [`alloc_frames`](crate::Vm::alloc_frames), heap and pools.
+    frames_kernel,
+    /// Frames that hold page tables.
+    frames_tables,
+    /// Frames that hold pages of anonymous objects.
+    frames_anon,
+    /// Frames that hold pages of vnode objects.
+    frames_file,
+    /// Anons in use.
+    anons,
+    /// Amaps in use.
+    amaps,
+    /// Nodes of amaps in use: directories and chunks.
+    nodes,
+    /// Families of objects in use.
+    families,
+    /// Objects in use.
+    objects,
+    /// Map entries in use.
+    entries,
+    /// Maps in use.
+    maps,
+    /// Faults handled.
+    faults,
+    /// Faults that had to wait for a pager.
+    faults_major,
+    /// Pages copied because a shared one was written.
+    cow_copies,
+    /// Pages filled with zeros at first write.
+    zero_fills,
+    /// Neighbours mapped along with the page that faulted.
+    around,
+    /// Pages read by pagers.
+    pageins,
+    /// Pages written by pagers.
+    pageouts,
+    /// Address spaces forked.
+    forks,
+    /// Translation flushes asked of the machine.
+    flushes,
+}

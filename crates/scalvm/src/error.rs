@@ -67,6 +67,8 @@ pub enum SegmentError {
     Overlap,
     /// There are as many segments as the manager can have.
     TooMany,
+    /// It ends above the highest frame that the manager can number, just below 16 TiB.
+    TooHigh,
 }
 
 impl From<OutOfMemory> for MapError {

@@ -41,6 +41,8 @@ pub enum Rank {
     Registry,
     /// A pool of the manager's structures.
     Pool,
+    /// The slabs of a pool, from which the per-processor magazines are filled.
+    PoolSlabs,
     /// The per-processor caches of free frames.
     FrameCache,
     /// The free lists of page frames.
@@ -58,7 +60,8 @@ pub enum Rank {
 /// 1. [`frame_ptr`](Machine::frame_ptr) gives, for each frame of a segment handed to
 ///    [`Vm::add_segment`](crate::Vm::add_segment), a pointer to `PAGE_SIZE` bytes that are readable and
 ///    writable for as long as the manager lives, always the same for the same frame, aligned to
-///    `PAGE_SIZE`, and not overlapping those of another frame.
+///    `PAGE_SIZE`, and not overlapping those of another frame. Within a segment the bytes of the next frame follow those of the
+///    one before.
 /// 2. [`cpu`](Machine::cpu) is below `MAX_CPUS`.
 /// 3. [`flush`](Machine::flush) returns only when no processor of the set can use a translation of
 ///    that space in that scope which it had cached before the call, page-table pages included.

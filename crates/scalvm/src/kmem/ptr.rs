@@ -56,7 +56,7 @@ impl<T> Ptr<T> {
     ///
     /// `at` points to an initialised `T` in memory that stays a `T` until it is freed by the invariant above.
     #[inline(always)]
-    pub(super) const unsafe fn new(at: NonNull<T>) -> Ptr<T> {
+    pub(crate) const unsafe fn new(at: NonNull<T>) -> Ptr<T> {
         Ptr(at)
     }
 

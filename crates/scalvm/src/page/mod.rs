@@ -1,1 +1,274 @@
 //! Physical memory: page descriptors, segments, the buddy allocator and the per-processor caches.
+//!
+//! [`Frames`] is the face: single frames come from the cache of the processor that asks, blocks from the free
+//! lists; caches are refilled and drained in batches. A frame's state is set by allocating and freeing
+//! alone, see [`State`].
+//!
+//! Locks: a cache's ([`Rank::FrameCache`](crate::Rank::FrameCache)), inside of it the free lists'
+//! ([`Rank::Frames`](crate::Rank::Frames)). Descriptors are found without one.
+
+mod buddy;
+mod cache;
+mod list;
+#[expect(
+    clippy::module_inception,
+    reason = "one type per file, and the type is Page"
+)]
+mod page;
+mod segment;
+mod state;
+
+pub(crate) use buddy::MAX_ORDER;
+pub(crate) use list::PageList;
+pub(crate) use page::Page;
+pub(crate) use segment::Segments;
+pub(crate) use state::State;
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use buddy::Buddy;
+use cache::{BATCH, FrameCache, HIGH};
+
+use crate::addr::Frame;
+use crate::error::SegmentError;
+use crate::kmem::Ptr;
+use crate::machine::{MAX_CPUS, Machine};
+use crate::sync::SpinGuard;
+
+/// All physical memory that the manager has.
+pub(crate) struct Frames {
+    segments: Segments,
+    buddy: Buddy,
+    caches: [FrameCache; MAX_CPUS],
+}
+
+impl Frames {
+    /// No memory yet.
+    pub const fn new() -> Frames {
+        Frames {
+            segments: Segments::new(),
+            buddy: Buddy::new(),
+            caches: [const { FrameCache::new() }; MAX_CPUS],
+        }
+    }
+
+    /// Adds the frames from `start` to `end`, exclusive, at any time. The first of them, one for each 128 of the
+    /// rest, hold the page descriptors. Lookups are quickest in the segment that was added first.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the frames, ever.
+    pub unsafe fn add_segment<M: Machine>(
+        &self,
+        machine: &M,
+        start: Frame,
+        end: Frame,
+    ) -> Result<(), SegmentError> {
+        let held = self.buddy.lock(machine);
+        let segment = self.segments.reserve(start, end)?;
+        drop(held);
+        // SAFETY: the caller's word; it has just been reserved.
+        let (first, end) = unsafe { segment.publish(machine) };
+        self.buddy.give_range(first, end, &self.segments, machine);
+        Ok(())
+    }
+
+    /// The segments, for lists of pages.
+    #[inline(always)]
+    pub fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The descriptor of a frame, if the manager owns it and it does not hold descriptors.
+    #[inline(always)]
+    pub fn page(&self, frame: Frame) -> Option<Ptr<Page>> {
+        self.segments.page(frame)
+    }
+
+    /// The descriptor of the frame to whose bytes `address` points, through the direct map.
+    #[inline(always)]
+    pub fn page_at(&self, address: usize) -> Option<Ptr<Page>> {
+        self.segments.page_at(address)
+    }
+
+    /// Allocates one frame for this use. Its bytes are whatever they were.
+    #[inline]
+    pub fn alloc_page<M: Machine>(&self, machine: &M, state: State) -> Option<Ptr<Page>> {
+        if machine.may_allocate() {
+            self.take_page(machine, state)
+        } else {
+            None
+        }
+    }
+
+    /// The same where the machine has been asked already.
+    #[inline]
+    pub fn take_page<M: Machine>(&self, machine: &M, state: State) -> Option<Ptr<Page>> {
+        debug_assert!(state.in_use());
+        let cache = self.cache(machine);
+        let held = cache.lock(machine);
+        let Some(page) = cache.pop(&held) else {
+            drop(held);
+            return self.refill(machine, state);
+        };
+        cache.count_taken(state, &held);
+        page.move_state(State::Cached, state);
+        page.owner_raw().store(core::ptr::null_mut(), Relaxed);
+        Some(page)
+    }
+
+    /// Frees one frame, which [`alloc_page`](Frames::alloc_page) gave or `alloc_block` for order 0.
+    #[inline]
+    pub fn free_page<M: Machine>(&self, machine: &M, page: Ptr<Page>) {
+        debug_assert!(
+            page.is_idle() && page.order() == 0,
+            "frame {:?} freed in use",
+            page.frame()
+        );
+        let state = page.state();
+        debug_assert!(state.in_use(), "frame {:?} freed twice", page.frame());
+        let cache = self.cache(machine);
+        let held = cache.lock(machine);
+        page.move_state(state, State::Cached);
+        cache.count_given(state, &held);
+        cache.push(page, &held);
+        if cache.count() >= HIGH {
+            self.drain(machine, cache, BATCH, &held);
+        }
+    }
+
+    /// Allocates 2^order frames in a row, aligned to their number, whose numbers are all below `limit` if
+    /// there is one.
+    pub fn alloc_block<M: Machine>(
+        &self,
+        machine: &M,
+        order: u32,
+        limit: Option<Frame>,
+        state: State,
+    ) -> Option<Ptr<Page>> {
+        debug_assert!(state.in_use());
+        if order == 0 && limit.is_none() {
+            return self.alloc_page(machine, state);
+        }
+        if !machine.may_allocate() {
+            return None;
+        }
+        loop {
+            let held = self.buddy.lock(machine);
+            if let Some(page) = self.buddy.take(order, limit, state, &self.segments, &held) {
+                self.buddy.count_taken(order, state, &held);
+                page.owner_raw().store(core::ptr::null_mut(), Relaxed);
+                return Some(page);
+            }
+            drop(held);
+            if self.drain_all(machine) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Frees a block, named by its first frame, which knows its order.
+    pub fn free_block<M: Machine>(&self, machine: &M, page: Ptr<Page>) {
+        let order = page.order();
+        if order == 0 {
+            return self.free_page(machine, page);
+        }
+        let state = page.state();
+        debug_assert!(page.is_idle(), "block {:?} freed in use", page.frame());
+        debug_assert!(state.in_use(), "block {:?} freed twice", page.frame());
+        let held = self.buddy.lock(machine);
+        self.buddy.count_given(order, state, &held);
+        self.buddy.give(page, state, &self.segments, &held);
+    }
+
+    /// Free frames, in the lists and in the caches. Exact while nobody allocates or frees.
+    pub fn free_count(&self) -> u64 {
+        self.buddy.free_count()
+            + self
+                .caches
+                .iter()
+                .map(|cache| u64::from(cache.count()))
+                .sum::<u64>()
+    }
+
+    /// All frames of all segments, without those of the descriptors.
+    pub fn total(&self) -> u64 {
+        self.segments.total()
+    }
+
+    /// Frames in use for this state. Exact while nobody allocates or frees.
+    pub fn count(&self, state: State) -> u64 {
+        debug_assert!(state.in_use());
+        let sum = self
+            .caches
+            .iter()
+            .map(|cache| cache.used(state))
+            .fold(0, u32::wrapping_add);
+        u64::from(sum.wrapping_add(self.buddy.used(state)))
+    }
+
+    #[inline(always)]
+    fn cache<M: Machine>(&self, machine: &M) -> &FrameCache {
+        &self.caches[machine.cpu() % MAX_CPUS]
+    }
+
+    /// Fills the cache of this processor from the free lists, and takes one frame. When those are empty,
+    /// the caches of all processors give theirs back; fails only when they had none either.
+    #[cold]
+    fn refill<M: Machine>(&self, machine: &M, state: State) -> Option<Ptr<Page>> {
+        loop {
+            let cache = self.cache(machine);
+            let held = cache.lock(machine);
+            {
+                let lists = self.buddy.lock(machine);
+                let room = BATCH.saturating_sub(cache.count());
+                for _ in 0..room {
+                    let page = self
+                        .buddy
+                        .take(0, None, State::Cached, &self.segments, &lists);
+                    let Some(page) = page else { break };
+                    cache.push(page, &held);
+                }
+            }
+            if let Some(page) = cache.pop(&held) {
+                cache.count_taken(state, &held);
+                page.move_state(State::Cached, state);
+                page.owner_raw().store(core::ptr::null_mut(), Relaxed);
+                return Some(page);
+            }
+            drop(held);
+            if self.drain_all(machine) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Moves up to `most` frames from a cache to the free lists; tells how many.
+    #[cold]
+    fn drain<M: Machine>(
+        &self,
+        machine: &M,
+        cache: &FrameCache,
+        most: u32,
+        held: &SpinGuard<'_, M>,
+    ) -> u32 {
+        let lists = self.buddy.lock(machine);
+        for done in 0..most {
+            let Some(page) = cache.pop(held) else {
+                return done;
+            };
+            self.buddy.give(page, State::Cached, &self.segments, &lists);
+        }
+        most
+    }
+
+    /// Moves all cached frames to the free lists, where they can be joined; tells how many there were.
+    fn drain_all<M: Machine>(&self, machine: &M) -> u32 {
+        let mut drained = 0;
+        for cache in self.caches.iter().filter(|cache| cache.count() != 0) {
+            let held = cache.lock(machine);
+            drained += self.drain(machine, cache, u32::MAX, &held);
+        }
+        drained
+    }
+}

@@ -1,0 +1,76 @@
+//! The invariants at the head of the crate, checked. For tests.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use scalvm::{PmapCounts, TableFrames};
+
+use crate::format::Format;
+use crate::machine::TableMachine;
+use crate::space::Space;
+use crate::table::{ENTRIES, Table, line_of};
+
+impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
+    /// Panics where an invariant does not hold.
+    pub fn check(&self) {
+        let mut found = PmapCounts::default();
+        let root = self.root();
+        self.check_table(root, F::LEVELS - 1, &mut found);
+        assert_eq!(
+            found.mapped,
+            self.pmap.mapped.load(Relaxed),
+            "count of pages mapped"
+        );
+        assert_eq!(
+            found.tables,
+            self.pmap.tables.load(Relaxed),
+            "count of tables"
+        );
+        if let Some(kernel) = self.machine.kernel_root() {
+            // SAFETY: duty 1 of TableMachine: a root table.
+            let kernel = unsafe { Table::at(self.machine, kernel) };
+            for index in F::USER_ENTRIES..ENTRIES {
+                let (ours, theirs) = (root.load(index), kernel.load(index));
+                assert_eq!(
+                    F::frame(ours),
+                    F::frame(theirs),
+                    "kernel entry {index} of the root"
+                );
+            }
+        }
+    }
+
+    fn check_table(&self, table: Table, level: usize, found: &mut PmapCounts) {
+        found.tables += 1;
+        let is_root = level == F::LEVELS - 1;
+        let entries = if is_root { F::USER_ENTRIES } else { ENTRIES };
+        let mut lines = 0;
+        for index in 0..entries {
+            let entry = table.load(index);
+            if entry == 0 {
+                continue;
+            }
+            lines |= line_of(index);
+            assert!(
+                F::is_valid(entry, level),
+                "entry {index} of the table in {:?}, level {level}: {entry:#x}",
+                table.frame
+            );
+            if level == 0 {
+                found.mapped += 1;
+            } else {
+                self.check_table(self.below(entry), level - 1, found);
+            }
+        }
+        let word = self.tables.word(table.frame).load(Relaxed);
+        assert_eq!(
+            word, lines,
+            "lines in use of the table in {:?}, level {level}",
+            table.frame
+        );
+        assert!(
+            is_root || lines != 0,
+            "the table in {:?}, level {level}, is empty",
+            table.frame
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Entering mappings: the quick way, where the tables are there and grant what is needed, and the slow
+//! way that makes it so.
+//!
+//! Locks: frames for tables are allocated and given back without the space's lock.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use scalvm::{
+    Cache, Debt, Enter, Frame, Machine, Mapping, OutOfMemory, PAGE_SHIFT, Prot, Scope, TableFrames,
+};
+
+use crate::format::Format;
+use crate::radix::RadixPmap;
+use crate::space::Space;
+use crate::table::{ENTRIES, Table, line_of};
+
+/// The most levels that a format may have.
+pub(crate) const MAX_LEVELS: usize = 5;
+
+/// Frames allocated for tables before it is known whether they will be needed.
+struct Spare {
+    frames: [Frame; MAX_LEVELS - 1],
+    count: usize,
+}
+
+impl Spare {
+    const fn none() -> Spare {
+        Spare {
+            frames: [Frame::NONE; MAX_LEVELS - 1],
+            count: 0,
+        }
+    }
+
+    /// Allocates until there are so many.
+    fn alloc(&mut self, tables: &impl TableFrames, count: usize) -> Result<(), OutOfMemory> {
+        while self.count < count {
+            self.frames[self.count] = tables.alloc().ok_or(OutOfMemory)?;
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes one out.
+    fn pop(&mut self) -> Option<Frame> {
+        self.count = self.count.checked_sub(1)?;
+        Some(self.frames[self.count])
+    }
+
+    /// Gives back what is left, which no link has ever led to.
+    fn free(&mut self, tables: &impl TableFrames) {
+        while let Some(frame) = self.pop() {
+            tables.free(frame);
+        }
+    }
+}
+
+impl<F: Format> RadixPmap<F> {
+    /// Enters where a table is lacking, or where the right to write is withheld above the leaf.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn enter_slowly<M: Machine>(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        va: usize,
+        how: Enter,
+    ) -> Result<(Option<Mapping>, Debt), OutOfMemory> {
+        let mut spare = Spare::none();
+        let result = loop {
+            let space = Space::lock(self, machine, tables);
+            match space.reach(va, how.prot.contains(Prot::WRITE), &mut spare) {
+                Ok(leaves) => break Ok(space.put(leaves, va, how)),
+                Err(lacking) => {
+                    drop(space);
+                    if let Err(error) = spare.alloc(tables, lacking) {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        spare.free(tables);
+        result
+    }
+}
+
+impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
+    /// Enters a leaf in its table, the way to which grants what the leaf is to grant.
+    #[inline(always)]
+    pub fn put(&self, leaves: Table, va: usize, how: Enter) -> (Option<Mapping>, Debt) {
+        let index = Self::index(va, 0);
+        let new = F::touched(F::leaf(how.frame, how.prot, how.cache), how.access);
+        if leaves.load(index) != 0 {
+            let (old, debt) = self.replace(leaves, va, new);
+            return (Some(old), debt);
+        }
+        leaves.fill(index, new);
+        self.mark(leaves, line_of(index));
+        Self::count(&self.pmap.mapped, 1);
+        (None, Debt::none())
+    }
+
+    /// Replaces the leaf that is there. What is known of its use is kept if the frame stays the same.
+    #[inline(never)]
+    fn replace(&self, leaves: Table, va: usize, new: u64) -> (Mapping, Debt) {
+        let writable = self.leaves(va, true).is_some();
+        let (old, new) = leaves.update(Self::index(va, 0), |old| {
+            if F::frame(old) == F::frame(new) {
+                F::inherit(new, old)
+            } else {
+                new
+            }
+        });
+        let lost = Self::effective(old, writable).difference(F::prot(new));
+        let differs =
+            F::frame(old) != F::frame(new) || !F::same_cache(old, new) || !lost.is_empty();
+        let stale = F::may_be_cached(old) && differs;
+        let debt = if stale { Debt::page(va) } else { Debt::none() };
+        (Self::mapping(va, old, writable), debt)
+    }
+
+    /// See [`Pmap::fill`](scalvm::Pmap::fill).
+    #[inline(always)]
+    pub fn fill(&self, va: usize, frames: &[Frame], prot: Prot) -> u64 {
+        let write = prot.contains(Prot::WRITE);
+        let frames = &frames[..frames.len().min(64)];
+        let mut entered = 0;
+        let mut from = 0;
+        while from < frames.len() {
+            let va = va + (from << PAGE_SHIFT);
+            let first = Self::index(va, 0);
+            let count = (ENTRIES - first).min(frames.len() - from);
+            let leaves = match self.leaves(va, write) {
+                Some(leaves) => Some(leaves),
+                None => self.reach(va, write, &mut Spare::none()).ok(),
+            };
+            if let Some(leaves) = leaves {
+                let part = &frames[from..from + count];
+                entered |= self.fill_table(leaves, first, part, prot) << from;
+            }
+            from += count;
+        }
+        Self::count(&self.pmap.mapped, entered.count_ones() as usize);
+        entered
+    }
+
+    /// Fills empty entries of one table.
+    #[inline(always)]
+    fn fill_table(&self, leaves: Table, first: usize, frames: &[Frame], prot: Prot) -> u64 {
+        let mut entered = 0;
+        let mut lines = 0;
+        for (i, &frame) in frames.iter().enumerate() {
+            let index = first + i;
+            if frame.is_some() && leaves.load(index) == 0 {
+                leaves.fill(index, F::leaf(frame, prot, Cache::WriteBack));
+                entered |= 1 << i;
+                lines |= line_of(index);
+            }
+        }
+        self.mark(leaves, lines);
+        entered
+    }
+
+    /// Notes that lines of a table are in use.
+    #[inline(always)]
+    fn mark(&self, table: Table, lines: u64) {
+        let word = self.tables.word(table.frame);
+        let old = word.load(Relaxed);
+        if lines & !old != 0 {
+            word.store(old | lines, Relaxed);
+        }
+    }
+
+    /// The table of leaves for the address, made from spare frames where it is lacking, by a way that grants the
+    /// right to write if that is asked for. If there are too few spares, the number that would do;
+    /// then no table was made.
+    #[cold]
+    #[inline(never)]
+    fn reach(&self, va: usize, write: bool, spare: &mut Spare) -> Result<Table, usize> {
+        const { assert!(F::LEVELS > 1 && F::LEVELS <= MAX_LEVELS) }
+        let mut table = self.root();
+        for level in (1..F::LEVELS).rev() {
+            let index = Self::index(va, level);
+            let mut link = table.load(index);
+            if link == 0 {
+                // What is lacking here is lacking at all levels below, too.
+                if spare.count < level {
+                    return Err(level);
+                }
+                let frame = spare.pop().ok_or(level)?;
+                link = F::link(frame);
+                table.fill(index, link);
+                self.mark(table, line_of(index));
+                Self::count(&self.pmap.tables, 1);
+            } else if write && !F::passes(link, true) {
+                // Invariant 5. The order matters to an MMU that walks the tables meanwhile.
+                self.withhold_write(self.below(link), level - 1);
+                table.update(index, |link| F::with_write(link, true));
+            }
+            table = self.below(link);
+        }
+        Ok(table)
+    }
+
+    /// Takes the right to write from all entries of a table. The link to it withholds that already, so nothing
+    /// becomes stale.
+    fn withhold_write(&self, table: Table, level: usize) {
+        let word = self.tables.word(table.frame).load(Relaxed);
+        let reader = Prot::all().difference(Prot::WRITE);
+        table.for_each(word, 0..ENTRIES, |index, _| {
+            if level == 0 {
+                table.update(index, |leaf| F::restrict(leaf, reader));
+            } else {
+                table.update(index, |link| F::with_write(link, false));
+            }
+        });
+    }
+
+    /// Takes the right to write from the root's links.
+    pub fn write_protect_all(&self) -> Debt {
+        let root = self.root();
+        let word = self.tables.word(root.frame).load(Relaxed);
+        let mut debt = Debt::none();
+        root.for_each(word, 0..F::USER_ENTRIES, |index, link| {
+            if F::passes(link, true) {
+                root.update(index, |link| F::with_write(link, false));
+                debt.add(Scope::All);
+            }
+        });
+        debt
+    }
+}

@@ -1,0 +1,55 @@
+//! What the engine must know about an MMU: the [`Format`] of its entries.
+
+use scalvm::{Access, Cache, Clear, Frame, Prot};
+
+/// The shape of an MMU's tables and the meaning of their entries.
+///
+/// Tables are one frame of 512 entries of 8 bytes. An entry of zero means nothing, at every level. A
+/// *leaf* maps a page, in tables of level 0; a *link* leads to a table of the level below.
+///
+/// # Safety
+///
+/// The MMU reads an entry exactly as these functions say: a leaf grants its rights on its frame,
+/// a link leads to its table, zero to nothing. The MMU caches no leaf of which
+/// [`may_be_cached`](Format::may_be_cached) is false, and nothing that is absent.
+pub unsafe trait Format: Send + Sync + 'static {
+    /// Levels of tables.
+    const LEVELS: usize;
+    /// How many entries of the root belong to the user half, from the first on; a power of two.
+    const USER_ENTRIES: usize;
+
+    /// A leaf that nobody has used yet.
+    fn leaf(frame: Frame, prot: Prot, cache: Cache) -> u64;
+    /// The leaf after this access.
+    fn touched(leaf: u64, access: Access) -> u64;
+    /// `new` with what `old`, a leaf for the same frame, says about its use.
+    fn inherit(new: u64, old: u64) -> u64;
+    /// The leaf without the rights that `prot` lacks.
+    fn restrict(leaf: u64, prot: Prot) -> u64;
+    /// The leaf with bits about its use cleared. It remembers that it may be cached.
+    fn clear(leaf: u64, what: Clear) -> u64;
+
+    /// The frame that a leaf maps, or the table that a link leads to.
+    fn frame(entry: u64) -> Frame;
+    /// The rights that a leaf grants.
+    fn prot(leaf: u64) -> Prot;
+    /// Whether the MMU has used the leaf since this was last cleared.
+    fn accessed(leaf: u64) -> bool;
+    /// Whether the MMU has written through the leaf since this was last cleared.
+    fn dirty(leaf: u64) -> bool;
+    /// Whether the leaf was made for ordinary memory.
+    fn managed(leaf: u64) -> bool;
+    /// Whether caches treat both leaves' frames the same way.
+    fn same_cache(leaf: u64, other: u64) -> bool;
+    /// Whether a processor may hold a translation made from this leaf.
+    fn may_be_cached(leaf: u64) -> bool;
+
+    /// A link that grants all rights.
+    fn link(table: Frame) -> u64;
+    /// Whether this is a link, not zero, and grants the right to write where that is asked for.
+    fn passes(link: u64, write: bool) -> bool;
+    /// The link with the right to write granted or withheld.
+    fn with_write(link: u64, write: bool) -> u64;
+    /// Whether the entry, not zero, is well formed for this level. For tests.
+    fn is_valid(entry: u64, level: usize) -> bool;
+}

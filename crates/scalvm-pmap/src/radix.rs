@@ -1,0 +1,163 @@
+//! [`RadixPmap`]: the page tables of one space, and its face as a [`Pmap`].
+//!
+//! The work is done by the verbs of [`Space`], which is this with its lock held.
+
+use core::marker::PhantomData;
+use core::ops::Range;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU64, AtomicUsize};
+
+use scalvm::{
+    Clear, CpuSet, Debt, Enter, Frame, Machine, Mapping, OutOfMemory, Pmap, PmapCounts, Prot,
+    SpinLock, TableFrames,
+};
+
+use crate::format::Format;
+use crate::machine::TableMachine;
+use crate::space::Space;
+
+/// One address space in the page tables of a [`Format`].
+pub struct RadixPmap<F: Format> {
+    /// Covers the tables and the two counts.
+    pub(crate) lock: SpinLock,
+    /// The root table; [`Frame::NONE`] once destroyed.
+    pub(crate) root: Frame,
+    /// The processors that may have cached translations.
+    cpus: AtomicU64,
+    /// Pages mapped.
+    pub(crate) mapped: AtomicUsize,
+    /// Frames that hold tables, the root with them.
+    pub(crate) tables: AtomicUsize,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> RadixPmap<F> {
+    /// A space of just this root table.
+    pub(crate) fn with_root(root: Frame) -> RadixPmap<F> {
+        RadixPmap {
+            lock: SpinLock::new(),
+            root,
+            cpus: AtomicU64::new(0),
+            mapped: AtomicUsize::new(0),
+            tables: AtomicUsize::new(1),
+            format: PhantomData,
+        }
+    }
+}
+
+// SAFETY: by the invariants at the head of the crate. (1) A leaf is made by `Format::leaf` of the rights
+// asked for, and all links above it are made to grant them; (2) each verb that changes a leaf which may
+// be cached adds its page, and write_protect_all adds all; (3) tables are unlinked into a debt only;
+// (4) leaves are changed by atomic exchange, and what was exchanged is reported or kept.
+unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for RadixPmap<F> {
+    fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory> {
+        RadixPmap::make(machine, tables)
+    }
+
+    fn destroy(&mut self, machine: &M, tables: &impl TableFrames) {
+        self.free_all(machine, tables);
+    }
+
+    #[inline]
+    fn root(&self) -> Frame {
+        self.root
+    }
+
+    #[inline]
+    fn cpus(&self) -> CpuSet {
+        self.cpus.load(SeqCst)
+    }
+
+    fn activate(&self, machine: &M) {
+        // First the bit, then the root: a change of the tables that misses the bit has come before the
+        // first walk.
+        self.cpus.fetch_or(1 << machine.cpu(), SeqCst);
+        machine.set_root(self.root);
+    }
+
+    fn deactivate(&self, machine: &M) {
+        self.cpus.fetch_and(!(1 << machine.cpu()), SeqCst);
+    }
+
+    #[inline]
+    fn enter(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        va: usize,
+        how: Enter,
+    ) -> Result<(Option<Mapping>, Debt), OutOfMemory> {
+        let write = how.prot.contains(Prot::WRITE);
+        let space = Space::lock(self, machine, tables);
+        if let Some(leaves) = space.leaves(va, write) {
+            return Ok(space.put(leaves, va, how));
+        }
+        drop(space);
+        self.enter_slowly(machine, tables, va, how)
+    }
+
+    #[inline]
+    fn fill(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        va: usize,
+        frames: &[Frame],
+        prot: Prot,
+    ) -> u64 {
+        Space::lock(self, machine, tables).fill(va, frames, prot)
+    }
+
+    #[inline]
+    fn remove(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+        gone: impl FnMut(Mapping),
+    ) -> Debt {
+        Space::lock(self, machine, tables).remove(range, gone)
+    }
+
+    fn protect(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+        prot: Prot,
+    ) -> Debt {
+        Space::lock(self, machine, tables).protect(range, prot)
+    }
+
+    fn write_protect_all(&self, machine: &M, tables: &impl TableFrames) -> Debt {
+        Space::lock(self, machine, tables).write_protect_all()
+    }
+
+    #[inline]
+    fn query(&self, machine: &M, va: usize) -> Option<Mapping> {
+        Space::lock(self, machine, &()).query(va)
+    }
+
+    #[inline]
+    fn harvest(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+        clear: Clear,
+        seen: impl FnMut(Mapping),
+    ) -> Debt {
+        Space::lock(self, machine, tables).harvest(range, clear, seen)
+    }
+
+    fn counts(&self) -> PmapCounts {
+        PmapCounts {
+            mapped: self.mapped.load(Relaxed),
+            tables: self.tables.load(Relaxed),
+        }
+    }
+
+    fn check_invariants(&self, machine: &M, tables: &impl TableFrames) {
+        Space::lock(self, machine, tables).check();
+    }
+}

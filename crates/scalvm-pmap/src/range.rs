@@ -1,0 +1,206 @@
+//! Verbs on ranges of addresses: remove, protect, harvest.
+//!
+//! They go from one table of leaves to the next that exists, so their cost is that of what is mapped.
+
+use core::ops::Range;
+use core::sync::atomic::Ordering::Relaxed;
+
+use scalvm::{Clear, Debt, Machine, Mapping, PAGE_SHIFT, PAGE_SIZE, Prot, Scope, TableFrames};
+
+use crate::enter::MAX_LEVELS;
+use crate::format::Format;
+use crate::space::Space;
+use crate::table::{ENTRIES, Table, shift};
+
+/// The part of a range that one table of leaves stands for.
+struct Part {
+    leaves: Table,
+    /// The address that the table's first entry stands for.
+    base: usize,
+    /// The table's entries in the range, at least one.
+    entries: Range<usize>,
+    /// Whether the links above grant the right to write.
+    writable: bool,
+}
+
+impl Part {
+    /// The address that an entry stands for.
+    #[inline(always)]
+    fn va(&self, index: usize) -> usize {
+        self.base + (index << PAGE_SHIFT)
+    }
+
+    /// The address after the last that the table stands for.
+    fn end(&self) -> usize {
+        self.va(ENTRIES)
+    }
+}
+
+/// Addresses whose translations became stale, added in ascending order.
+struct Stale {
+    start: usize,
+    end: usize,
+}
+
+impl Stale {
+    const fn none() -> Stale {
+        Stale {
+            start: usize::MAX,
+            end: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, va: usize) {
+        self.start = self.start.min(va);
+        self.end = va + PAGE_SIZE;
+    }
+
+    fn scope(self) -> Scope {
+        if self.end == 0 {
+            Scope::Nothing
+        } else {
+            Scope::Range {
+                start: self.start,
+                end: self.end,
+            }
+        }
+    }
+}
+
+impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
+    /// See [`Pmap::remove`](scalvm::Pmap::remove).
+    #[inline]
+    pub fn remove(&self, range: Range<usize>, mut gone: impl FnMut(Mapping)) -> Debt {
+        let mut debt = Debt::none();
+        let mut from = range.start;
+        while let Some(part) = self.next(from..range.end) {
+            let word = self.tables.word(part.leaves.frame);
+            let lines = word.load(Relaxed);
+            let mut stale = Stale::none();
+            let mut count = 0;
+            part.leaves
+                .for_each(lines, part.entries.clone(), |index, _| {
+                    let leaf = part.leaves.take(index);
+                    if F::may_be_cached(leaf) {
+                        stale.add(part.va(index));
+                    }
+                    count += 1;
+                    gone(Self::mapping(part.va(index), leaf, part.writable));
+                });
+            debt.add(stale.scope());
+            Self::count(&self.pmap.mapped, 0usize.wrapping_sub(count));
+            let rest = part.leaves.settled(lines, part.entries.clone());
+            word.store(rest, Relaxed);
+            if rest == 0 {
+                self.unlink(part.base, &mut debt);
+            }
+            from = part.end();
+        }
+        debt
+    }
+
+    /// Unlinks the table of leaves for the address, which is empty, and those above that become so.
+    #[inline(never)]
+    fn unlink(&self, va: usize, debt: &mut Debt) {
+        let mut path = [self.root(); MAX_LEVELS];
+        for level in (1..F::LEVELS).rev() {
+            path[level - 1] = self.below(path[level].load(Self::index(va, level)));
+        }
+        // What processors have cached of the links is tied to no page: any page will do.
+        debt.add(Scope::Range {
+            start: va,
+            end: va + PAGE_SIZE,
+        });
+        for level in 1..F::LEVELS {
+            let parent = path[level];
+            let index = Self::index(va, level);
+            parent.take(index);
+            debt.own(path[level - 1].frame, self.tables);
+            Self::count(&self.pmap.tables, usize::MAX);
+            let word = self.tables.word(parent.frame);
+            let rest = parent.settled(word.load(Relaxed), index..index + 1);
+            word.store(rest, Relaxed);
+            if rest != 0 {
+                break;
+            }
+        }
+    }
+
+    /// See [`Pmap::protect`](scalvm::Pmap::protect).
+    pub fn protect(&self, range: Range<usize>, prot: Prot) -> Debt {
+        self.change(range, |leaf| F::restrict(leaf, prot), |_| ())
+    }
+
+    /// See [`Pmap::harvest`](scalvm::Pmap::harvest).
+    #[inline]
+    pub fn harvest(&self, range: Range<usize>, what: Clear, seen: impl FnMut(Mapping)) -> Debt {
+        self.change(range, |leaf| F::clear(leaf, what), seen)
+    }
+
+    /// Changes all leaves of the range, and calls `seen` with what each was before.
+    #[inline(always)]
+    fn change(
+        &self,
+        range: Range<usize>,
+        change: impl Fn(u64) -> u64,
+        mut seen: impl FnMut(Mapping),
+    ) -> Debt {
+        let mut debt = Debt::none();
+        let mut from = range.start;
+        while let Some(part) = self.next(from..range.end) {
+            let lines = self.tables.word(part.leaves.frame).load(Relaxed);
+            let mut stale = Stale::none();
+            part.leaves
+                .for_each(lines, part.entries.clone(), |index, _| {
+                    let (old, new) = part.leaves.update(index, &change);
+                    if old != new && F::may_be_cached(old) {
+                        stale.add(part.va(index));
+                    }
+                    seen(Self::mapping(part.va(index), old, part.writable));
+                });
+            debt.add(stale.scope());
+            from = part.end();
+        }
+        debt
+    }
+
+    /// The first table of leaves that stands for a part of the range.
+    #[inline]
+    fn next(&self, mut range: Range<usize>) -> Option<Part> {
+        'root: while range.start < range.end {
+            let va = range.start;
+            let mut table = self.root();
+            let mut writable = true;
+            for level in (1..F::LEVELS).rev() {
+                let link = table.load(Self::index(va, level));
+                if link == 0 {
+                    range.start = self.skip(table, level, va);
+                    continue 'root;
+                }
+                writable &= F::passes(link, true);
+                table = self.below(link);
+            }
+            let first = Self::index(va, 0);
+            let count = (ENTRIES - first).min((range.end - va).div_ceil(PAGE_SIZE));
+            return Some(Part {
+                leaves: table,
+                base: va - (first << PAGE_SHIFT),
+                entries: first..first + count,
+                writable,
+            });
+        }
+        None
+    }
+
+    /// The address of the first entry in use after that of `va`, or the end of what the table
+    /// stands for.
+    #[inline(never)]
+    fn skip(&self, table: Table, level: usize, va: usize) -> usize {
+        let word = self.tables.word(table.frame).load(Relaxed);
+        let index = Self::index(va, level);
+        let next = table.first(word, index + 1).unwrap_or(ENTRIES);
+        let start = va >> shift(level) << shift(level);
+        start.saturating_add((next - index) << shift(level))
+    }
+}

@@ -1,0 +1,163 @@
+//! One page table: its entries, and the word that tells which lines of it are in use.
+//!
+//! A *line* is one of the 64 equal parts of a table. The word has a bit for each (invariant 2), so an empty
+//! table is known at once, and a scan looks at lines in use only.
+//!
+//! Locks: whoever calls holds the space's lock, except on a table that no link leads to yet.
+
+use core::ops::Range;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+
+use scalvm::{Frame, Machine, PAGE_SHIFT, PAGE_SIZE};
+
+/// log2 of [`ENTRIES`].
+const INDEX_BITS: u32 = PAGE_SHIFT - 3;
+/// Entries in a table.
+pub(crate) const ENTRIES: usize = PAGE_SIZE / 8;
+/// Entries in a line.
+pub(crate) const LINE: usize = ENTRIES / 64;
+
+/// log2 of the bytes that an entry of a table of this level stands for.
+pub(crate) const fn shift(level: usize) -> u32 {
+    PAGE_SHIFT + level as u32 * INDEX_BITS
+}
+
+/// Which entry of a table of this level stands for the address.
+#[inline(always)]
+pub(crate) const fn index(va: usize, level: usize) -> usize {
+    (va >> shift(level)) % ENTRIES
+}
+
+/// The entries of a page table.
+#[derive(Clone, Copy)]
+pub(crate) struct Table {
+    /// Where it lies.
+    pub frame: Frame,
+    entries: *const AtomicU64,
+}
+
+impl Table {
+    /// The table in a frame.
+    ///
+    /// # Safety
+    ///
+    /// The frame lies in a segment of this machine, holds a page table, and does so for as long as
+    /// the result is used.
+    #[inline(always)]
+    pub unsafe fn at<M: Machine>(machine: &M, frame: Frame) -> Table {
+        Table {
+            frame,
+            entries: machine.frame_ptr(frame).cast::<AtomicU64>().cast_const(),
+        }
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: usize) -> &AtomicU64 {
+        debug_assert!(index < ENTRIES);
+        // SAFETY: `at` was promised a table: ENTRIES entries, aligned, which the kernel and the MMU
+        // access atomically and programs not at all. The remainder keeps the index inside.
+        unsafe { &*self.entries.add(index % ENTRIES) }
+    }
+
+    /// What an entry says now.
+    #[inline(always)]
+    pub fn load(&self, index: usize) -> u64 {
+        self.entry(index).load(Relaxed)
+    }
+
+    /// Fills an empty entry, which the MMU does not write.
+    #[inline(always)]
+    pub fn fill(&self, index: usize, new: u64) {
+        self.entry(index).store(new, Release);
+    }
+
+    /// Empties an entry and tells what it said last.
+    #[inline(always)]
+    pub fn take(&self, index: usize) -> u64 {
+        self.entry(index).swap(0, SeqCst)
+    }
+
+    /// Changes an entry and tells what it said before, and what now. Bits that the MMU sets meanwhile are
+    /// seen by `change`.
+    #[inline(always)]
+    pub fn update(&self, index: usize, change: impl Fn(u64) -> u64) -> (u64, u64) {
+        let entry = self.entry(index);
+        let mut old = entry.load(Relaxed);
+        loop {
+            let new = change(old);
+            if new == old {
+                return (old, new);
+            }
+            match entry.compare_exchange_weak(old, new, SeqCst, Relaxed) {
+                Ok(_) => return (old, new),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Calls `visit` with the index and the value of each entry of the range that is not empty. `word` is the
+    /// table's.
+    #[inline(always)]
+    pub fn for_each(&self, word: u64, range: Range<usize>, mut visit: impl FnMut(usize, u64)) {
+        if range.is_empty() {
+            return;
+        }
+        let mut lines = word & lines(&range);
+        while lines != 0 {
+            let start = lines.trailing_zeros() as usize * LINE;
+            lines &= lines - 1;
+            for index in start.max(range.start)..(start + LINE).min(range.end) {
+                let entry = self.load(index);
+                if entry != 0 {
+                    visit(index, entry);
+                }
+            }
+        }
+    }
+
+    /// The first entry from `from` on that is not empty.
+    pub fn first(&self, word: u64, from: usize) -> Option<usize> {
+        if from >= ENTRIES {
+            return None;
+        }
+        let mut lines = word & lines(&(from..ENTRIES));
+        while lines != 0 {
+            let start = lines.trailing_zeros() as usize * LINE;
+            lines &= lines - 1;
+            let mut line = start.max(from)..start + LINE;
+            if let Some(index) = line.find(|&index| self.load(index) != 0) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The table's word after the entries of the range, which is not empty, have been emptied.
+    #[inline]
+    pub fn settled(&self, word: u64, range: Range<usize>) -> u64 {
+        let mut rest = word & !lines(&range);
+        // Only the lines at both ends can have entries outside of the range.
+        for edge in [range.start, range.end - 1] {
+            let start = edge - edge % LINE;
+            if (start..start + LINE).any(|index| self.load(index) != 0) {
+                rest |= line_of(edge);
+            }
+        }
+        rest
+    }
+}
+
+/// The bit of the line that an entry lies in.
+#[inline(always)]
+pub(crate) const fn line_of(index: usize) -> u64 {
+    1 << (index / LINE)
+}
+
+/// The bits of all lines that have entries of the range, which is not empty.
+#[inline(always)]
+fn lines(range: &Range<usize>) -> u64 {
+    let first = range.start / LINE;
+    let last = (range.end - 1) / LINE;
+    u64::MAX << first & u64::MAX >> (63 - last)
+}

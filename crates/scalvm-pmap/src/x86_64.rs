@@ -1,0 +1,151 @@
+//! The format of x86_64 with four levels of tables.
+//!
+//! Duties of the kernel: `EFER.NXE` and `CR0.WP` on, and entry 1 of the page attribute table set to
+//! write-combining (at reset it is write-through, which is slower but right).
+//!
+//! The right to read cannot be withheld: every leaf grants it. The processor caches a translation only after
+//! it has set the accessed bit of its leaf (Intel SDM volume 3, 4.10.2.3), so a leaf that never had it
+//! needs no flush. Clearing the bit leaves a mark, `SEEN`, because the translation may stay cached until
+//! the debt for that is paid. A fault drops what the processor has cached for its address (4.10.4.1), so
+//! added rights need no flush either.
+
+use scalvm::{Access, Cache, Clear, Frame, Prot};
+
+use crate::format::Format;
+
+/// The x86_64 format; see the module's text in `x86_64.rs` for what the kernel must set up.
+#[derive(Debug)]
+pub struct X86_64;
+
+const PRESENT: u64 = 1 << 0;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const PWT: u64 = 1 << 3;
+const PCD: u64 = 1 << 4;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const PAT: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+/// Ours: the frame is ordinary memory.
+const MANAGED: u64 = 1 << 9;
+/// Ours: the accessed bit was cleared, and the translation may be cached all the same.
+const SEEN: u64 = 1 << 10;
+const NX: u64 = 1 << 63;
+const FRAME: u64 = 0x000f_ffff_ffff_f000;
+const CACHE: u64 = PWT | PCD | PAT;
+const USED: u64 = ACCESSED | DIRTY | SEEN;
+
+// SAFETY: as the processor's manual has it; see the head.
+unsafe impl Format for X86_64 {
+    const LEVELS: usize = 4;
+    const USER_ENTRIES: usize = 256;
+
+    #[inline(always)]
+    fn leaf(frame: Frame, prot: Prot, cache: Cache) -> u64 {
+        let write = if prot.contains(Prot::WRITE) { WRITE } else { 0 };
+        let nx = if prot.contains(Prot::EXEC) { 0 } else { NX };
+        let cache = match cache {
+            Cache::WriteBack => MANAGED,
+            Cache::Uncached => PCD | PWT,
+            Cache::WriteCombining => PWT,
+        };
+        frame.address() & FRAME | PRESENT | USER | write | nx | cache
+    }
+
+    #[inline(always)]
+    fn touched(leaf: u64, access: Access) -> u64 {
+        match access {
+            Access::Write => leaf | ACCESSED | DIRTY,
+            Access::Read | Access::Exec => leaf | ACCESSED,
+        }
+    }
+
+    #[inline(always)]
+    fn inherit(new: u64, old: u64) -> u64 {
+        new | old & USED
+    }
+
+    #[inline(always)]
+    fn restrict(leaf: u64, prot: Prot) -> u64 {
+        let lost = if prot.contains(Prot::WRITE) { 0 } else { WRITE };
+        let nx = if prot.contains(Prot::EXEC) { 0 } else { NX };
+        leaf & !lost | nx
+    }
+
+    #[inline(always)]
+    fn clear(leaf: u64, what: Clear) -> u64 {
+        let mut new = leaf;
+        if what.accessed && leaf & ACCESSED != 0 {
+            new = new & !ACCESSED | SEEN;
+        }
+        if what.dirty {
+            new &= !DIRTY;
+        }
+        new
+    }
+
+    #[inline(always)]
+    fn frame(entry: u64) -> Frame {
+        Frame::containing(entry & FRAME)
+    }
+
+    #[inline(always)]
+    fn prot(leaf: u64) -> Prot {
+        let mut prot = Prot::READ;
+        prot.set(Prot::WRITE, leaf & WRITE != 0);
+        prot.set(Prot::EXEC, leaf & NX == 0);
+        prot
+    }
+
+    #[inline(always)]
+    fn accessed(leaf: u64) -> bool {
+        leaf & ACCESSED != 0
+    }
+
+    #[inline(always)]
+    fn dirty(leaf: u64) -> bool {
+        leaf & DIRTY != 0
+    }
+
+    #[inline(always)]
+    fn managed(leaf: u64) -> bool {
+        leaf & MANAGED != 0
+    }
+
+    #[inline(always)]
+    fn same_cache(leaf: u64, other: u64) -> bool {
+        (leaf ^ other) & CACHE == 0
+    }
+
+    #[inline(always)]
+    fn may_be_cached(leaf: u64) -> bool {
+        leaf & (ACCESSED | SEEN) != 0
+    }
+
+    #[inline(always)]
+    fn link(table: Frame) -> u64 {
+        // Accessed from the start: the processor would only waste time on setting it.
+        table.address() & FRAME | PRESENT | USER | WRITE | ACCESSED
+    }
+
+    #[inline(always)]
+    fn passes(link: u64, write: bool) -> bool {
+        let needed = if write { PRESENT | WRITE } else { PRESENT };
+        link & needed == needed
+    }
+
+    #[inline(always)]
+    fn with_write(link: u64, write: bool) -> u64 {
+        if write { link | WRITE } else { link & !WRITE }
+    }
+
+    fn is_valid(entry: u64, level: usize) -> bool {
+        let always = PRESENT | USER;
+        let allowed = match level {
+            0 => always | WRITE | CACHE | USED | MANAGED | NX | FRAME,
+            // The processor ignores DIRTY in links and never sets it.
+            _ => always | WRITE | ACCESSED | FRAME,
+        };
+        entry & always == always && entry & !allowed == 0 && entry & GLOBAL == 0
+    }
+}

@@ -1,5 +1,17 @@
 //! Kernel memory: the typed pools of the manager's own structures, and the heap offered to the kernel.
+//!
+//! Both stand on [`RawPool`]: slots in slabs of one frame each, behind a magazine for each processor.
+//! Nothing here needs an allocator below it but [`Frames`](crate::page::Frames).
 
+mod heap;
+mod magazine;
+mod poison;
+mod pool;
 mod ptr;
+mod raw;
+mod slabs;
 
+pub(crate) use heap::Heap;
+pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
+use raw::RawPool;

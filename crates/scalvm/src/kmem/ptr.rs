@@ -72,6 +72,11 @@ impl<T> Ptr<T> {
     }
 
     #[inline(always)]
+    pub(super) fn as_non_null(self) -> NonNull<T> {
+        self.0
+    }
+
+    #[inline(always)]
     pub fn address(self) -> usize {
         self.0.as_ptr().addr()
     }

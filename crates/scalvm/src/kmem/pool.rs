@@ -1,0 +1,81 @@
+//! Typed pools of the manager's own structures.
+
+use core::marker::PhantomData;
+use core::mem::{align_of, needs_drop, size_of};
+
+use super::{Ptr, RawPool};
+use crate::error::OutOfMemory;
+use crate::machine::Machine;
+use crate::page::Frames;
+
+/// A pool of structures of one type, which are never dropped, only freed.
+pub(crate) struct Pool<T> {
+    raw: RawPool,
+    _type: PhantomData<fn() -> T>,
+}
+
+impl<T> Pool<T> {
+    /// Bytes in a slot: room for the links of free slots, too.
+    const SIZE: usize = {
+        assert!(!needs_drop::<T>());
+        let align = if align_of::<T>() < 8 {
+            8
+        } else {
+            align_of::<T>()
+        };
+        let size = if size_of::<T>() < 16 {
+            16
+        } else {
+            size_of::<T>()
+        };
+        size.next_multiple_of(align)
+    };
+
+    /// An empty pool.
+    pub const fn new() -> Pool<T> {
+        Pool {
+            raw: RawPool::new(Self::SIZE),
+            _type: PhantomData,
+        }
+    }
+
+    /// Puts `value` in a slot.
+    #[inline]
+    pub fn alloc<M: Machine>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        value: T,
+    ) -> Result<Ptr<T>, OutOfMemory> {
+        let slot = self
+            .raw
+            .alloc(machine, frames)
+            .ok_or(OutOfMemory)?
+            .cast::<T>();
+        // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it is freed.
+        unsafe {
+            slot.write(value);
+            Ok(Ptr::new(slot))
+        }
+    }
+
+    /// Frees a structure that nothing names any more, see [`Ptr`].
+    #[inline]
+    pub fn free<M: Machine>(&self, machine: &M, frames: &Frames, structure: Ptr<T>) {
+        // SAFETY: the invariant of Ptr. That it is of this pool follows from there being one for each type.
+        unsafe {
+            self.raw
+                .free(machine, frames, structure.as_non_null().cast())
+        }
+    }
+
+    /// Structures in use. Exact while nobody allocates or frees.
+    pub fn in_use(&self) -> u64 {
+        self.raw.in_use()
+    }
+
+    /// Panics where the pool contradicts itself.
+    pub fn check_invariants<M: Machine>(&self, machine: &M, frames: &Frames) {
+        self.raw.check_invariants(machine, frames);
+    }
+}

@@ -20,16 +20,27 @@ const WORD: usize = size_of::<usize>();
 #[inline(always)]
 pub(super) unsafe fn freed(slot: NonNull<()>, size: usize) {
     if cfg!(debug_assertions) {
-        let mark = slot.cast::<usize>();
         // SAFETY: within the slot.
         unsafe {
-            assert_ne!(
-                mark.add(1).read(),
-                MARK ^ slot.addr().get(),
-                "{slot:?} freed twice"
-            );
+            let mark = slot.cast::<usize>().add(1).read_volatile();
+            assert_ne!(mark, MARK ^ slot.addr().get(), "{slot:?} freed twice");
+            fresh(slot, size);
+        }
+    }
+}
+
+/// A slot comes into being, in memory that may have anything in it.
+///
+/// # Safety
+///
+/// As for [`freed`].
+#[inline(always)]
+pub(super) unsafe fn fresh(slot: NonNull<()>, size: usize) {
+    if cfg!(debug_assertions) {
+        // SAFETY: within the slot.
+        unsafe {
             slot.cast::<u8>().write_bytes(FREED, size);
-            mark.add(1).write(MARK ^ slot.addr().get());
+            slot.cast::<usize>().add(1).write(MARK ^ slot.addr().get());
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::table::{ENTRIES, Table, line_of};
 
 impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
     /// Panics where an invariant does not hold.
-    pub fn check(&self) {
+    pub fn check(self) {
         let mut found = PmapCounts::default();
         let root = self.root();
         self.check_table(root, F::LEVELS - 1, &mut found);
@@ -39,7 +39,7 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
         }
     }
 
-    fn check_table(&self, table: Table, level: usize, found: &mut PmapCounts) {
+    fn check_table(self, table: Table, level: usize, found: &mut PmapCounts) {
         found.tables += 1;
         let is_root = level == F::LEVELS - 1;
         let entries = if is_root { F::USER_ENTRIES } else { ENTRIES };

@@ -11,11 +11,14 @@ use scalvm::{
 
 use crate::format::Format;
 use crate::radix::RadixPmap;
-use crate::space::Space;
-use crate::table::{ENTRIES, Table, line_of};
+use crate::space::{Space, Way};
+use crate::table::{ENTRIES, LINE, Table, line_of};
 
 /// The most levels that a format may have.
 pub(crate) const MAX_LEVELS: usize = 5;
+
+/// What [`Pmap::enter`](scalvm::Pmap::enter) returns.
+type Entered = Result<(Option<Mapping>, Debt), OutOfMemory>;
 
 /// Frames allocated for tables before it is known whether they will be needed.
 struct Spare {
@@ -64,14 +67,15 @@ impl<F: Format> RadixPmap<F> {
         tables: &impl TableFrames,
         va: usize,
         how: Enter,
-    ) -> Result<(Option<Mapping>, Debt), OutOfMemory> {
+    ) -> Entered {
         let mut spare = Spare::none();
         let result = loop {
-            let space = Space::lock(self, machine, tables);
+            let guard = self.lock(machine);
+            let space = Space::new(self, machine, tables, &guard);
             match space.reach(va, how.prot.contains(Prot::WRITE), &mut spare) {
-                Ok(leaves) => break Ok(space.put(leaves, va, how)),
+                Ok(way) => break space.put(way, va, how),
                 Err(lacking) => {
-                    drop(space);
+                    drop(guard);
                     if let Err(error) = spare.alloc(tables, lacking) {
                         break Err(error);
                     }
@@ -86,41 +90,39 @@ impl<F: Format> RadixPmap<F> {
 impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     /// Enters a leaf in its table, the way to which grants what the leaf is to grant.
     #[inline(always)]
-    pub fn put(&self, leaves: Table, va: usize, how: Enter) -> (Option<Mapping>, Debt) {
+    pub fn put(self, way: Way, va: usize, how: Enter) -> Entered {
         let index = Self::index(va, 0);
         let new = F::touched(F::leaf(how.frame, how.prot, how.cache), how.access);
-        if leaves.load(index) != 0 {
-            let (old, debt) = self.replace(leaves, va, new);
-            return (Some(old), debt);
+        if way.leaves.load(index) != 0 {
+            return self.replace(way, va, new);
         }
-        leaves.fill(index, new);
-        self.mark(leaves, line_of(index));
+        way.leaves.fill(index, new);
+        self.mark(way.leaves, line_of(index));
         Self::count(&self.pmap.mapped, 1);
-        (None, Debt::none())
+        Ok((None, Debt::none()))
     }
 
     /// Replaces the leaf that is there. What is known of its use is kept if the frame stays the same.
     #[inline(never)]
-    fn replace(&self, leaves: Table, va: usize, new: u64) -> (Mapping, Debt) {
-        let writable = self.leaves(va, true).is_some();
-        let (old, new) = leaves.update(Self::index(va, 0), |old| {
+    fn replace(self, way: Way, va: usize, new: u64) -> Entered {
+        let (old, new) = way.leaves.update(Self::index(va, 0), |old| {
             if F::frame(old) == F::frame(new) {
                 F::inherit(new, old)
             } else {
                 new
             }
         });
-        let lost = Self::effective(old, writable).difference(F::prot(new));
+        let lost = Self::effective(old, way.writable).difference(F::prot(new));
         let differs =
             F::frame(old) != F::frame(new) || !F::same_cache(old, new) || !lost.is_empty();
         let stale = F::may_be_cached(old) && differs;
         let debt = if stale { Debt::page(va) } else { Debt::none() };
-        (Self::mapping(va, old, writable), debt)
+        Ok((Some(Self::mapping(va, old, way.writable)), debt))
     }
 
     /// See [`Pmap::fill`](scalvm::Pmap::fill).
     #[inline(always)]
-    pub fn fill(&self, va: usize, frames: &[Frame], prot: Prot) -> u64 {
+    pub fn fill(self, va: usize, frames: &[Frame], prot: Prot) -> u64 {
         let write = prot.contains(Prot::WRITE);
         let frames = &frames[..frames.len().min(64)];
         let mut entered = 0;
@@ -129,40 +131,51 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
             let va = va + (from << PAGE_SHIFT);
             let first = Self::index(va, 0);
             let count = (ENTRIES - first).min(frames.len() - from);
-            let leaves = match self.leaves(va, write) {
-                Some(leaves) => Some(leaves),
-                None => self.reach(va, write, &mut Spare::none()).ok(),
+            let way = match self.way(va) {
+                Some(way) if !write || way.writable => Some(way),
+                Some(_) => self.reach(va, write, &mut Spare::none()).ok(),
+                None => None,
             };
-            if let Some(leaves) = leaves {
+            if let Some(way) = way {
                 let part = &frames[from..from + count];
-                entered |= self.fill_table(leaves, first, part, prot) << from;
+                entered |= self.fill_table(way.leaves, first, part, prot) << from;
             }
             from += count;
         }
-        Self::count(&self.pmap.mapped, entered.count_ones() as usize);
         entered
     }
 
     /// Fills empty entries of one table.
     #[inline(always)]
-    fn fill_table(&self, leaves: Table, first: usize, frames: &[Frame], prot: Prot) -> u64 {
+    fn fill_table(self, leaves: Table, first: usize, frames: &[Frame], prot: Prot) -> u64 {
         let mut entered = 0;
+        let mut count = 0;
         let mut lines = 0;
-        for (i, &frame) in frames.iter().enumerate() {
-            let index = first + i;
-            if frame.is_some() && leaves.load(index) == 0 {
-                leaves.fill(index, F::leaf(frame, prot, Cache::WriteBack));
-                entered |= 1 << i;
-                lines |= line_of(index);
+        let mut i = 0;
+        while i < frames.len() {
+            let before = count;
+            let line = line_of(first + i);
+            let end = frames.len().min(i + LINE - (first + i) % LINE);
+            for (i, &frame) in frames.iter().enumerate().take(end).skip(i) {
+                if frame.is_some() && leaves.load(first + i) == 0 {
+                    leaves.fill(first + i, F::leaf(frame, prot, Cache::WriteBack));
+                    entered |= 1 << i;
+                    count += 1;
+                }
             }
+            if count != before {
+                lines |= line;
+            }
+            i = end;
         }
         self.mark(leaves, lines);
+        Self::count(&self.pmap.mapped, count);
         entered
     }
 
     /// Notes that lines of a table are in use.
     #[inline(always)]
-    fn mark(&self, table: Table, lines: u64) {
+    fn mark(self, table: Table, lines: u64) {
         let word = self.tables.word(table.frame);
         let old = word.load(Relaxed);
         if lines & !old != 0 {
@@ -170,40 +183,43 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         }
     }
 
-    /// The table of leaves for the address, made from spare frames where it is lacking, by a way that grants the
-    /// right to write if that is asked for. If there are too few spares, the number that would do;
-    /// then no table was made.
+    /// The way to the leaf for the address, made of spare frames where it is lacking, and such that it
+    /// grants the right to write if that is asked for. If there are too few spares, the number that
+    /// would do; then no table was made.
     #[cold]
     #[inline(never)]
-    fn reach(&self, va: usize, write: bool, spare: &mut Spare) -> Result<Table, usize> {
+    fn reach(self, va: usize, write: bool, spare: &mut Spare) -> Result<Way, usize> {
         const { assert!(F::LEVELS > 1 && F::LEVELS <= MAX_LEVELS) }
-        let mut table = self.root();
+        let mut way = Way {
+            leaves: self.root(),
+            writable: true,
+        };
         for level in (1..F::LEVELS).rev() {
-            let index = Self::index(va, level);
+            let (table, index) = (way.leaves, Self::index(va, level));
             let mut link = table.load(index);
             if link == 0 {
                 // What is lacking here is lacking at all levels below, too.
                 if spare.count < level {
                     return Err(level);
                 }
-                let frame = spare.pop().ok_or(level)?;
-                link = F::link(frame);
+                link = F::link(spare.pop().ok_or(level)?);
                 table.fill(index, link);
                 self.mark(table, line_of(index));
                 Self::count(&self.pmap.tables, 1);
-            } else if write && !F::passes(link, true) {
+            } else if write && !F::grants_write(link) {
                 // Invariant 5. The order matters to an MMU that walks the tables meanwhile.
                 self.withhold_write(self.below(link), level - 1);
-                table.update(index, |link| F::with_write(link, true));
+                link = table.update(index, |link| F::with_write(link, true)).1;
             }
-            table = self.below(link);
+            way.writable &= F::grants_write(link);
+            way.leaves = self.below(link);
         }
-        Ok(table)
+        Ok(way)
     }
 
     /// Takes the right to write from all entries of a table. The link to it withholds that already, so nothing
     /// becomes stale.
-    fn withhold_write(&self, table: Table, level: usize) {
+    fn withhold_write(self, table: Table, level: usize) {
         let word = self.tables.word(table.frame).load(Relaxed);
         let reader = Prot::all().difference(Prot::WRITE);
         table.for_each(word, 0..ENTRIES, |index, _| {
@@ -216,12 +232,12 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     }
 
     /// Takes the right to write from the root's links.
-    pub fn write_protect_all(&self) -> Debt {
+    pub fn write_protect_all(self) -> Debt {
         let root = self.root();
         let word = self.tables.word(root.frame).load(Relaxed);
         let mut debt = Debt::none();
         root.for_each(word, 0..F::USER_ENTRIES, |index, link| {
-            if F::passes(link, true) {
+            if F::grants_write(link) {
                 root.update(index, |link| F::with_write(link, false));
                 debt.add(Scope::All);
             }

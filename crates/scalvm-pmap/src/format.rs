@@ -46,8 +46,8 @@ pub unsafe trait Format: Send + Sync + 'static {
 
     /// A link that grants all rights.
     fn link(table: Frame) -> u64;
-    /// Whether this is a link, not zero, and grants the right to write where that is asked for.
-    fn passes(link: u64, write: bool) -> bool;
+    /// Whether a link grants the right to write.
+    fn grants_write(link: u64) -> bool;
     /// The link with the right to write granted or withheld.
     fn with_write(link: u64, write: bool) -> u64;
     /// Whether the entry, not zero, is well formed for this level. For tests.

@@ -8,8 +8,8 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use scalvm::{
-    Clear, CpuSet, Debt, Enter, Frame, Machine, Mapping, OutOfMemory, Pmap, PmapCounts, Prot,
-    SpinLock, TableFrames,
+    Clear, CpuSet, Debt, Enter, Frame, Machine, Mapping, OutOfMemory, Pmap, PmapCounts, Prot, Rank,
+    SpinGuard, SpinLock, TableFrames,
 };
 
 use crate::format::Format;
@@ -19,7 +19,7 @@ use crate::space::Space;
 /// One address space in the page tables of a [`Format`].
 pub struct RadixPmap<F: Format> {
     /// Covers the tables and the two counts.
-    pub(crate) lock: SpinLock,
+    lock: SpinLock,
     /// The root table; [`Frame::NONE`] once destroyed.
     pub(crate) root: Frame,
     /// The processors that may have cached translations.
@@ -42,6 +42,12 @@ impl<F: Format> RadixPmap<F> {
             tables: AtomicUsize::new(1),
             format: PhantomData,
         }
+    }
+
+    /// Takes the lock.
+    #[inline(always)]
+    pub(crate) fn lock<'a, M: Machine>(&'a self, machine: &'a M) -> SpinGuard<'a, M> {
+        self.lock.lock(machine, Rank::Pmap)
     }
 }
 
@@ -87,12 +93,14 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
         va: usize,
         how: Enter,
     ) -> Result<(Option<Mapping>, Debt), OutOfMemory> {
-        let write = how.prot.contains(Prot::WRITE);
-        let space = Space::lock(self, machine, tables);
-        if let Some(leaves) = space.leaves(va, write) {
-            return Ok(space.put(leaves, va, how));
+        let guard = self.lock(machine);
+        let space = Space::new(self, machine, tables, &guard);
+        if let Some(way) = space.way(va)
+            && (way.writable || !how.prot.contains(Prot::WRITE))
+        {
+            return space.put(way, va, how);
         }
-        drop(space);
+        drop(guard);
         self.enter_slowly(machine, tables, va, how)
     }
 
@@ -105,7 +113,8 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
         frames: &[Frame],
         prot: Prot,
     ) -> u64 {
-        Space::lock(self, machine, tables).fill(va, frames, prot)
+        let guard = self.lock(machine);
+        Space::new(self, machine, tables, &guard).fill(va, frames, prot)
     }
 
     #[inline]
@@ -116,7 +125,8 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
         range: Range<usize>,
         gone: impl FnMut(Mapping),
     ) -> Debt {
-        Space::lock(self, machine, tables).remove(range, gone)
+        let guard = self.lock(machine);
+        Space::new(self, machine, tables, &guard).remove(range, gone)
     }
 
     fn protect(
@@ -126,16 +136,19 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
         range: Range<usize>,
         prot: Prot,
     ) -> Debt {
-        Space::lock(self, machine, tables).protect(range, prot)
+        let guard = self.lock(machine);
+        Space::new(self, machine, tables, &guard).protect(range, prot)
     }
 
     fn write_protect_all(&self, machine: &M, tables: &impl TableFrames) -> Debt {
-        Space::lock(self, machine, tables).write_protect_all()
+        let guard = self.lock(machine);
+        Space::new(self, machine, tables, &guard).write_protect_all()
     }
 
     #[inline]
     fn query(&self, machine: &M, va: usize) -> Option<Mapping> {
-        Space::lock(self, machine, &()).query(va)
+        let guard = self.lock(machine);
+        Space::new(self, machine, &(), &guard).query(va)
     }
 
     #[inline]
@@ -147,7 +160,8 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
         clear: Clear,
         seen: impl FnMut(Mapping),
     ) -> Debt {
-        Space::lock(self, machine, tables).harvest(range, clear, seen)
+        let guard = self.lock(machine);
+        Space::new(self, machine, tables, &guard).harvest(range, clear, seen)
     }
 
     fn counts(&self) -> PmapCounts {
@@ -158,6 +172,7 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     }
 
     fn check_invariants(&self, machine: &M, tables: &impl TableFrames) {
-        Space::lock(self, machine, tables).check();
+        let guard = self.lock(machine);
+        Space::new(self, machine, tables, &guard).check();
     }
 }

@@ -36,9 +36,10 @@ impl Part {
     }
 }
 
-/// Addresses whose translations became stale, added in ascending order.
+/// The addresses of translations that became stale.
 struct Stale {
     start: usize,
+    /// Zero if there are none.
     end: usize,
 }
 
@@ -71,13 +72,13 @@ impl Stale {
 impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     /// See [`Pmap::remove`](scalvm::Pmap::remove).
     #[inline]
-    pub fn remove(&self, range: Range<usize>, mut gone: impl FnMut(Mapping)) -> Debt {
+    pub fn remove(self, range: Range<usize>, mut gone: impl FnMut(Mapping)) -> Debt {
         let mut debt = Debt::none();
+        let mut stale = Stale::none();
         let mut from = range.start;
         while let Some(part) = self.next(from..range.end) {
             let word = self.tables.word(part.leaves.frame);
             let lines = word.load(Relaxed);
-            let mut stale = Stale::none();
             let mut count = 0;
             part.leaves
                 .for_each(lines, part.entries.clone(), |index, _| {
@@ -88,30 +89,29 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                     count += 1;
                     gone(Self::mapping(part.va(index), leaf, part.writable));
                 });
-            debt.add(stale.scope());
             Self::count(&self.pmap.mapped, 0usize.wrapping_sub(count));
             let rest = part.leaves.settled(lines, part.entries.clone());
             word.store(rest, Relaxed);
             if rest == 0 {
+                // What processors have cached of links is tied to no page: any page will do.
+                if stale.end == 0 {
+                    stale.add(part.base);
+                }
                 self.unlink(part.base, &mut debt);
             }
             from = part.end();
         }
+        debt.add(stale.scope());
         debt
     }
 
     /// Unlinks the table of leaves for the address, which is empty, and those above that become so.
     #[inline(never)]
-    fn unlink(&self, va: usize, debt: &mut Debt) {
+    fn unlink(self, va: usize, debt: &mut Debt) {
         let mut path = [self.root(); MAX_LEVELS];
         for level in (1..F::LEVELS).rev() {
             path[level - 1] = self.below(path[level].load(Self::index(va, level)));
         }
-        // What processors have cached of the links is tied to no page: any page will do.
-        debt.add(Scope::Range {
-            start: va,
-            end: va + PAGE_SIZE,
-        });
         for level in 1..F::LEVELS {
             let parent = path[level];
             let index = Self::index(va, level);
@@ -128,29 +128,29 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     }
 
     /// See [`Pmap::protect`](scalvm::Pmap::protect).
-    pub fn protect(&self, range: Range<usize>, prot: Prot) -> Debt {
+    pub fn protect(self, range: Range<usize>, prot: Prot) -> Debt {
         self.change(range, |leaf| F::restrict(leaf, prot), |_| ())
     }
 
     /// See [`Pmap::harvest`](scalvm::Pmap::harvest).
     #[inline]
-    pub fn harvest(&self, range: Range<usize>, what: Clear, seen: impl FnMut(Mapping)) -> Debt {
+    pub fn harvest(self, range: Range<usize>, what: Clear, seen: impl FnMut(Mapping)) -> Debt {
         self.change(range, |leaf| F::clear(leaf, what), seen)
     }
 
     /// Changes all leaves of the range, and calls `seen` with what each was before.
     #[inline(always)]
     fn change(
-        &self,
+        self,
         range: Range<usize>,
         change: impl Fn(u64) -> u64,
         mut seen: impl FnMut(Mapping),
     ) -> Debt {
         let mut debt = Debt::none();
+        let mut stale = Stale::none();
         let mut from = range.start;
         while let Some(part) = self.next(from..range.end) {
             let lines = self.tables.word(part.leaves.frame).load(Relaxed);
-            let mut stale = Stale::none();
             part.leaves
                 .for_each(lines, part.entries.clone(), |index, _| {
                     let (old, new) = part.leaves.update(index, &change);
@@ -159,15 +159,15 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                     }
                     seen(Self::mapping(part.va(index), old, part.writable));
                 });
-            debt.add(stale.scope());
             from = part.end();
         }
+        debt.add(stale.scope());
         debt
     }
 
     /// The first table of leaves that stands for a part of the range.
     #[inline]
-    fn next(&self, mut range: Range<usize>) -> Option<Part> {
+    fn next(self, mut range: Range<usize>) -> Option<Part> {
         'root: while range.start < range.end {
             let va = range.start;
             let mut table = self.root();
@@ -178,7 +178,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                     range.start = self.skip(table, level, va);
                     continue 'root;
                 }
-                writable &= F::passes(link, true);
+                writable &= F::grants_write(link);
                 table = self.below(link);
             }
             let first = Self::index(va, 0);
@@ -196,7 +196,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     /// The address of the first entry in use after that of `va`, or the end of what the table
     /// stands for.
     #[inline(never)]
-    fn skip(&self, table: Table, level: usize, va: usize) -> usize {
+    fn skip(self, table: Table, level: usize, va: usize) -> usize {
         let word = self.tables.word(table.frame).load(Relaxed);
         let index = Self::index(va, level);
         let next = table.first(word, index + 1).unwrap_or(ENTRIES);

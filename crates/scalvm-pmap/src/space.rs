@@ -5,44 +5,65 @@
 use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 
-use scalvm::{Machine, Mapping, Prot, Rank, SpinGuard};
+use scalvm::{Machine, Mapping, Prot, SpinGuard};
 
 use crate::format::Format;
 use crate::radix::RadixPmap;
 use crate::table::{Table, index};
 
-/// A space whose lock is held; dropping it lets go.
-pub(crate) struct Space<'a, F: Format, M: Machine, T> {
+/// How the MMU gets to a leaf.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    /// The table that the leaf is in.
+    pub leaves: Table,
+    /// Whether all links on the way grant the right to write.
+    pub writable: bool,
+}
+
+/// A space whose lock is held.
+pub(crate) struct Space<'a, F: Format, M, T> {
     pub pmap: &'a RadixPmap<F>,
     pub machine: &'a M,
     pub tables: &'a T,
-    _guard: SpinGuard<'a, M>,
 }
 
-impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
-    /// Takes the lock.
+impl<F: Format, M, T> Clone for Space<'_, F, M, T> {
     #[inline(always)]
-    pub fn lock(pmap: &'a RadixPmap<F>, machine: &'a M, tables: &'a T) -> Self {
-        let guard = pmap.lock.lock(machine, Rank::Pmap);
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Format, M, T> Copy for Space<'_, F, M, T> {}
+
+impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
+    /// The space whose lock `_guard` holds, for as long as it does. (The guard is borrowed, not owned, so that a
+    /// space can be handed about in registers.)
+    #[inline(always)]
+    pub fn new(
+        pmap: &'a RadixPmap<F>,
+        machine: &'a M,
+        tables: &'a T,
+        _guard: &'a SpinGuard<'_, M>,
+    ) -> Self {
         Space {
             pmap,
             machine,
             tables,
-            _guard: guard,
         }
     }
 
     /// The root table.
     #[inline(always)]
-    pub fn root(&self) -> Table {
-        // SAFETY: the root is a table until `free_all`, which nobody else can be running: it has the pmap
-        // for itself.
+    pub fn root(self) -> Table {
+        // SAFETY: the root is a table until `free_all`, which nobody else can be running: it has the
+        // pmap for itself.
         unsafe { Table::at(self.machine, self.pmap.root) }
     }
 
     /// The table that a link, read from a table of this space, leads to.
     #[inline(always)]
-    pub fn below(&self, link: u64) -> Table {
+    pub fn below(self, link: u64) -> Table {
         // SAFETY: links lead to tables, which are unlinked under this lock before they are freed.
         unsafe { Table::at(self.machine, F::frame(link)) }
     }
@@ -57,27 +78,30 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
         }
     }
 
-    /// The table of leaves for the address, if there is one and the way to it grants the right to
-    /// write where that is asked for.
+    /// The way to the leaf for the address, if there is one.
     #[inline(always)]
-    pub fn leaves(&self, va: usize, write: bool) -> Option<Table> {
-        let mut table = self.root();
+    pub fn way(self, va: usize) -> Option<Way> {
+        let mut way = Way {
+            leaves: self.root(),
+            writable: true,
+        };
         for level in (1..F::LEVELS).rev() {
-            let link = table.load(Self::index(va, level));
-            if !F::passes(link, write) {
+            let link = way.leaves.load(Self::index(va, level));
+            if link == 0 {
                 return None;
             }
-            table = self.below(link);
+            way.writable &= F::grants_write(link);
+            way.leaves = self.below(link);
         }
-        Some(table)
+        Some(way)
     }
 
     /// The mapping at the address.
     #[inline]
-    pub fn query(&self, va: usize) -> Option<Mapping> {
-        let leaves = self.leaves(va, false)?;
-        let leaf = leaves.load(Self::index(va, 0));
-        (leaf != 0).then(|| Self::mapping(va, leaf, self.leaves(va, true).is_some()))
+    pub fn query(self, va: usize) -> Option<Mapping> {
+        let way = self.way(va)?;
+        let leaf = way.leaves.load(Self::index(va, 0));
+        (leaf != 0).then(|| Self::mapping(va, leaf, way.writable))
     }
 
     /// What a leaf says, where the links above it grant the right to write, or not.
@@ -104,7 +128,7 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
         }
     }
 
-    /// Adds to a count that this lock covers.
+    /// Adds to a count that this lock covers; the sum may wrap around.
     #[inline(always)]
     pub fn count(count: &AtomicUsize, more: usize) {
         count.store(count.load(Relaxed).wrapping_add(more), Relaxed);

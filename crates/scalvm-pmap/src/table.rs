@@ -56,8 +56,9 @@ impl Table {
     fn entry(&self, index: usize) -> &AtomicU64 {
         debug_assert!(index < ENTRIES);
         // SAFETY: `at` was promised a table: ENTRIES entries, aligned, which the kernel and the MMU
-        // access atomically and programs not at all. The remainder keeps the index inside.
-        unsafe { &*self.entries.add(index % ENTRIES) }
+        // access atomically and programs not at all. All indices come from `index`, or lie in one of
+        // the 64 lines.
+        unsafe { &*self.entries.add(index) }
     }
 
     /// What an entry says now.
@@ -134,15 +135,17 @@ impl Table {
     }
 
     /// The table's word after the entries of the range, which is not empty, have been emptied.
-    #[inline]
+    #[inline(always)]
     pub fn settled(&self, word: u64, range: Range<usize>) -> u64 {
         let mut rest = word & !lines(&range);
-        // Only the lines at both ends can have entries outside of the range.
-        for edge in [range.start, range.end - 1] {
-            let start = edge - edge % LINE;
-            if (start..start + LINE).any(|index| self.load(index) != 0) {
-                rest |= line_of(edge);
-            }
+        // The lines at both ends may have entries outside of the range.
+        let start = range.start - range.start % LINE;
+        if (start..range.start).any(|index| self.load(index) != 0) {
+            rest |= line_of(start);
+        }
+        let end = range.end.next_multiple_of(LINE);
+        if (range.end..end).any(|index| self.load(index) != 0) {
+            rest |= line_of(range.end);
         }
         rest
     }

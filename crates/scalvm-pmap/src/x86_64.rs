@@ -129,9 +129,8 @@ unsafe impl Format for X86_64 {
     }
 
     #[inline(always)]
-    fn passes(link: u64, write: bool) -> bool {
-        let needed = if write { PRESENT | WRITE } else { PRESENT };
-        link & needed == needed
+    fn grants_write(link: u64) -> bool {
+        link & WRITE != 0
     }
 
     #[inline(always)]

@@ -17,6 +17,8 @@ mod pmap;
 mod skeleton;
 mod stats;
 mod sync;
+#[cfg(test)]
+mod testing;
 
 pub use addr::*;
 pub use error::*;

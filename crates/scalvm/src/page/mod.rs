@@ -9,6 +9,7 @@
 
 mod buddy;
 mod cache;
+mod check;
 mod list;
 #[expect(
     clippy::module_inception,
@@ -17,6 +18,8 @@ mod list;
 mod page;
 mod segment;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use buddy::MAX_ORDER;
 pub(crate) use list::PageList;

@@ -1,1 +1,33 @@
-fn main() {}
+//! `cargo xtask`: the one tool that builds, runs, tests and measures the reference kernel.
+//!
+//! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
+//! file system; [`machine`] runs a guest in QEMU and tells how it ended.
+
+mod build;
+mod cli;
+mod image;
+mod machine;
+mod paths;
+mod run;
+mod say;
+mod setup;
+
+use std::process::exit;
+
+use clap::Parser;
+
+/// The status when the tool or the machine failed, as opposed to the program in the guest.
+const FAILED: u8 = 125;
+
+fn main() {
+    let result = match cli::Cli::parse().command {
+        cli::Command::Run(options) => run::run(options),
+    };
+    exit(match result {
+        Ok(status) => i32::from(status),
+        Err(error) => {
+            say::error(&error);
+            i32::from(FAILED)
+        }
+    });
+}

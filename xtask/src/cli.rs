@@ -1,0 +1,98 @@
+//! The command line of the tool.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Builds, runs, tests and measures Scalvm's reference kernel.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Boot the kernel in QEMU: a shell, or one program whose status becomes this command's
+    Run(RunOptions),
+}
+
+/// Options of `run`.
+#[derive(Args)]
+pub struct RunOptions {
+    /// The guest's memory
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
+    pub mem: u64,
+    /// Pack this host folder as the root file system
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Attach this file as a virtio disk: /dev/vda, /dev/vdb, … in the order given
+    #[arg(long = "disk", value_name = "FILE")]
+    pub disks: Vec<PathBuf>,
+    /// One nanosecond of guest time for each instruction executed
+    #[arg(long)]
+    pub icount: bool,
+    /// Print the memory manager's counters at power-off
+    #[arg(long)]
+    pub stats: bool,
+    /// End the guest after so many seconds, and say where it was
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: Option<u64>,
+    /// Wait for a debugger on TCP port 1234 before the first instruction
+    #[arg(long)]
+    pub gdb: bool,
+    /// The program to run in place of a shell, with its arguments
+    #[arg(last = true, value_name = "PROGRAM ARGS")]
+    pub program: Vec<OsString>,
+}
+
+/// `256M`, `1G`, `65536K` or bytes.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let size = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| "a number followed by K, M or G is wanted, such as 256M".to_owned())?;
+    if size < 16 << 20 {
+        return Err("the kernel wants 16M at the least".to_owned());
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("256M"), Ok(256 << 20));
+        assert_eq!(parse_size("1g"), Ok(1 << 30));
+        assert_eq!(parse_size("33554432"), Ok(32 << 20));
+        for bad in ["", "M", "12", "4M", "-1G", "1T", "99999999999999G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_program_keeps_its_own_options() {
+        let cli = Cli::try_parse_from(["x", "run", "--icount", "--", "/bin/ls", "--mem"]);
+        let Command::Run(options) = cli.unwrap_or_else(|e| panic!("{e}")).command;
+        assert!(options.icount);
+        assert_eq!(options.program, ["/bin/ls", "--mem"]);
+        assert!(Cli::try_parse_from(["x", "run", "--cpus", "2"]).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! The kernel's command line: options, `--`, then the first process, each argument with its
+//! bytes beyond plain ASCII as `%XX`, so that a space only ever separates.
+
+use std::os::unix::ffi::OsStrExt;
+
+use super::config::{Config, Console};
+
+/// The whole command line for a guest.
+pub fn command_line(config: &Config) -> String {
+    let mut words = Vec::new();
+    match config.console {
+        Console::Raw => words.push("scalvm.console=raw".to_owned()),
+        Console::Terminal { rows, cols } => {
+            words.push(format!("scalvm.rows={rows}"));
+            words.push(format!("scalvm.cols={cols}"));
+        }
+    }
+    if config.stats {
+        words.push("scalvm.stats=1".to_owned());
+    }
+    words.push("--".to_owned());
+    words.extend(
+        config
+            .program
+            .iter()
+            .map(|argument| encode(argument.as_bytes())),
+    );
+    words.join(" ")
+}
+
+/// One argument. An empty one becomes a lone `%`, since two separators side by side are one.
+fn encode(argument: &[u8]) -> String {
+    if argument.is_empty() {
+        return "%".to_owned();
+    }
+    let mut text = String::new();
+    for &byte in argument {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_hold_no_separator() {
+        assert_eq!(encode(b"/bin/sh"), "/bin/sh");
+        assert_eq!(encode(b"echo a%\n"), "echo%20a%25%0A");
+        assert_eq!(encode("ä\x7f".as_bytes()), "%C3%A4%7F");
+        assert_eq!(encode(b""), "%");
+    }
+
+    #[test]
+    fn options_come_before_the_program() {
+        let config = Config {
+            qemu: "".into(),
+            kernel: "".into(),
+            root: "".into(),
+            mem: 0,
+            disks: Vec::new(),
+            icount: false,
+            stats: true,
+            timeout: None,
+            gdb: false,
+            console: Console::Terminal { rows: 24, cols: 80 },
+            program: vec!["/bin/sh".into(), "-c".into(), "ls -l".into()],
+        };
+        assert_eq!(
+            command_line(&config),
+            "scalvm.rows=24 scalvm.cols=80 scalvm.stats=1 -- /bin/sh -c ls%20-l"
+        );
+        let raw = Config {
+            console: Console::Raw,
+            stats: false,
+            ..config
+        };
+        assert_eq!(
+            command_line(&raw),
+            "scalvm.console=raw -- /bin/sh -c ls%20-l"
+        );
+    }
+}

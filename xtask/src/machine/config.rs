@@ -1,0 +1,45 @@
+//! What a guest is made of.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the guest's console behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Bytes pass as they are: no echo, no translation of line ends.
+    Raw,
+    /// A terminal with line editing, of so many rows and columns.
+    Terminal {
+        /// Lines of the screen.
+        rows: u16,
+        /// Characters of a line.
+        cols: u16,
+    },
+}
+
+/// A guest to be started.
+pub struct Config {
+    /// The emulator's program.
+    pub qemu: PathBuf,
+    /// The kernel, an ELF file with symbols.
+    pub kernel: PathBuf,
+    /// The root file system, a cpio archive.
+    pub root: PathBuf,
+    /// Memory in bytes.
+    pub mem: u64,
+    /// Files that become /dev/vda and so on.
+    pub disks: Vec<PathBuf>,
+    /// Whether guest time is counted in instructions.
+    pub icount: bool,
+    /// Whether the kernel prints the manager's counters before it powers off.
+    pub stats: bool,
+    /// How long the guest may run.
+    pub timeout: Option<Duration>,
+    /// Whether to wait for a debugger.
+    pub gdb: bool,
+    /// How the console behaves.
+    pub console: Console,
+    /// The first process: a path in the guest, and its arguments.
+    pub program: Vec<OsString>,
+}

@@ -1,0 +1,21 @@
+//! A guest in QEMU: how it is started, what it is given and prints, and how it ended.
+
+mod backtrace;
+mod cmdline;
+mod config;
+mod console;
+mod end;
+mod guest;
+mod panic;
+mod qemu;
+mod qmp;
+mod registers;
+mod scratch;
+pub mod terminal;
+mod watch;
+
+pub use config::{Config, Console};
+pub use console::{Input, Output};
+pub use end::End;
+pub use guest::{Finished, run};
+pub use scratch::Scratch;

@@ -1,0 +1,95 @@
+//! `cargo xtask run`: a guest for a user.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::RunOptions;
+use crate::image::{self, Image};
+use crate::machine::{self, Config, Console, Input, Scratch, terminal};
+use crate::{build, paths, say, setup};
+
+/// What runs when no program is named.
+const SHELL: [&str; 2] = ["/bin/sh", "-l"];
+
+/// Runs a guest; the status that this command ends with.
+pub fn run(options: RunOptions) -> Result<u8> {
+    for disk in &options.disks {
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(disk)
+            .with_context(|| format!("the disk {}", disk.display()))?;
+    }
+    let root = match &options.root {
+        Some(dir) => image::host_root(dir)?,
+        None => image::default_root()?,
+    };
+    let program = program(&root, options.program)?;
+    let scratch = Scratch::new()?;
+    let archive = scratch.path("root");
+    root.write_to(&archive)?;
+    let interactive = terminal::present();
+    let (rows, cols) = terminal::size();
+    let config = Config {
+        qemu: setup::ensure(&setup::QEMU)?,
+        kernel: build::kernel()?,
+        root: archive,
+        mem: options.mem,
+        disks: options.disks,
+        icount: options.icount,
+        stats: options.stats,
+        timeout: options.timeout.map(Duration::from_secs),
+        gdb: options.gdb,
+        console: if interactive {
+            Console::Terminal { rows, cols }
+        } else {
+            Console::Raw
+        },
+        program,
+    };
+    if config.gdb {
+        tell_debugger(&config.kernel);
+    }
+    let raw = if interactive {
+        Some(terminal::Raw::enter()?)
+    } else {
+        None
+    };
+    let input = if interactive {
+        Input::Keyboard
+    } else {
+        Input::Host
+    };
+    let finished = machine::run(&config, input, Box::new(std::io::stdout()));
+    drop(raw);
+    let end = finished?.end;
+    end.tell();
+    Ok(end.status())
+}
+
+/// The program to run, found in the root, with its arguments.
+fn program(root: &Image, words: Vec<OsString>) -> Result<Vec<OsString>> {
+    let mut words = if words.is_empty() {
+        SHELL.map(OsString::from).to_vec()
+    } else {
+        words
+    };
+    match root.program(words[0].as_bytes()) {
+        Some(path) => words[0] = OsString::from_vec(path),
+        None => bail!("the root has no program {}", words[0].display()),
+    }
+    Ok(words)
+}
+
+/// Says how to attach a debugger.
+fn tell_debugger(kernel: &Path) {
+    let kernel = kernel.strip_prefix(paths::root()).unwrap_or(kernel);
+    say::note(format_args!(
+        "waiting for a debugger: gdb {} -ex 'target remote :1234'",
+        kernel.display()
+    ));
+}

@@ -1,0 +1,161 @@
+//! The Rust toolchain that builds the kernel for `x86_64-unknown-none`.
+//!
+//! Three ways, the first that works: the running toolchain has the target; `rustup target add`
+//! brings it; or Debian's rustc builds the target's libraries from their source beside the kernel.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{apt, in_path};
+use crate::{paths, say};
+
+/// The target that the kernel is built for.
+const TARGET: &str = "x86_64-unknown-none";
+
+/// Debian's packages for the third way.
+const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
+
+/// How long rustup may take before it counts as not working.
+const RUSTUP_PATIENCE: Duration = Duration::from_secs(120);
+
+/// A way to build for the bare target.
+pub enum Toolchain {
+    /// The toolchain that runs this tool has the target's libraries.
+    Installed,
+    /// Debian's rustc, the target's libraries built from source.
+    FromSource,
+}
+
+impl Toolchain {
+    /// Finds a toolchain, and installs what it needs if it must.
+    pub fn ensure() -> Result<Self> {
+        if let Some(found) = Self::find() {
+            return Ok(found);
+        }
+        if rustup_add()? {
+            return Ok(Self::Installed);
+        }
+        apt::install(&PACKAGES, "builds the kernel for the bare target").with_context(|| {
+            format!(
+                "the target {TARGET} is missing, and `rustup target add {TARGET}` did not bring it"
+            )
+        })?;
+        match Self::find() {
+            Some(found) => Ok(found),
+            None => bail!(
+                "{} are installed, but no rustc among them builds for {TARGET}",
+                PACKAGES.join(" ")
+            ),
+        }
+    }
+
+    /// A toolchain that is already there.
+    pub fn find() -> Option<Self> {
+        if installed() {
+            return Some(Self::Installed);
+        }
+        let source = Path::new("/usr/lib/rustlib/src/rust/library/core");
+        let usable = source.exists()
+            && Path::new("/usr/bin/cargo").exists()
+            && Path::new("/usr/bin/rustc").exists()
+            && in_path("ld.lld").is_some();
+        usable.then_some(Self::FromSource)
+    }
+
+    /// What this is, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Installed => format!("target {TARGET} of the running toolchain"),
+            Self::FromSource => format!("/usr/bin/rustc, {TARGET} built from source"),
+        }
+    }
+
+    /// A cargo command for the bare target, to be run in the kernel's folder.
+    pub fn cargo(&self, verb: &str) -> Command {
+        let mut command = match self {
+            Self::Installed => Command::new(running_cargo()),
+            Self::FromSource => Command::new("/usr/bin/cargo"),
+        };
+        // Settings of the tool's own build must not leak into the kernel's.
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+            command.env_remove(name);
+        }
+        command.arg(verb);
+        if let Self::FromSource = self {
+            command
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env("RUSTC", "/usr/bin/rustc")
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER", "ld.lld")
+                .arg("-Zbuild-std=core,alloc,compiler_builtins")
+                .arg("-Zbuild-std-features=compiler-builtins-mem");
+        }
+        command.args(["--target", TARGET]);
+        command
+    }
+
+    /// Where cargo leaves what it built in release, inside its target folder.
+    pub fn release_dir(target: &Path) -> PathBuf {
+        target.join(TARGET).join("release")
+    }
+}
+
+/// The cargo that runs this tool.
+pub fn running_cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Whether the running toolchain has the target's libraries.
+fn installed() -> bool {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    output.is_ok_and(|output| {
+        let dir = String::from_utf8_lossy(&output.stdout);
+        output.status.success()
+            && std::fs::read_dir(dir.trim()).is_ok_and(|mut files| files.next().is_some())
+    })
+}
+
+/// Tries `rustup target add` once for each toolchain; a failure is remembered, so that later
+/// starts do not wait for it again.
+fn rustup_add() -> Result<bool> {
+    if in_path("rustup").is_none() {
+        return Ok(false);
+    }
+    let version = Command::new("rustc").arg("--version").output()?.stdout;
+    let memory = paths::work()?.join("rustup-failed");
+    if std::fs::read(&memory).is_ok_and(|failed| failed == version) {
+        return Ok(false);
+    }
+    say::note(format_args!(
+        "installing the target {TARGET} (rustup target add)"
+    ));
+    let mut child = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let start = Instant::now();
+    let done = loop {
+        if let Some(status) = child.try_wait()? {
+            break status.success();
+        }
+        if start.elapsed() > RUSTUP_PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            break false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    if done && installed() {
+        return Ok(true);
+    }
+    say::note("rustup could not install it; falling back to Debian's toolchain");
+    std::fs::write(memory, version)?;
+    Ok(false)
+}

@@ -85,8 +85,10 @@ impl TestMachine {
     }
 }
 
+/// Aligned to the largest block, so that blocks are aligned in memory as their frame numbers are.
 fn layout(frames: u64) -> Layout {
-    Layout::from_size_align(frames as usize * PAGE_SIZE, PAGE_SIZE).expect("size of the arena")
+    Layout::from_size_align(frames as usize * PAGE_SIZE, PAGE_SIZE << 10)
+        .expect("size of the arena")
 }
 
 impl Drop for TestMachine {
@@ -160,6 +162,20 @@ unsafe impl Machine for TestMachine {
         self.allowed
             .fetch_update(Relaxed, Relaxed, |n| (n > 0).then(|| n.saturating_sub(1)))
             .is_ok()
+    }
+}
+
+/// A small generator of numbers, so that tests repeat.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        (self.0 >> 33) as usize % limit
     }
 }
 

@@ -54,12 +54,13 @@ impl Heap {
         Heap { pools }
     }
 
-    /// Allocates; null when memory has run out, or for more than the largest block of frames.
+    /// Allocates; null when memory has run out, for more than the largest block of frames, and for an
+    /// alignment above a page that the direct map does not have.
     #[inline]
     pub fn alloc<M: Machine>(&self, machine: &M, frames: &Frames, layout: Layout) -> *mut u8 {
         let bytes = match from(layout) {
             From::Pool(class) => self.pools[class].alloc(machine, frames).map(NonNull::cast),
-            From::Block(order) => alloc_block(machine, frames, order),
+            From::Block(order) => alloc_block(machine, frames, order, layout.align()),
         };
         bytes.map_or(null_mut(), NonNull::as_ptr)
     }
@@ -120,12 +121,23 @@ fn from(layout: Layout) -> From {
 }
 
 #[cold]
-fn alloc_block<M: Machine>(machine: &M, frames: &Frames, order: u32) -> Option<NonNull<u8>> {
+fn alloc_block<M: Machine>(
+    machine: &M,
+    frames: &Frames,
+    order: u32,
+    align: usize,
+) -> Option<NonNull<u8>> {
     if order > MAX_ORDER {
         return None;
     }
     let page = frames.alloc_block(machine, order, None, State::Kernel)?;
-    NonNull::new(machine.frame_ptr(page.frame()))
+    let bytes = NonNull::new(machine.frame_ptr(page.frame()))?;
+    if bytes.addr().get() % align != 0 {
+        // The frames are aligned, but the direct map need not be, beyond a page.
+        frames.free_block(machine, page);
+        return None;
+    }
+    Some(bytes)
 }
 
 #[cold]

@@ -10,6 +10,8 @@ mod pool;
 mod ptr;
 mod raw;
 mod slabs;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use heap::Heap;
 pub(crate) use pool::Pool;

@@ -5,7 +5,7 @@ use std::thread;
 use std::vec::Vec;
 
 use super::*;
-use crate::testing::TestMachine;
+use crate::testing::{Random, TestMachine};
 
 fn setup(frames: u64) -> (TestMachine, Frames) {
     let machine = TestMachine::new(frames);
@@ -13,19 +13,6 @@ fn setup(frames: u64) -> (TestMachine, Frames) {
     // SAFETY: the arena is ours.
     unsafe { all.add_segment(&machine, machine.frame(0), machine.frame(frames)) }.unwrap();
     (machine, all)
-}
-
-/// A small generator of numbers, so that tests repeat.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        (self.0 >> 33) as usize % limit
-    }
 }
 
 #[test]

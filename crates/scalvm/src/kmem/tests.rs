@@ -1,0 +1,331 @@
+//! Tests of pools and the heap.
+
+use core::alloc::Layout;
+use std::collections::BTreeSet;
+use std::thread;
+use std::vec::Vec;
+
+use super::{Heap, Pool, Ptr};
+use crate::machine::Machine;
+use crate::page::{Frames, State};
+use crate::sync::Field;
+use crate::testing::{Random, TestMachine};
+use crate::{Frame, OutOfMemory, PAGE_SIZE};
+
+fn setup(frames: u64) -> (TestMachine, Frames) {
+    let machine = TestMachine::new(frames);
+    let all = Frames::new();
+    // SAFETY: the arena is ours.
+    unsafe { all.add_segment(&machine, machine.frame(0), machine.frame(frames)) }.unwrap();
+    (machine, all)
+}
+
+/// A structure of an odd size.
+struct Item {
+    number: Field<u64>,
+    copies: [u64; 4],
+}
+
+impl Item {
+    fn new(number: u64) -> Item {
+        Item {
+            number: Field::new(number),
+            copies: [number; 4],
+        }
+    }
+
+    fn check(&self, number: u64) {
+        assert_eq!((self.number.get(), self.copies), (number, [number; 4]));
+    }
+}
+
+#[test]
+fn structures_keep_their_values_and_places() {
+    let (machine, frames) = setup(300);
+    let pool = Pool::new();
+    let mut items = Vec::new();
+    for number in 0..10_000 {
+        items.push(pool.alloc(&machine, &frames, Item::new(number)).unwrap());
+    }
+    assert_eq!(pool.in_use(), 10_000);
+    pool.check_invariants(&machine, &frames);
+    let places: BTreeSet<_> = items.iter().map(|item| item.address()).collect();
+    assert_eq!(places.len(), 10_000);
+    // 102 to a frame, the whole of which is slots.
+    assert!(frames.count(State::Slab) <= 100);
+    for (number, item) in items.into_iter().enumerate() {
+        item.check(number as u64);
+        pool.free(&machine, &frames, item);
+    }
+    assert_eq!(pool.in_use(), 0);
+    pool.check_invariants(&machine, &frames);
+    frames.check_invariants(&machine);
+    assert!(frames.count(State::Slab) < 5, "free slabs are given back");
+}
+
+#[test]
+fn slots_of_a_power_of_two_fill_frames() {
+    let (machine, frames) = setup(100);
+    let pool = Pool::new();
+    machine.set_cpu(0);
+    for _ in 0..128 * 10 {
+        pool.alloc(&machine, &frames, [1u64; 4]).unwrap();
+    }
+    assert_eq!(frames.count(State::Slab), 10);
+    pool.alloc(&machine, &frames, [1u64; 4]).unwrap();
+    assert_eq!(frames.count(State::Slab), 11);
+}
+
+#[test]
+fn alignment_beyond_a_word_is_kept() {
+    #[repr(align(64))]
+    struct Line([u8; 65]);
+    let (machine, frames) = setup(20);
+    let pool = Pool::new();
+    for n in 0..100 {
+        let line = pool.alloc(&machine, &frames, Line([n; 65])).unwrap();
+        assert_eq!(line.address() % 64, 0);
+        assert_eq!(line.0, [n; 65]);
+    }
+}
+
+#[test]
+fn memory_runs_out_only_when_no_slot_is_left_anywhere() {
+    let (machine, frames) = setup(6);
+    let pool = Pool::new();
+    let mut items = Vec::new();
+    for n in 0.. {
+        machine.set_cpu(n % 7);
+        match pool.alloc(&machine, &frames, Item::new(n as u64)) {
+            Ok(item) => items.push(item),
+            Err(OutOfMemory) => break,
+        }
+    }
+    assert_eq!(items.len() as u64, frames.total() * (PAGE_SIZE / 40) as u64);
+    assert_eq!(pool.in_use(), items.len() as u64);
+    pool.check_invariants(&machine, &frames);
+    // One is freed on another processor than the one that looks for it.
+    machine.set_cpu(9);
+    pool.free(&machine, &frames, items.pop().unwrap());
+    machine.set_cpu(3);
+    assert!(pool.alloc(&machine, &frames, Item::new(0)).is_ok());
+    assert!(pool.alloc(&machine, &frames, Item::new(0)).is_err());
+    for item in items {
+        pool.free(&machine, &frames, item);
+    }
+    pool.check_invariants(&machine, &frames);
+    frames.check_invariants(&machine);
+}
+
+#[test]
+fn the_machine_is_asked_once_for_each_structure() {
+    let (machine, frames) = setup(20);
+    let pool = Pool::new();
+    machine.allow(200);
+    for n in 0..200 {
+        pool.alloc(&machine, &frames, Item::new(n)).unwrap();
+    }
+    assert_eq!(
+        pool.alloc(&machine, &frames, Item::new(0)),
+        Err(OutOfMemory)
+    );
+    machine.allow_all();
+    assert!(pool.alloc(&machine, &frames, Item::new(0)).is_ok());
+    assert_eq!(pool.in_use(), 201);
+}
+
+#[cfg(debug_assertions)]
+mod misuse {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "freed twice")]
+    fn double_free_is_caught() {
+        let (machine, frames) = setup(20);
+        let pool = Pool::new();
+        let item = pool.alloc(&machine, &frames, Item::new(1)).unwrap();
+        pool.free(&machine, &frames, item);
+        pool.free(&machine, &frames, item);
+    }
+
+    #[test]
+    #[should_panic(expected = "written at 24 while free")]
+    fn use_after_free_is_caught() {
+        let (machine, frames) = setup(20);
+        let pool = Pool::new();
+        machine.set_cpu(0);
+        let item = pool.alloc(&machine, &frames, Item::new(1)).unwrap();
+        pool.free(&machine, &frames, item);
+        // SAFETY: none, and that is the point; the arena is plain memory.
+        unsafe { item.as_ptr().cast::<u64>().add(3).write(1) };
+        let _ = pool.alloc(&machine, &frames, Item::new(2));
+    }
+
+    #[test]
+    #[should_panic(expected = "not a slot of this pool")]
+    fn a_slot_of_another_pool_is_caught() {
+        let (machine, frames) = setup(20);
+        let (pool, other) = (Pool::new(), Pool::new());
+        pool.alloc(&machine, &frames, Item::new(1)).unwrap();
+        let item = other.alloc(&machine, &frames, [0u64; 8]).unwrap();
+        pool.free(
+            &machine,
+            &frames,
+            Ptr::from_raw(item.as_ptr().cast()).unwrap(),
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "outside of all segments")]
+    fn a_foreign_pointer_is_caught() {
+        let (machine, frames) = setup(20);
+        let pool = Pool::new();
+        let item = Item::new(1);
+        pool.free(
+            &machine,
+            &frames,
+            Ptr::from_raw((&raw const item).cast_mut()).unwrap(),
+        );
+    }
+}
+
+#[test]
+fn threads_free_what_others_allocated() {
+    let (machine, frames) = setup(400);
+    let pool = Pool::new();
+    let exchange: Vec<_> = (0..64)
+        .map(|_| Field::<Option<Ptr<Item>>>::new(None))
+        .collect();
+    // Each place of the exchange has its lock.
+    let locks: Vec<_> = (0..64).map(|_| std::sync::Mutex::new(())).collect();
+    thread::scope(|scope| {
+        for seed in 1..7u64 {
+            let (machine, frames, pool) = (&machine, &frames, &pool);
+            let (exchange, locks) = (&exchange, &locks);
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                for step in 0..30_000u64 {
+                    let item = pool.alloc(machine, frames, Item::new(step)).unwrap();
+                    let place = random.below(64);
+                    let guard = locks[place].lock().unwrap();
+                    let old = exchange[place].get();
+                    exchange[place].set(Some(item));
+                    drop(guard);
+                    if let Some(old) = old {
+                        old.check(old.number.get());
+                        pool.free(machine, frames, old);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(
+        pool.in_use(),
+        exchange
+            .iter()
+            .filter(|place| place.get().is_some())
+            .count() as u64
+    );
+    pool.check_invariants(&machine, &frames);
+    frames.check_invariants(&machine);
+}
+
+/// Random pieces of all sizes, filled with a byte of their own.
+fn churn(machine: &TestMachine, frames: &Frames, heap: &Heap, seed: u64, steps: usize) {
+    let mut random = Random(seed);
+    let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
+    let free = |(bytes, layout, mark): (*mut u8, Layout, u8)| {
+        for n in 0..layout.size() {
+            // SAFETY: within a piece that is ours.
+            assert_eq!(
+                unsafe { bytes.add(n).read() },
+                mark,
+                "byte {n} of {layout:?}"
+            );
+        }
+        // SAFETY: it is ours, and of this layout.
+        unsafe { heap.free(machine, frames, bytes, layout) };
+    };
+    for step in 0..steps {
+        if random.below(2) == 0 && !held.is_empty() {
+            free(held.swap_remove(random.below(held.len())));
+            continue;
+        }
+        let most = if random.below(20) == 0 { 20_000 } else { 700 };
+        let shifts = if random.below(20) == 0 { 14 } else { 7 };
+        let align = 1 << random.below(shifts);
+        let layout = Layout::from_size_align(random.below(most), align).unwrap();
+        let bytes = heap.alloc(machine, frames, layout);
+        if bytes.is_null() {
+            continue;
+        }
+        assert_eq!(bytes.addr() % align, 0);
+        // SAFETY: a piece that is ours.
+        unsafe { bytes.write_bytes(step as u8, layout.size()) };
+        held.push((bytes, layout, step as u8));
+    }
+    held.into_iter().for_each(free);
+}
+
+#[test]
+fn pieces_never_overlap() {
+    let (machine, frames) = setup(200);
+    let heap = Heap::new();
+    for seed in 1..4 {
+        churn(&machine, &frames, &heap, seed, 10_000);
+        assert_eq!((heap.in_use(), frames.count(State::Kernel)), (0, 0));
+        heap.check_invariants(&machine, &frames);
+        frames.check_invariants(&machine);
+    }
+}
+
+#[test]
+fn threads_never_share_a_piece() {
+    let (machine, frames) = setup(200);
+    let heap = Heap::new();
+    thread::scope(|scope| {
+        for seed in 1..5 {
+            let (machine, frames, heap) = (&machine, &frames, &heap);
+            scope.spawn(move || churn(machine, frames, heap, seed, 10_000));
+        }
+    });
+    assert_eq!((heap.in_use(), frames.count(State::Kernel)), (0, 0));
+    heap.check_invariants(&machine, &frames);
+    frames.check_invariants(&machine);
+}
+
+#[test]
+fn too_much_is_null() {
+    let (machine, frames) = setup(200);
+    let heap = Heap::new();
+    for size in [
+        1 << 20,
+        4 << 20,
+        (4 << 20) + 1,
+        isize::MAX as usize - PAGE_SIZE,
+    ] {
+        let layout = Layout::from_size_align(size, 1).unwrap();
+        assert!(heap.alloc(&machine, &frames, layout).is_null());
+    }
+    let layout = Layout::from_size_align(8, 1 << 40).unwrap();
+    assert!(heap.alloc(&machine, &frames, layout).is_null());
+    // SAFETY: null is nothing to free.
+    unsafe { heap.free(&machine, &frames, core::ptr::null_mut(), layout) };
+    assert_eq!(frames.free_count(), frames.total());
+}
+
+#[test]
+fn a_large_piece_is_frames_in_a_row() {
+    let (machine, frames) = setup(200);
+    let heap = Heap::new();
+    let layout = Layout::from_size_align(5 * PAGE_SIZE, 8).unwrap();
+    let bytes = heap.alloc(&machine, &frames, layout);
+    assert_eq!(frames.count(State::Kernel), 8);
+    let first = frames.page_at(bytes.addr()).unwrap().frame();
+    let last = machine.frame_ptr(Frame(first.0 + 7));
+    assert_eq!(last.addr(), bytes.addr() + 7 * PAGE_SIZE);
+    // SAFETY: ours, of this layout.
+    unsafe { heap.free(&machine, &frames, bytes, layout) };
+    assert_eq!(frames.count(State::Kernel), 0);
+    frames.check_invariants(&machine);
+}

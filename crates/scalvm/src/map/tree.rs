@@ -49,7 +49,7 @@ pub(crate) struct Tree<T: Ranged> {
     root: Field<Option<Ptr<T>>>,
     first: Field<Option<Ptr<T>>>,
     last: Field<Option<Ptr<T>>>,
-    /// What was found last.
+    /// What was found or put in last: the next look is often for the same.
     hint: Field<Option<Ptr<T>>>,
     low: usize,
     high: usize,
@@ -96,19 +96,27 @@ impl<T: Ranged> Tree<T> {
     /// The entry that holds the address.
     #[inline]
     pub fn find(&self, addr: usize) -> Option<Ptr<T>> {
-        if let Some(hint) = self.hint.get()
-            && hint.start() <= addr
-            && addr < hint.end()
-        {
-            return Some(hint);
+        let hinted = self.hinted(addr);
+        if hinted.is_some() {
+            return hinted;
         }
         let entry = self.starting_at_or_below(addr).filter(|entry| addr < entry.end())?;
         self.hint.set(Some(entry));
         Some(entry)
     }
 
+    /// The hint, if it holds the address.
+    #[inline(always)]
+    fn hinted(&self, addr: usize) -> Option<Ptr<T>> {
+        self.hint.get().filter(|hint| hint.start() <= addr && addr < hint.end())
+    }
+
     /// The lowest entry that ends above the address: the one that holds it, else the next one.
     pub fn at_or_above(&self, addr: usize) -> Option<Ptr<T>> {
+        let hinted = self.hinted(addr);
+        if hinted.is_some() {
+            return hinted;
+        }
         match self.starting_at_or_below(addr) {
             Some(entry) if addr < entry.end() => Some(entry),
             Some(entry) => entry.node().next(),
@@ -119,16 +127,16 @@ impl<T: Ranged> Tree<T> {
     /// The highest entry that starts at or below the address.
     fn starting_at_or_below(&self, addr: usize) -> Option<Ptr<T>> {
         let mut found = None;
-        let mut at = self.root.get();
-        while let Some(entry) = at {
-            if entry.start() <= addr {
-                found = at;
-                at = entry.node().link(Side::Above).child();
-            } else {
-                at = entry.node().link(Side::Below).child();
+        let mut entry = self.root.get()?;
+        loop {
+            while entry.start() > addr {
+                let Some(child) = entry.node().link(Side::Below).child() else { return found };
+                entry = child;
             }
+            found = Some(entry);
+            let Some(child) = entry.node().link(Side::Above).child() else { return found };
+            entry = child;
         }
-        found
     }
 
     /// Empties the tree and gives its lowest entry, from which [`Tree::next`] still leads to all others in order, as

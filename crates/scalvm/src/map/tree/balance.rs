@@ -19,10 +19,19 @@ impl<T: Ranged> Tree<T> {
 
     /// Makes the sizes right on the way up from an entry whose own links have changed size.
     pub(super) fn spread(&self, mut entry: Ptr<T>) {
+        let mut size = entry.node().largest();
         while let Some(parent) = entry.node().parent() {
-            let link = parent.node().link(parent.node().side_of(entry));
-            if !link.set_size(entry.node().largest()) {
-                return;
+            let (below, above) = (parent.node().link(Side::Below), parent.node().link(Side::Above));
+            if above.leads_to(entry) {
+                if !above.set_size(size) {
+                    return;
+                }
+                size = size.max(below.size());
+            } else {
+                if !below.set_size(size) {
+                    return;
+                }
+                size = size.max(above.size());
             }
             entry = parent;
         }

@@ -32,7 +32,7 @@ impl<T: Ranged> Tree<T> {
         self.find_gap(Side::Below, len, align, low, high)
     }
 
-    /// The place that is furthest to this side.
+    /// The place that is furthest to the side `first`.
     #[inline(always)]
     fn find_gap(
         &self,
@@ -44,42 +44,75 @@ impl<T: Ranged> Tree<T> {
     ) -> Option<usize> {
         debug_assert!(len != 0 && (len | low | high) & crate::addr::PAGE_MASK == 0);
         debug_assert!(align.is_power_of_two());
-        let wanted = Wanted { len, align, low: low.max(self.low), high: high.min(self.high) };
-        // No place starts above `top` or ends below `bottom`.
-        let top = wanted.high.checked_sub(len).filter(|top| *top >= wanted.low)?;
-        let bottom = wanted.low + len;
+        let wanted = Wanted { len, align, low, high };
+        // A place starts at `top` or below, and ends at `bottom` or above.
+        let top = high.checked_sub(len).filter(|top| *top >= low)?;
+        let bottom = low + len;
         let Some(mut at) = self.root.get() else {
             return wanted.within(first, self.low, self.high);
         };
-        let mut side = first;
+
+        // Down along the bound on that side, to the one gap in which it may lie. On the way we note the last entry
+        // within the bound that has a gap of this length on its other side.
+        let mut noted = None;
         loop {
-            let link = at.node().link(side);
-            let reaches = match side {
+            let inside = match first {
                 Side::Above => at.end() <= top,
                 Side::Below => at.start() >= bottom,
             };
-            if link.holds(len) && reaches {
-                if let Some(child) = link.child() {
-                    at = child;
-                    side = first;
-                    continue;
+            let link = if inside {
+                if at.node().link(!first).holds(len) {
+                    noted = Some(at);
                 }
-                let (floor, ceiling) = match side {
-                    Side::Above => (at.end(), at.end() + link.size()),
-                    Side::Below => (at.start() - link.size(), at.start()),
-                };
-                let place = wanted.within(first, floor, ceiling);
-                if place.is_some() {
-                    return place;
-                }
+                at.node().link(first)
+            } else {
+                at.node().link(!first)
+            };
+            if !link.holds(len) {
+                break;
             }
-            // Nothing on this side: on to the other one, if need be of an entry further up.
-            while side != first {
+            let Some(child) = link.child() else {
+                let (floor, ceiling) = Self::gap(at, if inside { first } else { !first });
+                if let Some(place) = wanted.within(first, floor, ceiling) {
+                    return Some(place);
+                }
+                break;
+            };
+            at = child;
+        }
+
+        // All other gaps are within this bound. The first that is long enough will do, unless it is beyond the other
+        // bound or has no aligned place.
+        at = noted?;
+        loop {
+            let mut side = !first;
+            while let Some(child) = at.node().link(side).child() {
+                at = child;
+                side = if at.node().link(first).holds(len) { first } else { !first };
+            }
+            let (floor, ceiling) = Self::gap(at, side);
+            if let Some(place) = wanted.within(first, floor, ceiling) {
+                return Some(place);
+            }
+            if ceiling < bottom || floor > top {
+                return None;
+            }
+            // Up to the next entry that has one on its other side.
+            while side != first || !at.node().link(!first).holds(len) {
                 let parent: Ptr<T> = at.node().parent()?;
                 side = parent.node().side_of(at);
                 at = parent;
             }
-            side = !first;
+        }
+    }
+
+    /// The bounds of the gap for which an entry's empty link stands.
+    #[inline(always)]
+    fn gap(entry: Ptr<T>, side: Side) -> (usize, usize) {
+        let size = entry.node().link(side).size();
+        match side {
+            Side::Above => (entry.end(), entry.end() + size),
+            Side::Below => (entry.start() - size, entry.start()),
         }
     }
 }

@@ -34,6 +34,7 @@ impl<T: Ranged> Tree<T> {
             Some(next) => next.node().set_prev(Some(entry)),
             None => self.last.set(Some(entry)),
         }
+        self.hint.set(Some(entry));
         match Self::gap_link(prev, next) {
             Some((parent, side)) => {
                 parent.node().link(side).set_child(Some(entry));

@@ -63,7 +63,7 @@ impl<T: Ranged> Node<T> {
     /// The side on which this child is.
     #[inline(always)]
     pub(super) fn side_of(&self, child: Ptr<T>) -> Side {
-        if self.link(Side::Above).child() == Some(child) { Side::Above } else { Side::Below }
+        if self.link(Side::Above).leads_to(child) { Side::Above } else { Side::Below }
     }
 
     /// The largest gap in the tree under this entry.
@@ -115,6 +115,11 @@ impl<T: Ranged> Link<T> {
     }
 
     #[inline(always)]
+    pub(super) fn leads_to(&self, entry: Ptr<T>) -> bool {
+        Ptr::into_raw(self.child.get()) == entry.as_ptr()
+    }
+
+    #[inline(always)]
     pub(super) fn set_child(&self, child: Option<Ptr<T>>) {
         self.child.set(child);
     }
@@ -149,8 +154,12 @@ impl<T: Ranged> Link<T> {
     #[inline(always)]
     pub(super) fn set_size(&self, size: usize) -> bool {
         let word = self.word.get();
-        self.word.set(size | word & TALL);
-        word & !TALL != size
+        let change = (word ^ size) & !TALL;
+        if change == 0 {
+            return false;
+        }
+        self.word.set(word ^ change);
+        true
     }
 
     /// Everything as in another link, which loses its child to this one's entry.

@@ -40,15 +40,21 @@ impl<T: Ranged> Tree<T> {
     /// Takes out an entry that has at most one child, which then is a leaf and faces it with this side.
     fn cut(&self, entry: Ptr<T>, child: Option<(Ptr<T>, Side)>, gap: usize) {
         let parent = entry.node().parent();
-        let side = parent.map(|parent| parent.node().side_of(entry));
-        self.replace_child(parent, entry, child.map(|(child, _)| child));
-        let size = child.map_or(gap, |(child, side)| {
+        let mut size = gap;
+        if let Some((child, side)) = child {
+            child.node().set_parent(parent);
             child.node().link(side).set_size(gap);
-            child.node().largest()
-        });
-        if let (Some(parent), Some(side)) = (parent, side) {
-            parent.node().link(side).set_size(size);
-            self.shrunk(parent, side);
+            size = child.node().largest();
+        }
+        let child = child.map(|(child, _)| child);
+        match parent {
+            Some(parent) => {
+                let side = parent.node().side_of(entry);
+                parent.node().link(side).set_child(child);
+                parent.node().link(side).set_size(size);
+                self.shrunk(parent, side);
+            }
+            None => self.root.set(child),
         }
     }
 

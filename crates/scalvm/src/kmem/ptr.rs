@@ -72,7 +72,7 @@ impl<T> Ptr<T> {
     }
 
     #[inline(always)]
-    pub(super) fn as_non_null(self) -> NonNull<T> {
+    pub fn as_non_null(self) -> NonNull<T> {
         self.0
     }
 

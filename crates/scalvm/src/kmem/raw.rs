@@ -73,7 +73,7 @@ impl RawPool {
         // SAFETY: the caller's word.
         unsafe { magazine.push(slot, &held) };
         if magazine.count() > 2 * self.batch {
-            self.drain(machine, frames, magazine, &held);
+            self.drain(machine, frames, magazine, held);
         }
     }
 
@@ -124,16 +124,16 @@ impl RawPool {
         machine: &M,
         frames: &Frames,
         magazine: &Magazine,
-        held: &SpinGuard<'_, M>,
+        held: SpinGuard<'_, M>,
     ) {
+        let mut left = self.batch;
+        let source = || {
+            left = left.checked_sub(1)?;
+            magazine.pop(&held)
+        };
         let slabs = self.slabs.lock(machine);
-        for _ in 0..self.batch {
-            let Some(slot) = magazine.pop(held) else {
-                break;
-            };
-            // SAFETY: slots in a magazine came from these slabs.
-            unsafe { self.slabs.give(machine, frames, slot, &slabs) };
-        }
+        // SAFETY: slots in a magazine are free and came from these slabs.
+        unsafe { self.slabs.give(machine, frames, source, &slabs) };
     }
 
     /// Panics where the pool contradicts itself. Locks everything in turn.

@@ -26,6 +26,8 @@ pub(super) struct Slabs {
     lock: SpinLock,
     /// Bytes in a slot.
     size: u32,
+    /// Slots in a slab.
+    capacity: u32,
     partial: PageList,
     slabs: AtomicU32,
     spare: AtomicU32,
@@ -40,6 +42,7 @@ impl Slabs {
         Slabs {
             lock: SpinLock::new(),
             size: size as u32,
+            capacity: (PAGE_SIZE / size) as u32,
             partial: PageList::new(),
             slabs: AtomicU32::new(0),
             spare: AtomicU32::new(0),
@@ -51,11 +54,6 @@ impl Slabs {
     #[inline(always)]
     pub fn size(&self) -> usize {
         self.size as usize
-    }
-
-    /// Slots in a slab.
-    fn capacity(&self) -> u32 {
-        PAGE_SIZE as u32 / self.size
     }
 
     /// Slots that are not free here: in use or in a magazine.
@@ -93,7 +91,7 @@ impl Slabs {
                 break;
             };
             let used = slab.holds.load(Relaxed);
-            let count = left.min(self.capacity() - used);
+            let count = left.min(self.capacity - used);
             for _ in 0..count {
                 // SAFETY: the chain of free slots, ours while the lock is held.
                 let slot = unsafe { magazine::pop(slab.owner_raw()) };
@@ -104,45 +102,60 @@ impl Slabs {
             if used == 0 {
                 self.spare.store(self.spare.load(Relaxed) - 1, Relaxed);
             }
-            if used + count == self.capacity() {
+            if used + count == self.capacity {
                 self.partial.remove(slab, frames.segments());
             }
             left -= count;
         }
     }
 
-    /// Gives a slot back. A slab that is free altogether goes where it came from, but for one.
+    /// Gives slots back until `source` has no more. Slabs that are free altogether go where they came from, but
+    /// for one.
     ///
     /// # Safety
     ///
-    /// `slot` came from [`take`](Slabs::take) of these slabs and is used no more.
+    /// The slots came from [`take`](Slabs::take) of these slabs and are used no more.
     pub unsafe fn give<M: Machine>(
         &self,
         machine: &M,
         frames: &Frames,
-        slot: NonNull<()>,
+        mut source: impl FnMut() -> Option<NonNull<()>>,
         _held: &SpinGuard<'_, M>,
     ) {
-        let slab = frames
-            .page_at(slot.addr().get())
-            .expect("a slot outside of all segments");
-        let used = slab.holds.load(Relaxed);
-        // SAFETY: the chain of free slots, ours while the lock is held; the caller's word for the slot.
-        unsafe { magazine::push(slab.owner_raw(), slot) };
-        slab.holds.store(used - 1, Relaxed);
-        self.used.store(self.used() - 1, Relaxed);
-        if used == self.capacity() {
-            self.partial.push(slab, frames.segments());
-        }
-        if used == 1 {
-            if self.spare.load(Relaxed) == 0 {
-                self.spare.store(1, Relaxed);
-            } else {
-                self.partial.remove(slab, frames.segments());
-                self.slabs.store(self.slabs.load(Relaxed) - 1, Relaxed);
-                slab.mapped.store(0, Relaxed);
-                frames.free_page(machine, slab);
+        // Slots mostly come back together with others of their slab: its number is looked up once.
+        let (mut last, mut slab) = (0, None);
+        let mut given = 0;
+        while let Some(slot) = source() {
+            let number = slot.addr().get() / PAGE_SIZE;
+            if number != last {
+                (last, slab) = (number, frames.page_at(slot.addr().get()));
             }
+            let slab = slab.expect("a slot outside of all segments");
+            let used = slab.holds.load(Relaxed);
+            // SAFETY: the chain of free slots, ours while the lock is held; the caller's word for the slot.
+            unsafe { magazine::push(slab.owner_raw(), slot) };
+            slab.holds.store(used - 1, Relaxed);
+            given += 1;
+            if used == self.capacity {
+                self.partial.push(slab, frames.segments());
+            }
+            if used == 1 {
+                self.retire(machine, frames, slab);
+            }
+        }
+        self.used.store(self.used() - given, Relaxed);
+    }
+
+    /// Gives back a slab that has become free altogether, unless it is the only one.
+    #[cold]
+    fn retire<M: Machine>(&self, machine: &M, frames: &Frames, slab: Ptr<Page>) {
+        if self.spare.load(Relaxed) == 0 {
+            self.spare.store(1, Relaxed);
+        } else {
+            self.partial.remove(slab, frames.segments());
+            self.slabs.store(self.slabs.load(Relaxed) - 1, Relaxed);
+            slab.mapped.store(0, Relaxed);
+            frames.free_page(machine, slab);
         }
     }
 
@@ -156,7 +169,7 @@ impl Slabs {
         let slab = frames.take_page(machine, State::Slab)?;
         slab.mapped.store(self.size, Relaxed);
         let bytes = NonNull::new(machine.frame_ptr(slab.frame()))?;
-        for index in (0..self.capacity()).rev() {
+        for index in (0..self.capacity).rev() {
             // SAFETY: within the frame, which is ours.
             let slot = unsafe { bytes.byte_add(index as usize * self.size()) }.cast();
             // SAFETY: a new slot: aligned, because `size` is a multiple of a pointer's alignment.
@@ -179,7 +192,7 @@ impl Slabs {
         let ours = slab.state() == State::Slab
             && slab.mapped.load(Relaxed) == self.size
             && offset % self.size() == 0
-            && offset / self.size() < self.capacity() as usize;
+            && offset / self.size() < self.capacity as usize;
         assert!(ours, "freed {slot:?}, which is not a slot of this pool");
     }
 
@@ -202,14 +215,14 @@ impl Slabs {
                 slab.frame()
             );
             assert!(
-                holds < self.capacity(),
+                holds < self.capacity,
                 "a full slab in the list of partial ones"
             );
             // SAFETY: the chain of free slots, ours while the lock is held.
-            let free = unsafe { magazine::len(slab.owner_raw(), self.capacity()) };
+            let free = unsafe { magazine::len(slab.owner_raw(), self.capacity) };
             assert_eq!(
                 free + holds,
-                self.capacity(),
+                self.capacity,
                 "slots of slab {:?}",
                 slab.frame()
             );
@@ -218,7 +231,7 @@ impl Slabs {
         }
         let full = u64::from(self.slabs.load(Relaxed) - self.partial.len());
         assert_eq!(
-            used + full * u64::from(self.capacity()),
+            used + full * u64::from(self.capacity),
             self.used(),
             "slots in use"
         );

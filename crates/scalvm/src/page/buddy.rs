@@ -86,14 +86,80 @@ impl Buddy {
     /// Gives back all of a block but its first 2^`to` frames.
     fn split(&self, page: Ptr<Page>, from: u32, to: u32, segments: &Segments) {
         for order in (to..from).rev() {
-            let upper = Frame(page.frame().0 + (1 << order));
-            // Invariant 3: always there.
-            let Some(upper) = segments.page(upper) else {
-                continue;
-            };
+            // SAFETY: within the block, and so within its segment (invariant 3).
+            let upper = unsafe { Segments::after(page, 1 << order) };
             upper.move_state(State::Tail, State::Free);
             self.insert(upper, order, segments);
         }
+    }
+
+    /// Takes up to `most` single frames, in a row where that breaks up no larger block, and hands them to `sink`, the
+    /// highest of a row first. They are `Cached`.
+    pub fn take_singles<M: Machine>(
+        &self,
+        most: u32,
+        mut sink: impl FnMut(Ptr<Page>),
+        segments: &Segments,
+        held: &SpinGuard<'_, M>,
+    ) {
+        let mut left = most;
+        while left != 0 {
+            let smallest = (0..=MAX_ORDER).find(|order| self.lists[*order as usize].len() != 0);
+            let Some(smallest) = smallest else { return };
+            let order = smallest.min(left.ilog2());
+            let Some(first) = self.take(order, None, State::Cached, segments, held) else {
+                return;
+            };
+            for n in (1..1 << order).rev() {
+                // SAFETY: within the block, and so within its segment (invariant 3).
+                let page = unsafe { Segments::after(first, n) };
+                page.move_state(State::Tail, State::Cached);
+                page.set_order(0);
+                sink(page);
+            }
+            first.set_order(0);
+            sink(first);
+            left -= 1 << order;
+        }
+    }
+
+    /// Gives `Cached` frames back until `source` has no more; tells how many there were. Those that make a block among
+    /// themselves are joined before the lists are touched: frames mostly come back in the order in which they went.
+    pub fn give_singles<M: Machine>(
+        &self,
+        mut source: impl FnMut() -> Option<Ptr<Page>>,
+        segments: &Segments,
+        held: &SpinGuard<'_, M>,
+    ) -> u32 {
+        let mut count = 0;
+        // A stack of blocks through `owner`, no two neighbours of which can be joined.
+        let mut top: Option<Ptr<Page>> = None;
+        while let Some(mut page) = source() {
+            count += 1;
+            while let Some(other) = top
+                && let order = other.order()
+                && order == page.order()
+                && other.number() ^ page.number() == 1 << order
+                && order < MAX_ORDER
+            {
+                top = other.owner();
+                let (lower, upper) = if other.number() < page.number() {
+                    (other, page)
+                } else {
+                    (page, other)
+                };
+                upper.move_state(State::Cached, State::Tail);
+                lower.set_order(order + 1);
+                page = lower;
+            }
+            page.set_owner(top);
+            top = Some(page);
+        }
+        while let Some(page) = top {
+            top = page.owner();
+            self.give(page, State::Cached, segments, held);
+        }
+        count
     }
 
     /// Gives a block back, of its own order; its first frame is in `state`.

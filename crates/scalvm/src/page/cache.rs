@@ -17,9 +17,9 @@ use crate::machine::{Machine, Rank};
 use crate::sync::{SpinGuard, SpinLock};
 
 /// How many frames move between a cache and the free lists at a time.
-pub(super) const BATCH: u32 = 16;
+pub(super) const BATCH: u32 = 32;
 /// A cache with this many is drained by a batch.
-pub(super) const HIGH: u32 = 48;
+pub(super) const HIGH: u32 = 64;
 
 /// The free frames that a processor has at hand.
 #[repr(align(64))]

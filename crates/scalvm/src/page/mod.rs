@@ -136,7 +136,7 @@ impl Frames {
         cache.count_given(state, &held);
         cache.push(page, &held);
         if cache.count() >= HIGH {
-            self.drain(machine, cache, BATCH, &held);
+            self.drain(machine, cache, BATCH, held);
         }
     }
 
@@ -225,13 +225,8 @@ impl Frames {
             {
                 let lists = self.buddy.lock(machine);
                 let room = BATCH.saturating_sub(cache.count());
-                for _ in 0..room {
-                    let page = self
-                        .buddy
-                        .take(0, None, State::Cached, &self.segments, &lists);
-                    let Some(page) = page else { break };
-                    cache.push(page, &held);
-                }
+                let sink = |page| cache.push(page, &held);
+                self.buddy.take_singles(room, sink, &self.segments, &lists);
             }
             if let Some(page) = cache.pop(&held) {
                 cache.count_taken(state, &held);
@@ -253,16 +248,15 @@ impl Frames {
         machine: &M,
         cache: &FrameCache,
         most: u32,
-        held: &SpinGuard<'_, M>,
+        held: SpinGuard<'_, M>,
     ) -> u32 {
+        let mut left = most;
+        let source = || {
+            left = left.checked_sub(1)?;
+            cache.pop(&held)
+        };
         let lists = self.buddy.lock(machine);
-        for done in 0..most {
-            let Some(page) = cache.pop(held) else {
-                return done;
-            };
-            self.buddy.give(page, State::Cached, &self.segments, &lists);
-        }
-        most
+        self.buddy.give_singles(source, &self.segments, &lists)
     }
 
     /// Moves all cached frames to the free lists, where they can be joined; tells how many there were.
@@ -270,7 +264,7 @@ impl Frames {
         let mut drained = 0;
         for cache in self.caches.iter().filter(|cache| cache.count() != 0) {
             let held = cache.lock(machine);
-            drained += self.drain(machine, cache, u32::MAX, &held);
+            drained += self.drain(machine, cache, u32::MAX, held);
         }
         drained
     }

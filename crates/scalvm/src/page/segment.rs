@@ -77,6 +77,17 @@ impl Segments {
         }
     }
 
+    /// The descriptor of the frame that lies `n` frames after this one.
+    ///
+    /// # Safety
+    ///
+    /// That is a usable frame of the same segment.
+    #[inline(always)]
+    pub(super) unsafe fn after(page: Ptr<Page>, n: usize) -> Ptr<Page> {
+        // SAFETY: a segment's descriptors lie in a row (invariant 2).
+        unsafe { Ptr::new(page.as_non_null().add(n)) }
+    }
+
     #[cold]
     fn find(&self, look: impl Fn(&Segment) -> Option<Ptr<Page>>) -> Option<Ptr<Page>> {
         self.ready().skip(1).find_map(look)

@@ -6,8 +6,8 @@
 /// |---|---|---|
 /// | `Tail` | `Free` | a block is split, and this is the first frame of its upper half; a segment is added |
 /// | `Free` | `Tail` | a block is joined to the one below it |
-/// | `Free` | `Cached` | a processor's cache is refilled |
-/// | `Cached` | `Free` | a processor's cache is drained |
+/// | `Free`, `Tail` | `Cached` | a processor's cache is refilled, with a block of single frames |
+/// | `Cached` | `Free`, `Tail` | a processor's cache is drained, frames in a row as a block |
 /// | `Free`, `Cached` | any state of use | allocated |
 /// | any state of use | `Free`, `Cached` | freed |
 ///
@@ -47,9 +47,9 @@ impl State {
     /// Whether the table above has this move.
     pub const fn may_become(self, to: State) -> bool {
         match self {
-            State::Tail => matches!(to, State::Free),
+            State::Tail => matches!(to, State::Free | State::Cached),
             State::Free => !matches!(to, State::Free),
-            State::Cached => matches!(to, State::Free) || to.in_use(),
+            State::Cached => !matches!(to, State::Cached),
             _ => matches!(to, State::Free | State::Cached),
         }
     }
@@ -90,9 +90,8 @@ mod tests {
                 if from.in_use() && to.in_use() {
                     assert!(!from.may_become(to));
                 }
-                if from == State::Tail && to != State::Free {
-                    assert!(!from.may_become(to));
-                }
+                let inside = from == State::Tail || to == State::Tail;
+                assert!(!(inside && (from.in_use() || to.in_use()) && from.may_become(to)));
             }
             assert!(from == State::Free || from.may_become(State::Free));
         }

@@ -5,27 +5,39 @@
 extern crate std;
 
 mod addr;
+mod amap;
+mod anon;
+mod check;
 mod error;
+mod family;
+mod fault;
+mod fork;
 mod kmem;
 mod link;
 mod machine;
-#[path = "map/request.rs"]
-mod request;
+mod map;
 mod object;
 mod page;
+mod pager;
 mod pmap;
-mod skeleton;
+#[path = "map/request.rs"]
+mod request;
+mod rmap;
 mod stats;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod vm;
 
 pub use addr::*;
 pub use error::*;
+pub use fault::{Fault, Ticket};
 pub use machine::*;
-pub use object::*;
+pub use map::Map;
+pub use object::{HeldPage, Object};
+pub use pager::{Io, Vnode};
 pub use pmap::*;
 pub use request::*;
-pub use skeleton::*;
-pub use stats::*;
+pub use stats::Stats;
 pub use sync::{SpinGuard, SpinLock};
+pub use vm::Vm;

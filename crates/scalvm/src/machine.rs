@@ -37,8 +37,8 @@ pub enum Rank {
     Underneath,
     /// The list of objects that descend from one by fork.
     Family,
-    /// Lists of all maps and the like.
-    Registry,
+    /// A page table.
+    Pmap,
     /// A pool of the manager's structures.
     Pool,
     /// The slabs of a pool, from which the per-processor magazines are filled.
@@ -47,8 +47,6 @@ pub enum Rank {
     FrameCache,
     /// The free lists of page frames.
     Frames,
-    /// A page table.
-    Pmap,
 }
 
 /// The machine under the manager.

@@ -1,8 +1,8 @@
 //! What a page-table port brings: the [`Pmap`] trait, and the [`Debt`] its changes leave.
 //!
 //! A pmap is one address space in the MMU's own format, and only a cache of what the map says: it
-//! may forget any mapping at any time, faults bring it back. It locks itself ([`Rank::Pmap`], the
-//! innermost), so that faults on one map run in parallel. It keeps no records of frames.
+//! may forget any mapping at any time, faults bring it back. It locks itself ([`Rank::Pmap`]; only the
+//! allocation of frames lies further in), so that faults on one map run in parallel. It keeps no records of frames.
 //!
 //! [`Rank::Pmap`]: crate::Rank::Pmap
 

@@ -1,5 +1,10 @@
 //! Counters: what the manager holds now, and what it has done since it began.
 
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::machine::MAX_CPUS;
+
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// A snapshot of all counters.
@@ -62,4 +67,44 @@ stats! {
     forks,
     /// Translation flushes asked of the machine.
     flushes,
+}
+
+/// What is counted as it happens.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Event {
+    Fault,
+    MajorFault,
+    CowCopy,
+    ZeroFill,
+    Around,
+    PageIn,
+    PageOut,
+    Fork,
+    Flush,
+}
+
+const EVENTS: usize = Event::Flush as usize + 1;
+
+/// Event counters, one line for each processor so that counting shares nothing.
+pub(crate) struct Counters {
+    lines: [Line; MAX_CPUS],
+}
+
+#[repr(align(64))]
+struct Line([AtomicU64; EVENTS]);
+
+impl Counters {
+    pub const fn new() -> Counters {
+        Counters { lines: [const { Line([const { AtomicU64::new(0) }; EVENTS]) }; MAX_CPUS] }
+    }
+
+    #[inline(always)]
+    pub fn add(&self, cpu: usize, event: Event, n: u64) {
+        self.lines[cpu % MAX_CPUS].0[event as usize].fetch_add(n, Relaxed);
+    }
+
+    pub fn read(&self, event: Event) -> u64 {
+        self.lines.iter().map(|line| line.0[event as usize].load(Relaxed)).sum()
+    }
 }

@@ -10,10 +10,12 @@ mod pool;
 mod ptr;
 mod raw;
 mod slabs;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use heap::Heap;
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
+pub(crate) use slot::{Child, Slot};
 use raw::RawPool;

@@ -47,16 +47,34 @@ impl<T> Pool<T> {
         frames: &Frames,
         value: T,
     ) -> Result<Ptr<T>, OutOfMemory> {
-        let slot = self
-            .raw
-            .alloc(machine, frames)
-            .ok_or(OutOfMemory)?
-            .cast::<T>();
+        self.try_alloc(machine, frames, value).map_err(|_| OutOfMemory)
+    }
+
+    /// The same, but the value comes back when there is no memory for it.
+    #[inline]
+    pub fn try_alloc<M: Machine>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        value: T,
+    ) -> Result<Ptr<T>, T> {
+        let Some(slot) = self.raw.alloc(machine, frames) else {
+            return Err(value);
+        };
+        let slot = slot.cast::<T>();
         // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it is freed.
         unsafe {
             slot.write(value);
             Ok(Ptr::new(slot))
         }
+    }
+
+    /// Frees a structure that nothing names any more, and gives its value.
+    pub fn take<M: Machine>(&self, machine: &M, frames: &Frames, structure: Ptr<T>) -> T {
+        // SAFETY: the invariant of Ptr: it is alive, and this is the last use of it.
+        let value = unsafe { structure.as_non_null().read() };
+        self.free(machine, frames, structure);
+        value
     }
 
     /// Frees a structure that nothing names any more, see [`Ptr`].

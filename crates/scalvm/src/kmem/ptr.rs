@@ -66,6 +66,13 @@ impl<T> Ptr<T> {
         Ptr(NonNull::from(at))
     }
 
+    /// The structure itself, for as long as the invariant above holds for the caller.
+    #[inline(always)]
+    pub fn target<'a>(self) -> &'a T {
+        // SAFETY: as for `deref`; the caller's reference is given up before the structure is freed.
+        unsafe { &*self.0.as_ptr() }
+    }
+
     #[inline(always)]
     pub fn as_ptr(self) -> *mut T {
         self.0.as_ptr()

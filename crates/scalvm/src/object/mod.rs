@@ -1,34 +1,123 @@
-//! .
-use core::marker::PhantomData;
-use crate::*;
-/// .
-pub struct Object<'v, M: Machine> { vm: &'v Vm<M> }
-impl<'v, M: Machine> Clone for Object<'v, M> { fn clone(&self) -> Self { Object { vm: self.vm } } }
-impl<'v, M: Machine> Object<'v, M> {
-    /// .
-    pub fn id(&self) -> u64 { todo!() }
-    /// .
-    pub fn size(&self) -> u64 { todo!() }
-    /// .
-    pub fn set_cookie(&self, _c: usize) { todo!() }
-    /// .
-    pub fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> Result<usize, FaultError> { todo!() }
-    /// .
-    pub fn write_at(&self, _offset: u64, _buf: &[u8]) -> Result<(), FaultError> { todo!() }
-    /// .
-    pub fn hold(&self, _index: u64, _access: Access) -> Result<HeldPage<'v, M>, FaultError> { todo!() }
-    /// .
-    pub fn set_size(&self, _bytes: u64) -> Result<(), FaultError> { todo!() }
-    /// .
-    pub fn sync(&self, _offset: u64, _len: u64) -> Result<(), PagerError> { todo!() }
-    /// .
-    pub fn resident(&self) -> u64 { todo!() }
+//! Objects: what can be mapped (`vm_object_t` in the seed).
+
+mod body;
+mod held;
+mod pages;
+mod ranges;
+mod resize;
+mod transfer;
+
+use crate::addr::{Frame, PAGE_SHIFT};
+use crate::error::{OutOfMemory, PagerError};
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::pager::Vnode;
+use crate::pmap::Cache;
+use crate::vm::Vm;
+
+pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
+pub use held::HeldPage;
+pub(crate) use pages::{Miss, Readable, Zeros};
+
+/// The most bytes an object may have: 2^32 pages.
+const MOST_BYTES: u64 = 1 << 44;
+
+/// A handle of something that can be mapped. Mappings keep the object too: it ends with the last of both.
+///
+/// Handles may be cloned and used by several threads at once.
+pub struct Object<'v, M: Machine> {
+    pub(crate) vm: &'v Vm<M>,
+    pub(crate) body: Ptr<ObjectBody<M>>,
 }
-/// .
-pub struct HeldPage<'v, M: Machine> { _p: PhantomData<&'v M> }
-impl<'v, M: Machine> HeldPage<'v, M> {
-    /// .
-    pub fn frame(&self) -> Frame { todo!() }
-    /// .
-    pub fn as_ptr(&self) -> *mut u8 { todo!() }
+
+impl<M: Machine> Vm<M> {
+    /// An object of `size` bytes that read as zeros until they are written: shared memory, a file of a memory file
+    /// system.
+    pub fn new_anonymous(&self, size: u64) -> Result<Object<'_, M>, OutOfMemory> {
+        self.new_object(Kind::Anonymous, 0, size)
+    }
+
+    /// An object of `size` bytes whose pages a file system keeps. The cookie is the file system's own name for it.
+    pub fn new_vnode(
+        &self,
+        vnode: &'static dyn Vnode<M>,
+        cookie: usize,
+        size: u64,
+    ) -> Result<Object<'_, M>, OutOfMemory> {
+        self.new_object(Kind::Vnode(vnode), cookie, size)
+    }
+
+    /// An object of `size` bytes that are frames from `first` on, which are not the manager's: a device.
+    pub fn new_device(
+        &self,
+        first: Frame,
+        size: u64,
+        cache: Cache,
+    ) -> Result<Object<'_, M>, OutOfMemory> {
+        self.new_object(Kind::Device(first, cache), 0, size)
+    }
+
+    fn new_object(&self, kind: Kind<M>, cookie: usize, size: u64) -> Result<Object<'_, M>, OutOfMemory> {
+        if size > MOST_BYTES {
+            return Err(OutOfMemory);
+        }
+        let body = self.make_object(NewObject { cookie, ..NewObject::public(kind, size) })?;
+        Ok(Object { vm: self, body })
+    }
+}
+
+impl<'v, M: Machine> Object<'v, M> {
+    /// A number that no other object of this manager has or had.
+    pub fn id(&self) -> u64 {
+        self.body.id
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.body.size.get()
+    }
+
+    /// The kernel's own name for it.
+    pub fn cookie(&self) -> usize {
+        self.body.cookie.get()
+    }
+
+    /// Names it.
+    pub fn set_cookie(&self, cookie: usize) {
+        self.body.cookie.set(cookie);
+    }
+
+    /// Pages in memory.
+    pub fn resident(&self) -> u64 {
+        let _guard = self.body.lock(self.vm);
+        let mut count = 0;
+        if let Some(amap) = self.body.amap.get() {
+            amap.for_each(0, u32::MAX, |_, anon| count += u64::from(anon.page.get().is_some()));
+        }
+        count
+    }
+
+    /// Writes what is dirty in a range of bytes to the backing store, and waits for it. Does nothing for objects that have none.
+    /// An error is told once; the pages that failed stay dirty.
+    pub fn sync(&self, offset: u64, len: u64) -> Result<(), PagerError> {
+        if len == 0 {
+            return Ok(());
+        }
+        let last = offset.saturating_add(len - 1).min(MOST_BYTES - 1) >> PAGE_SHIFT;
+        let first = (offset >> PAGE_SHIFT).min(last);
+        self.vm.sync_object(self.body, first as u32, last as u32)
+    }
+}
+
+impl<M: Machine> Clone for Object<'_, M> {
+    fn clone(&self) -> Self {
+        self.body.retain();
+        Object { vm: self.vm, body: self.body }
+    }
+}
+
+impl<M: Machine> Drop for Object<'_, M> {
+    fn drop(&mut self) {
+        self.vm.release_object(self.body);
+    }
 }

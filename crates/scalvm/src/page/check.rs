@@ -1,9 +1,15 @@
 //! Whether descriptors, lists, caches and counters agree: for tests.
 
-use super::{Frames, State};
+use super::{Frames, Page, State};
+use crate::kmem::Ptr;
 use crate::machine::Machine;
 
 impl Frames {
+    /// Calls `f` for every descriptor.
+    pub fn for_each(&self, mut f: impl FnMut(Ptr<Page>)) {
+        self.segments.ready().flat_map(|segment| segment.pages()).for_each(&mut f);
+    }
+
     /// Panics where something does not add up. Nobody may be allocating or freeing meanwhile.
     pub fn check_invariants<M: Machine>(&self, machine: &M) {
         for cache in &self.caches {
@@ -47,6 +53,7 @@ impl Frames {
         );
         for state in [
             State::Anon,
+            State::File,
             State::Kernel,
             State::Slab,
             State::Table,

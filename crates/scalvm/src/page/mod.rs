@@ -8,6 +8,7 @@
 //! ([`Rank::Frames`](crate::Rank::Frames)). Descriptors are found without one.
 
 mod buddy;
+mod bytes;
 mod cache;
 mod check;
 mod list;
@@ -18,6 +19,7 @@ mod list;
 mod page;
 mod segment;
 mod state;
+mod r#use;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ pub(crate) use list::PageList;
 pub(crate) use page::Page;
 pub(crate) use segment::Segments;
 pub(crate) use state::State;
+pub(crate) use r#use::{BUSY, DIRTY, WRITING};
 
 use core::sync::atomic::Ordering::Relaxed;
 

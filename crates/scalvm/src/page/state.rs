@@ -22,8 +22,10 @@ pub(crate) enum State {
     Tail,
     /// Free, in a processor's cache.
     Cached,
-    /// Holds a page of an object; an anon owns it.
+    /// Holds a page of an anonymous object; an anon owns it.
     Anon,
+    /// Holds a page of a vnode object; an anon owns it.
+    File,
     /// Kernel memory: the first frame of its block.
     Kernel,
     /// Divided into the slots of a pool.
@@ -36,7 +38,7 @@ pub(crate) enum State {
 
 impl State {
     /// How many states there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Whether a frame in this state belongs to somebody.
     #[inline(always)]
@@ -62,9 +64,10 @@ impl State {
             1 => State::Tail,
             2 => State::Cached,
             3 => State::Anon,
-            4 => State::Kernel,
-            5 => State::Slab,
-            6 => State::Table,
+            4 => State::File,
+            5 => State::Kernel,
+            6 => State::Slab,
+            7 => State::Table,
             _ => State::Zero,
         }
     }

@@ -1,0 +1,73 @@
+//! Changing an amap: finding the place for an anon, with all that lies on the way to it unshared.
+
+use super::{Amap, Node, SLOTS};
+use crate::anon::Anon;
+use crate::error::OutOfMemory;
+use crate::kmem::{Child, Ptr};
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+/// A slot of a chunk that only one object has: what lies there may be replaced.
+pub(crate) struct Place<M: Machine> {
+    chunk: Ptr<Node<M>>,
+    slot: usize,
+}
+
+impl<M: Machine> Place<M> {
+    /// The anon that lies here.
+    pub fn anon(&self) -> Option<Ptr<Anon<M>>> {
+        self.chunk.anon(self.slot)
+    }
+
+    /// Puts an anon here. The caller has taken over the reference of what lay here.
+    pub fn set(&self, anon: Ptr<Anon<M>>) {
+        self.chunk.set_child(self.slot, Some(Child::Right(anon)));
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// The place for `index` in an amap that has one reference. On failure the amap holds what it held.
+    pub(crate) fn amap_place(
+        &self,
+        amap: Ptr<Amap<M>>,
+        index: u32,
+    ) -> Result<Place<M>, OutOfMemory> {
+        let mut node = self.amap_root(amap, index)?;
+        while node.level() > 0 {
+            let slot = node.slot(index);
+            let child = match node.get(slot) {
+                Some(Child::Left(child)) => self.own_node(child)?,
+                _ => self.nodes.alloc(
+                    &self.machine,
+                    &self.frames,
+                    Node::new(node.level() - 1),
+                )?,
+            };
+            node.set_child(slot, Some(Child::Left(child)));
+            node = child;
+        }
+        Ok(Place { chunk: node, slot: index as usize % SLOTS })
+    }
+
+    /// A root that covers `index` and has one reference.
+    fn amap_root(&self, amap: Ptr<Amap<M>>, index: u32) -> Result<Ptr<Node<M>>, OutOfMemory> {
+        let Some(mut root) = amap.root.get() else {
+            let root = self.nodes.alloc(&self.machine, &self.frames, Node::new(0))?;
+            amap.base.set(index & !root.span_mask());
+            amap.root.set(Some(root));
+            return Ok(root);
+        };
+        while !root.covers(amap.base.get(), index) {
+            let upper =
+                self.nodes.alloc(&self.machine, &self.frames, Node::new(root.level() + 1))?;
+            let base = amap.base.get();
+            upper.set_child(upper.slot(base), Some(Child::Left(root)));
+            amap.base.set(base & !upper.span_mask());
+            amap.root.set(Some(upper));
+            root = upper;
+        }
+        let own = self.own_node(root)?;
+        amap.root.set(Some(own));
+        Ok(own)
+    }
+}

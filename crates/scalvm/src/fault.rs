@@ -1,0 +1,441 @@
+//! Faults: from an address and an access to a mapping in the page tables, or to an outcome that says why not.
+//!
+//! The path, with the locks that it holds:
+//!
+//! 1. Map, for reading: find the entry, check the rights. The first write to a private entry needs a private object, which
+//!    the map must be locked for writing to get; then the fault begins again.
+//! 2. Object, and the one underneath: find the page to read or to write (`object::pages`), enter it, and with a read its
+//!    neighbours. The old page of a copy is let go of when no translation to it is left.
+//! 3. Where a page must be brought: mark the pages of a cluster busy, let go of all locks, start the I/O; the outcome is
+//!    to wait and try again. Nothing is remembered meanwhile: the fault begins again and looks anew.
+//!
+//! A page of zeros is made with no object locked, so that faults on one object seldom wait for each other.
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::addr::{Access, Frame, PAGE_SHIFT, PAGE_SIZE, Prot, page_floor};
+use crate::amap::SLOTS;
+use crate::error::{FaultError, OutOfMemory, PagerError};
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::map::{Map, MapBody, MapEntry};
+use crate::object::{Kind, Miss, NewObject, ObjectBody, ObjectGuard, Readable, Zeros};
+use crate::page::{Page, State};
+use crate::pager::Bring;
+use crate::pmap::{Cache, Enter, Pmap};
+use crate::request::{Advice, Share};
+use crate::stats::Event;
+use crate::vm::Vm;
+
+/// Pages that a fault looks at, its own included, where the advice is normal or sequential. Sixteen pages are
+/// a quarter of a chunk and of the reach of one page of page-table entries; more cost more than they save (arbitrary).
+const AROUND: usize = 16;
+
+/// How a fault ended.
+#[derive(Debug)]
+#[must_use]
+pub enum Fault<'v> {
+    /// The access can be tried again.
+    Resolved,
+    /// A page is being brought: wait, then call again.
+    Wait(Ticket<'v>),
+    /// There is no mapping at the address.
+    NoMapping,
+    /// The mapping does not allow this access.
+    Protection,
+    /// The address lies beyond the end of the object that is mapped there.
+    BeyondEnd,
+    /// No memory.
+    OutOfMemory,
+    /// The pager failed.
+    Pager(PagerError),
+}
+
+/// Something to wait for: a page that is being read or written.
+#[derive(Debug)]
+pub struct Ticket<'v> {
+    word: &'v AtomicU32,
+    value: u32,
+}
+
+impl<'v> Ticket<'v> {
+    /// For a page whose object is locked.
+    pub(crate) fn new<M: Machine>(vm: &'v Vm<M>, page: &Page) -> Ticket<'v> {
+        let word = vm.wait_word(page);
+        Ticket { word, value: word.load(Relaxed) }
+    }
+
+    /// Whether what is waited for may have happened.
+    pub fn is_due(&self) -> bool {
+        self.word.load(Acquire) != self.value
+    }
+
+    /// Blocks until it is worth trying again. No lock of the manager is held.
+    pub fn wait<M: Machine>(&self, vm: &Vm<M>) {
+        while !self.is_due() {
+            vm.machine.wait(self.word, self.value);
+        }
+    }
+}
+
+/// What a round of a fault came to.
+enum Step<'v> {
+    Done(Fault<'v>),
+    /// Begin again.
+    Again,
+    /// A page of zeros is needed.
+    Zeros,
+    /// The entry needs a private object.
+    Private,
+}
+
+impl<'v, M: Machine> Map<'v, M> {
+    /// Handles a fault: a program with this address space cannot make an access. Never blocks, as long as the pager does
+    /// not when it starts a request.
+    pub fn fault(&self, addr: usize, access: Access) -> Fault<'v> {
+        let vm = self.vm;
+        vm.count(Event::Fault);
+        let va = page_floor(addr);
+        let mut zeros = None;
+        let outcome = loop {
+            match self.step(va, access, &mut zeros) {
+                Step::Done(outcome) => break outcome,
+                Step::Again => {}
+                Step::Zeros => match vm.zeroed_page() {
+                    Ok(page) => zeros = Some(page),
+                    Err(OutOfMemory) => break Fault::OutOfMemory,
+                },
+                Step::Private => {
+                    if self.make_private(va).is_err() {
+                        break Fault::OutOfMemory;
+                    }
+                }
+            }
+        };
+        if let Some(page) = zeros {
+            vm.let_go(page);
+        }
+        outcome
+    }
+
+    /// The same, waiting for I/O as often as need be.
+    pub fn fault_wait(&self, addr: usize, access: Access) -> Result<(), FaultError> {
+        loop {
+            return Err(match self.fault(addr, access) {
+                Fault::Resolved => return Ok(()),
+                Fault::Wait(ticket) => {
+                    ticket.wait(self.vm);
+                    continue;
+                }
+                Fault::NoMapping => FaultError::NoMapping,
+                Fault::Protection => FaultError::Protection,
+                Fault::BeyondEnd => FaultError::BeyondEnd,
+                Fault::OutOfMemory => FaultError::OutOfMemory,
+                Fault::Pager(error) => FaultError::Pager(error),
+            });
+        }
+    }
+
+    /// One round.
+    fn step(&self, va: usize, access: Access, zeros: &mut Zeros) -> Step<'v> {
+        let vm = self.vm;
+        let map = self.body.read(vm);
+        let Some(entry) = map.map.tree.find(va) else { return Step::Done(Fault::NoMapping) };
+        let attributes = entry.attributes();
+        if !attributes.prot.contains(access.needs()) {
+            return Step::Done(Fault::Protection);
+        }
+        let write = access == Access::Write;
+        let place = Faulting {
+            map: self.body,
+            entry,
+            va,
+            access,
+            prot: attributes.prot,
+            advice: attributes.advice,
+        };
+        let Some(object) = entry.object.get() else {
+            return if write { Step::Private } else { Step::Done(vm.enter_zeros(&place)) };
+        };
+        let index = entry.index_of(va);
+        let end = object.under.unwrap_or(object);
+        if let Kind::Device(first, cache) = object.kind {
+            return Step::Done(if object.has_page(index) {
+                vm.enter_device(&place, object, index, Frame(first.0 + u64::from(index)), cache)
+            } else {
+                Fault::BeyondEnd
+            });
+        }
+        let guard = object.lock(vm);
+        if !end.has_page(index) {
+            return Step::Done(Fault::BeyondEnd);
+        }
+        if write && attributes.share == Share::Private && !object.private {
+            return Step::Private;
+        }
+        let found = if write {
+            vm.page_to_write(&guard, index, zeros).map(|found| (found.page, found.old))
+        } else {
+            match vm.page_to_read(&guard, index, zeros) {
+                Ok(Readable::Page(page)) => Ok((page, None)),
+                Ok(Readable::Zeros) => return Step::Done(vm.enter_zeros_around(&place, &guard, index)),
+                Err(miss) => Err(miss),
+            }
+        };
+        match found {
+            Ok((page, old)) => {
+                let entered = vm.enter_page(&place, object, index, page);
+                if let Some(old) = old {
+                    vm.release_anon(old);
+                }
+                if entered.is_ok() && !write {
+                    let zero = vm.zeros_for(object);
+                    vm.enter_around(&place, &guard, index, zero);
+                }
+                Step::Done(entered.map_or(Fault::OutOfMemory, |()| Fault::Resolved))
+            }
+            Err(Miss::NeedZeros) => Step::Zeros,
+            Err(Miss::OutOfMemory) => Step::Done(Fault::OutOfMemory),
+            Err(Miss::Failed(error)) => Step::Done(Fault::Pager(error)),
+            Err(Miss::Busy(page)) => Step::Done(Fault::Wait(Ticket::new(vm, &page))),
+            Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index) {
+                Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
+                Ok(bring) => {
+                    drop(guard);
+                    drop(map);
+                    self.start(bring)
+                }
+            },
+        }
+    }
+
+    /// Starts the I/O that a fault needs, with no lock held.
+    fn start(&self, bring: Bring<'v, M>) -> Step<'v> {
+        self.vm.count(Event::MajorFault);
+        let ticket = bring.start(self.vm);
+        if ticket.is_due() { Step::Again } else { Step::Done(Fault::Wait(ticket)) }
+    }
+
+    /// Gives the entry at `va` a private object, standing on what it was mapped from.
+    fn make_private(&self, va: usize) -> Result<(), OutOfMemory> {
+        let map = self.body.write(self.vm);
+        match map.map.tree.find(va) {
+            Some(entry) => self.vm.make_private(&map, entry),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Gives a private entry a private object if it has none yet.
+    pub(crate) fn make_private(
+        &self,
+        map: &crate::map::MapWrite<'_, M>,
+        entry: Ptr<MapEntry<M>>,
+    ) -> Result<(), OutOfMemory> {
+        let under = entry.object.get();
+        if under.is_some_and(|object| object.private) {
+            return Ok(());
+        }
+        debug_assert!(map.map == entry.map);
+        let object = self.make_object(NewObject::private(under))?;
+        if let Some(under) = under {
+            // What maps the page now, the new object finds underneath: one lock covers both (O2).
+            let _under = under.lock(self);
+            under.entries.remove(entry);
+            entry.object.set(Some(object));
+            object.entries.push(entry);
+        } else {
+            entry.object.set(Some(object));
+            object.entries.push(entry);
+        }
+        if let Some(under) = under {
+            self.release_object(under);
+        }
+        Ok(())
+    }
+
+    /// A page of zeros with one hold.
+    pub(crate) fn zeroed_page(&self) -> Result<Ptr<Page>, OutOfMemory> {
+        let page = self.frames.alloc_page(&self.machine, State::Anon).ok_or(OutOfMemory)?;
+        page.holds().store(1, Relaxed);
+        self.machine.zero_frame(page.frame());
+        self.count(Event::ZeroFill);
+        Ok(page)
+    }
+
+    /// The frame of zeros if reads of the object's holes may map it, else none.
+    fn zeros_for(&self, object: Ptr<ObjectBody<M>>) -> Frame {
+        if object.exclusive.get() && object.under.is_none() {
+            self.zero_frame().unwrap_or(Frame::NONE)
+        } else {
+            Frame::NONE
+        }
+    }
+
+    /// Enters a page of an object. A mapping that this replaces is flushed.
+    fn enter_page(
+        &self,
+        at: &Faulting<M>,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+        page: Ptr<Page>,
+    ) -> Result<(), OutOfMemory> {
+        let how = Enter {
+            frame: page.frame(),
+            prot: at.granted(),
+            access: at.access,
+            cache: Cache::WriteBack,
+            origin: (object.id, u64::from(index)),
+        };
+        let (replaced, debt) = at.map.pmap.enter(&self.machine, self, at.va, how)?;
+        page.mapped();
+        if let Some(replaced) = replaced {
+            self.unmapped(replaced);
+        }
+        self.pay(debt, &at.map.target().pmap);
+        for holder in [Some(object), object.under].into_iter().flatten() {
+            if let Some(chunk) = holder.amap.get().and_then(|amap| amap.chunk(index)) {
+                chunk.set_mapped(index as usize % SLOTS);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps untouched anonymous memory, for reading, and its neighbours with it.
+    fn enter_zeros(&self, at: &Faulting<M>) -> Fault<'static> {
+        let Ok(zero) = self.zero_frame() else { return Fault::OutOfMemory };
+        if self.enter_zero(at, zero).is_err() {
+            return Fault::OutOfMemory;
+        }
+        let (first, count) = at.window(at.entry.index_of(at.va));
+        let frames = [zero; AROUND];
+        self.fill(at, first, &frames[..count]);
+        Fault::Resolved
+    }
+
+    /// The same in an object that has a page here or there.
+    fn enter_zeros_around(
+        &self,
+        at: &Faulting<M>,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+    ) -> Fault<'static> {
+        let Ok(zero) = self.zero_frame() else { return Fault::OutOfMemory };
+        if self.enter_zero(at, zero).is_err() {
+            return Fault::OutOfMemory;
+        }
+        self.enter_around(at, guard, index, zero);
+        Fault::Resolved
+    }
+
+    fn enter_zero(&self, at: &Faulting<M>, zero: Frame) -> Result<(), OutOfMemory> {
+        let how = Enter {
+            frame: zero,
+            prot: at.granted(),
+            access: at.access,
+            cache: Cache::WriteBack,
+            origin: (0, 0),
+        };
+        let (replaced, debt) = at.map.pmap.enter(&self.machine, self, at.va, how)?;
+        if let Some(replaced) = replaced {
+            self.unmapped(replaced);
+        }
+        self.pay(debt, &at.map.target().pmap);
+        Ok(())
+    }
+
+    fn enter_device(
+        &self,
+        at: &Faulting<M>,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+        frame: Frame,
+        cache: Cache,
+    ) -> Fault<'static> {
+        let how = Enter {
+            frame,
+            prot: at.prot,
+            access: at.access,
+            cache,
+            origin: (object.id, u64::from(index)),
+        };
+        match at.map.pmap.enter(&self.machine, self, at.va, how) {
+            Ok((_, debt)) => {
+                self.pay(debt, &at.map.target().pmap);
+                Fault::Resolved
+            }
+            Err(OutOfMemory) => Fault::OutOfMemory,
+        }
+    }
+
+    /// Maps what the object has in memory around a page that has just been entered for reading.
+    fn enter_around(
+        &self,
+        at: &Faulting<M>,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        zero: Frame,
+    ) {
+        let (first, count) = at.window(index);
+        if count <= 1 {
+            return;
+        }
+        let mut frames = [Frame::NONE; AROUND];
+        let frames = &mut frames[..count];
+        let back = ((at.va - first) >> PAGE_SHIFT) as u32;
+        self.neighbours(guard, index.wrapping_sub(back), frames, zero);
+        self.fill(at, first, frames);
+    }
+
+    /// Enters neighbours where nothing is mapped, and counts them.
+    fn fill(&self, at: &Faulting<M>, first: usize, frames: &[Frame]) {
+        let mut entered =
+            at.map.pmap.fill(&self.machine, self, first, frames, at.granted());
+        self.counters.add(self.machine.cpu(), Event::Around, u64::from(entered.count_ones()));
+        while entered != 0 {
+            let frame = frames[entered.trailing_zeros() as usize];
+            entered &= entered - 1;
+            if !self.is_zero_frame(frame)
+                && let Some(page) = self.page(frame)
+            {
+                page.mapped();
+            }
+        }
+    }
+}
+
+/// A fault in progress, past the checks.
+struct Faulting<M: Machine> {
+    map: Ptr<MapBody<M>>,
+    entry: Ptr<MapEntry<M>>,
+    va: usize,
+    access: Access,
+    prot: Prot,
+    advice: Advice,
+}
+
+impl<M: Machine> Faulting<M> {
+    /// The rights to be entered: those to write only for a write, so that the first one is seen.
+    fn granted(&self) -> Prot {
+        if self.access == Access::Write { self.prot } else { self.prot - Prot::WRITE }
+    }
+
+    /// The neighbourhood of the fault, whose page has this index: its first address, and pages. It lies within the
+    /// entry and within one chunk of an amap.
+    fn window(&self, index: u32) -> (usize, usize) {
+        let (before, after) = match self.advice {
+            Advice::Random => return (self.va, 1),
+            Advice::Normal => {
+                let before = index as usize % AROUND;
+                (before, AROUND - 1 - before)
+            }
+            Advice::Sequential => (0, (SLOTS - 1 - index as usize % SLOTS).min(AROUND - 1)),
+        };
+        let before = before.min((self.va - self.entry.start.get()) >> PAGE_SHIFT);
+        let after = after.min(((self.entry.end.get() - self.va) >> PAGE_SHIFT) - 1);
+        (self.va - before * PAGE_SIZE, before + after + 1)
+    }
+}

@@ -1,0 +1,180 @@
+//! Fork: a copy of an address space, made when either side writes.
+//!
+//! The seed: "child has new vm_object 2 created, references amap 1, causing amap 1 to become COW, mapped read-only; vm_object 1 from the
+//! parent also gets updated to become a read-only mapping". So an entry that is copied gets a new object for the child which shares the
+//! parent's amap, and the parent's page tables lose the right to write, all at once ([`Pmap::write_protect_all`]). No anon is
+//! touched, and the child begins with empty page tables.
+//!
+//! What a child gets of an entry:
+//!
+//! | inheritance | private, with its own object | private, not yet written | shared |
+//! |---|---|---|---|
+//! | copy | a private object with the same amap | the same | anonymous: a private object with the same amap; else a private mapping |
+//! | share | the same object, which is no more exclusive | it gets an object first, then as on the left | the same object |
+//! | zero | untouched memory | untouched memory | untouched memory |
+//! | none | nothing | nothing | nothing |
+
+use crate::addr::PAGE_SHIFT;
+use crate::error::OutOfMemory;
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::map::tree::Tree;
+use crate::map::{Attributes, Map, MapEntry, MapWrite};
+use crate::object::{Kind, NewObject, ObjectBody};
+use crate::pmap::Pmap;
+use crate::request::{Inherit, Share};
+use crate::stats::Event;
+use crate::vm::Vm;
+
+/// What the child's entry maps.
+struct Given<M: Machine> {
+    object: Option<Ptr<ObjectBody<M>>>,
+    offset: u32,
+    share: Share,
+}
+
+impl<'v, M: Machine> Map<'v, M> {
+    /// A child's address space. The time it takes grows with the number of entries, not with what they hold. On failure the parent is as
+    /// it was (but that some of its memory may be copied when it is next written).
+    pub fn fork(&self) -> Result<Map<'v, M>, OutOfMemory> {
+        let vm = self.vm;
+        let child = vm.new_map(self.body.low, self.body.high)?;
+        let parent = self.body.write(vm);
+        let mut result = Ok(());
+        let mut next = parent.map.tree.first();
+        while let Some(entry) = next.filter(|_| result.is_ok()) {
+            result = vm.fork_entry(&parent, entry, child.body);
+            next = Tree::next(entry);
+        }
+        parent.forget_twins(result.is_ok());
+        let debt = parent.map.pmap.write_protect_all(&vm.machine, vm);
+        vm.pay(debt, &parent.map.target().pmap);
+        drop(parent);
+        vm.count(Event::Fork);
+        result.map(|()| child)
+    }
+}
+
+impl<M: Machine> MapWrite<'_, M> {
+    /// Clears the notes of which object got which copy. A copy that is mapped in part only cannot grow: the rest of it
+    /// is not empty (O3).
+    fn forget_twins(&self, alive: bool) {
+        let entries = || {
+            let mut next = self.map.tree.first();
+            core::iter::from_fn(move || {
+                let entry = next?;
+                next = Tree::next(entry);
+                Some(entry)
+            })
+        };
+        let object = |entry: Ptr<MapEntry<M>>| entry.object.get().filter(|o| o.private);
+        for entry in entries().filter(|entry| entry.attributes().inherit != Inherit::Copy) {
+            if alive && let Some(twin) = object(entry).and_then(|object| object.twin.get()) {
+                twin.growable.set(false);
+            }
+        }
+        entries().filter_map(object).for_each(|object| object.twin.set(None));
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Gives the child its part of an entry.
+    fn fork_entry(
+        &self,
+        parent: &MapWrite<'_, M>,
+        entry: Ptr<MapEntry<M>>,
+        child: Ptr<crate::map::MapBody<M>>,
+    ) -> Result<(), OutOfMemory> {
+        let attributes = entry.attributes();
+        let given = match attributes.inherit {
+            Inherit::None => return Ok(()),
+            Inherit::Zero => Given {
+                object: None,
+                offset: (entry.start.get() >> PAGE_SHIFT) as u32,
+                share: Share::Private,
+            },
+            Inherit::Share => self.give_shared(parent, entry)?,
+            Inherit::Copy => self.give_copy(entry)?,
+        };
+        // A child's memory is not wired, as mlock(2) says.
+        let attributes = Attributes { share: given.share, wired: false, ..attributes };
+        let (start, end) = (entry.start.get(), entry.end.get());
+        let new = MapEntry::new(child, start, end, given.offset, attributes);
+        match self.entries.alloc(&self.machine, &self.frames, new) {
+            Ok(new) => {
+                child.link(self, new, given.object);
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(object) = given.object {
+                    self.release_object(object);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The entry's own object.
+    fn give_shared(
+        &self,
+        parent: &MapWrite<'_, M>,
+        entry: Ptr<MapEntry<M>>,
+    ) -> Result<Given<M>, OutOfMemory> {
+        let share = entry.attributes().share;
+        if share == Share::Private {
+            self.make_private(parent, entry)?;
+        }
+        let object = entry.object.get();
+        if let Some(object) = object {
+            if object.private && object.exclusive.get() {
+                // Where the shared frame of zeros is mapped, a write of the other side would not be seen (O4).
+                let guard = object.lock(self);
+                object.exclusive.set(false);
+                object.growable.set(false);
+                self.unmap_object(&guard, object, 0, 1 << 32);
+            }
+            object.retain();
+        }
+        Ok(Given { object, offset: entry.offset.get(), share })
+    }
+
+    /// What the entry holds, to be copied when either side writes.
+    fn give_copy(&self, entry: Ptr<MapEntry<M>>) -> Result<Given<M>, OutOfMemory> {
+        let offset = entry.offset.get();
+        let share = Share::Private;
+        let Some(object) = entry.object.get() else { return Ok(Given { object: None, offset, share }) };
+        let anonymous = matches!(object.kind, Kind::Anonymous);
+        let written = object.private || anonymous && entry.attributes().share == Share::Shared;
+        if !written {
+            object.retain();
+            let share = if let Kind::Device(..) = object.kind { Share::Shared } else { share };
+            return Ok(Given { object: Some(object), offset, share });
+        }
+        if let Some(twin) = object.twin.get() {
+            twin.retain();
+            return Ok(Given { object: Some(twin), offset, share });
+        }
+        let twin = self.make_object(NewObject {
+            private: true,
+            under: object.under,
+            family: object.family.get(),
+            amap: false,
+            ..NewObject::public(Kind::Anonymous, 0)
+        })?;
+        let guard = object.lock(self);
+        if let Some(amap) = object.amap.get() {
+            amap.share();
+            twin.amap.set(Some(amap));
+        }
+        if object.exclusive.get() {
+            // Its other entries, all in this map, go to the same object of the child's.
+            object.twin.set(Some(twin));
+        } else {
+            // Others map it as well: they too must not write what is shared now.
+            self.protect_object(&guard, object);
+        }
+        twin.growable.set(object.growable.get());
+        drop(guard);
+        Ok(Given { object: Some(twin), offset, share })
+    }
+}

@@ -1,0 +1,120 @@
+//! Mapping.
+
+use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, page_ceil};
+use crate::error::MapError;
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::map::{Attributes, Map, MapEntry, MapWrite};
+use crate::object::{Kind, NewObject, ObjectBody};
+use crate::request::{Advice, MapRequest, Place, Share, Source};
+use crate::vm::Vm;
+
+/// The most pages in one entry, and the first page number that no object has.
+const MOST_PAGES: u64 = 1 << 32;
+
+impl<'v, M: Machine> Map<'v, M> {
+    /// Maps what is asked for and returns its address. Nothing is brought in. A private mapping of a device is a
+    /// shared one.
+    pub fn map(&self, request: MapRequest<'_, 'v, M>) -> Result<usize, MapError> {
+        let vm = self.vm;
+        let len = page_ceil(request.len).filter(|&len| len > 0).ok_or(MapError::BadRange)?;
+        let pages = (len >> PAGE_SHIFT) as u64;
+        if pages >= MOST_PAGES {
+            return Err(MapError::NoSpace);
+        }
+        if !request.max_prot.contains(request.prot) {
+            return Err(MapError::Protection);
+        }
+        let mut attributes = Attributes {
+            prot: request.prot,
+            max_prot: request.max_prot,
+            inherit: request.inherit,
+            advice: Advice::Normal,
+            share: request.share,
+            wired: false,
+        };
+        let (object, offset) = match request.source {
+            Source::Object(object, offset) => {
+                if offset & PAGE_MASK as u64 != 0 || (offset >> PAGE_SHIFT) + pages > MOST_PAGES {
+                    return Err(MapError::BadOffset);
+                }
+                if let Kind::Device(..) = object.body.kind {
+                    attributes.share = Share::Shared;
+                }
+                object.body.retain();
+                (Some(object.body), Some((offset >> PAGE_SHIFT) as u32))
+            }
+            Source::Anonymous if request.share == Share::Shared => {
+                let new = NewObject::public(Kind::Anonymous, len as u64);
+                (Some(vm.make_object(new)?), Some(0))
+            }
+            Source::Anonymous => (None, None),
+        };
+        let entry = MapEntry::new(self.body, 0, 0, 0, attributes);
+        let result = match vm.entries.alloc(&vm.machine, &vm.frames, entry) {
+            Ok(entry) => {
+                let map = self.body.write(vm);
+                map.place(vm, request.place, len, entry, object, offset).inspect_err(|_| {
+                    vm.entries.free(&vm.machine, &vm.frames, entry);
+                })
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let (Err(_), Some(object)) = (result, object) {
+            vm.release_object(object);
+        }
+        result
+    }
+}
+
+impl<M: Machine> MapWrite<'_, M> {
+    /// Finds the place for a new entry and links it in.
+    fn place(
+        &self,
+        vm: &Vm<M>,
+        place: Place,
+        len: usize,
+        entry: Ptr<MapEntry<M>>,
+        object: Option<Ptr<ObjectBody<M>>>,
+        offset: Option<u32>,
+    ) -> Result<usize, MapError> {
+        let start = self.choose(vm, place, len)?;
+        entry.start.set(start);
+        entry.end.set(start + len);
+        entry.offset.set(offset.unwrap_or((start >> PAGE_SHIFT) as u32));
+        self.map.link(vm, entry, object);
+        self.join_range(vm, start, start + len);
+        Ok(start)
+    }
+
+    /// Chooses an address, and makes room there if the caller insists on it.
+    fn choose(&self, vm: &Vm<M>, place: Place, len: usize) -> Result<usize, MapError> {
+        let (low, high) = (self.map.low, self.map.high);
+        let fits = |start: usize| start >= low && start.checked_add(len).is_some_and(|e| e <= high);
+        let free = |start: usize| {
+            self.map.tree.at_or_above(start).is_none_or(|e| e.start.get() >= start + len)
+        };
+        match place {
+            Place::Fixed(start) | Place::Free(start) if start & PAGE_MASK != 0 || !fits(start) => {
+                return Err(MapError::BadRange);
+            }
+            Place::Fixed(start) => {
+                let spares = self.reserve_clips(vm, start, start + len)?;
+                self.clip(vm, start, start + len, spares);
+                self.remove(vm, start, start + len);
+                return Ok(start);
+            }
+            Place::Free(start) => {
+                return if free(start) { Ok(start) } else { Err(MapError::Occupied) };
+            }
+            Place::Hint(hint) => {
+                let start = hint & !PAGE_MASK;
+                if fits(start) && free(start) {
+                    return Ok(start);
+                }
+            }
+            Place::Anywhere => {}
+        }
+        self.map.tree.find_gap_down(len, PAGE_SIZE, low, high).ok_or(MapError::NoSpace)
+    }
+}

@@ -1,0 +1,154 @@
+//! Map entries: ranges of an address space (`vm_map_entry_t` in the seed).
+//!
+//! What an entry maps:
+//! - *shared*: its object, which has a page at `offset` for each page of the entry;
+//! - *private*, never written: the object it was mapped from, or none for anonymous memory: untouched memory costs an entry and no
+//!   more;
+//! - *private*, written: a private object, standing on the one it was mapped from, if any.
+//!
+//! The offset of private anonymous memory is the page number of the address where it was mapped, so that neighbours
+//! can be joined; it wraps at 2^32 pages, as an entry is never longer than that.
+//!
+//! Lock: the map's. `start`, `end` and `offset` of an entry that has an object change with that object locked too (O2).
+
+use crate::addr::{PAGE_SHIFT, Prot};
+use crate::kmem::Ptr;
+use crate::link::{Linked, Links};
+use crate::machine::Machine;
+use crate::map::MapBody;
+use crate::map::tree::{Node, Ranged};
+use crate::object::ObjectBody;
+use crate::request::{Advice, Inherit, Share};
+use crate::sync::Field;
+
+/// Tag of the list of an object's entries.
+pub(crate) struct InObject;
+
+/// What entries must have in common to be joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub prot: Prot,
+    pub max_prot: Prot,
+    pub inherit: Inherit,
+    pub advice: Advice,
+    pub share: Share,
+    pub wired: bool,
+}
+
+/// A range of an address space.
+pub(crate) struct MapEntry<M: Machine> {
+    pub start: Field<usize>,
+    pub end: Field<usize>,
+    /// The page number in the object at `start`.
+    pub offset: Field<u32>,
+    attributes: Field<u32>,
+    pub object: Field<Option<Ptr<ObjectBody<M>>>>,
+    pub map: Ptr<MapBody<M>>,
+    node: Node<MapEntry<M>>,
+    in_object: Links<MapEntry<M>>,
+}
+
+impl<M: Machine> Ranged for MapEntry<M> {
+    #[inline(always)]
+    fn node(&self) -> &Node<Self> {
+        &self.node
+    }
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.start.get()
+    }
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.end.get()
+    }
+}
+
+impl<M: Machine> Linked<InObject> for MapEntry<M> {
+    fn links(&self) -> &Links<Self> {
+        &self.in_object
+    }
+}
+
+impl<M: Machine> MapEntry<M> {
+    /// An entry that is in no tree and no list yet, without an object.
+    pub fn new(
+        map: Ptr<MapBody<M>>,
+        start: usize,
+        end: usize,
+        offset: u32,
+        attributes: Attributes,
+    ) -> MapEntry<M> {
+        MapEntry {
+            start: Field::new(start),
+            end: Field::new(end),
+            offset: Field::new(offset),
+            attributes: Field::new(attributes.pack()),
+            object: Field::new(None),
+            map,
+            node: Node::new(),
+            in_object: Links::new(),
+        }
+    }
+
+    #[inline(always)]
+    pub fn attributes(&self) -> Attributes {
+        Attributes::unpack(self.attributes.get())
+    }
+
+    pub fn set_attributes(&self, attributes: Attributes) {
+        self.attributes.set(attributes.pack());
+    }
+
+    /// Whether the two have the same attributes.
+    pub fn is_like(&self, other: &MapEntry<M>) -> bool {
+        self.attributes.get() == other.attributes.get()
+    }
+
+    pub fn pages(&self) -> usize {
+        (self.end.get() - self.start.get()) >> PAGE_SHIFT
+    }
+
+    /// The page number in the object of the page at `addr`.
+    #[inline(always)]
+    pub fn index_of(&self, addr: usize) -> u32 {
+        self.offset.get().wrapping_add(((addr - self.start.get()) >> PAGE_SHIFT) as u32)
+    }
+
+    /// The address of the object's page `index`, if the entry maps it. The object is locked.
+    pub fn address_of(&self, index: u32) -> Option<usize> {
+        let distance = index.wrapping_sub(self.offset.get()) as usize;
+        (distance < self.pages()).then(|| self.start.get() + (distance << PAGE_SHIFT))
+    }
+}
+
+impl Attributes {
+    fn pack(self) -> u32 {
+        u32::from(self.prot.bits())
+            | u32::from(self.max_prot.bits()) << 4
+            | (self.inherit as u32) << 8
+            | (self.advice as u32) << 12
+            | (self.share as u32) << 16
+            | u32::from(self.wired) << 20
+    }
+
+    #[inline(always)]
+    fn unpack(word: u32) -> Attributes {
+        Attributes {
+            prot: Prot::from_bits_truncate(word as u8 & 7),
+            max_prot: Prot::from_bits_truncate((word >> 4) as u8 & 7),
+            inherit: match word >> 8 & 3 {
+                0 => Inherit::Share,
+                1 => Inherit::Copy,
+                2 => Inherit::None,
+                _ => Inherit::Zero,
+            },
+            advice: match word >> 12 & 3 {
+                0 => Advice::Normal,
+                1 => Advice::Random,
+                _ => Advice::Sequential,
+            },
+            share: if word >> 16 & 1 == 0 { Share::Private } else { Share::Shared },
+            wired: word >> 20 & 1 == 1,
+        }
+    }
+}

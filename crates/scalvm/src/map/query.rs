@@ -1,0 +1,51 @@
+//! What an address space holds.
+
+use crate::addr::PAGE_SHIFT;
+use crate::machine::Machine;
+use crate::map::{Map, MapEntry};
+use crate::pmap::Pmap;
+use crate::request::{MapUsage, Region, Share};
+
+impl<'v, M: Machine> Map<'v, M> {
+    /// The entry that holds `addr`, or else the first one above it. To see all, begin at 0 and go on with each `end`.
+    pub fn query(&self, addr: usize) -> Option<Region> {
+        let map = self.body.read(self.vm);
+        map.map.tree.at_or_above(addr).map(|entry| region(&entry))
+    }
+
+    /// How much the address space holds.
+    pub fn usage(&self) -> MapUsage {
+        let map = self.body.read(self.vm);
+        let counts = map.map.pmap.counts();
+        MapUsage {
+            mapped_bytes: map.map.bytes.get() as u64,
+            resident_pages: counts.mapped as u64,
+            table_frames: counts.tables as u64,
+            entries: map.map.entries.get() as u64,
+            wired_bytes: map.map.wired.get() as u64,
+        }
+    }
+}
+
+fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
+    let attributes = entry.attributes();
+    // What was mapped: a private copy stands on it.
+    let origin = match entry.object.get() {
+        Some(object) if object.private => object.under,
+        other => other,
+    };
+    let anonymous = origin.is_none() && attributes.share == Share::Private;
+    Region {
+        start: entry.start.get(),
+        end: entry.end.get(),
+        prot: attributes.prot,
+        max_prot: attributes.max_prot,
+        share: attributes.share,
+        inherit: attributes.inherit,
+        advice: attributes.advice,
+        wired: attributes.wired,
+        offset: if anonymous { 0 } else { u64::from(entry.offset.get()) << PAGE_SHIFT },
+        object_id: origin.map(|object| object.id),
+        cookie: origin.map(|object| object.cookie.get()),
+    }
+}

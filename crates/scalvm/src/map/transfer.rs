@@ -1,0 +1,73 @@
+//! Reading and writing the memory of an address space from outside, through the direct map.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::addr::{Access, PAGE_MASK, PAGE_SIZE, page_floor};
+use crate::error::FaultError;
+use crate::machine::Machine;
+use crate::map::Map;
+use crate::object::HeldPage;
+use crate::page::DIRTY;
+use crate::pmap::Pmap;
+
+impl<'v, M: Machine> Map<'v, M> {
+    /// Copies bytes out, as far as the address space may read them itself; on an error, the part before the
+    /// page that failed has been copied. Blocks for I/O.
+    pub fn read(&self, addr: usize, buf: &mut [u8]) -> Result<(), FaultError> {
+        let mut at = addr;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let page = self.hold(at, Access::Read)?;
+            let n = rest.len().min(PAGE_SIZE - (at & PAGE_MASK));
+            let (now, later) = rest.split_at_mut(n);
+            page.read(at & PAGE_MASK, now);
+            rest = later;
+            at = at.checked_add(n).ok_or(FaultError::NoMapping)?;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes in, as far as the address space may write them itself; on an error, the part before the page that
+    /// failed has been copied. Blocks for I/O.
+    pub fn write(&self, addr: usize, buf: &[u8]) -> Result<(), FaultError> {
+        let mut at = addr;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let page = self.hold(at, Access::Write)?;
+            let n = rest.len().min(PAGE_SIZE - (at & PAGE_MASK));
+            page.write(at & PAGE_MASK, &rest[..n]);
+            rest = &rest[n..];
+            at = at.checked_add(n).ok_or(FaultError::NoMapping)?;
+        }
+        Ok(())
+    }
+
+    /// The page at an address, kept in place while it is held, brought in first and made writable if need be. Blocks for I/O.
+    pub fn hold(&self, addr: usize, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
+        let va = page_floor(addr);
+        loop {
+            if let Some(page) = self.try_hold(va, access) {
+                return Ok(page);
+            }
+            self.fault_wait(addr, access)?;
+        }
+    }
+
+    /// Holds the page if the page tables allow the access right now.
+    fn try_hold(&self, va: usize, access: Access) -> Option<HeldPage<'v, M>> {
+        let map = self.body.read(self.vm);
+        let entry = map.map.tree.find(va)?;
+        // With the object locked, what is mapped stays (O5).
+        let _object = entry.object.get().map(|object| object.lock(self.vm));
+        let here = map.map.pmap.query(&self.vm.machine, va)?;
+        if !here.managed || !here.prot.contains(access.needs()) {
+            return None;
+        }
+        let page = self.vm.page(here.frame)?;
+        page.holds().fetch_add(1, Relaxed);
+        if access == Access::Write {
+            page.set_flags(DIRTY);
+        }
+        Some(HeldPage::new(self.vm, page))
+    }
+}

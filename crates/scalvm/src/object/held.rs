@@ -1,0 +1,133 @@
+//! Pages held in place.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::addr::{Access, Frame};
+use crate::error::FaultError;
+use crate::fault::Ticket;
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::object::{Kind, Miss, Object, Readable};
+use crate::page::Page;
+use crate::vm::Vm;
+
+/// A page that keeps its frame while this exists, whatever happens to its object: to be copied from or to with no lock held.
+pub struct HeldPage<'v, M: Machine> {
+    vm: &'v Vm<M>,
+    page: Ptr<Page>,
+}
+
+impl<'v, M: Machine> HeldPage<'v, M> {
+    /// Takes over a hold on a page.
+    pub(crate) fn new(vm: &'v Vm<M>, page: Ptr<Page>) -> HeldPage<'v, M> {
+        HeldPage { vm, page }
+    }
+
+    /// The frame.
+    pub fn frame(&self) -> Frame {
+        self.page.frame()
+    }
+
+    /// Its bytes, through the direct map. Programs that map the page may change them at any time.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.vm.machine.frame_ptr(self.frame())
+    }
+
+    /// Copies bytes out, from an offset within the page.
+    pub(crate) fn read(&self, offset: usize, buf: &mut [u8]) {
+        self.vm.frames.read(&self.vm.machine, self.frame(), offset, buf);
+    }
+
+    /// Copies bytes in, to an offset within the page.
+    pub(crate) fn write(&self, offset: usize, buf: &[u8]) {
+        self.vm.frames.write(&self.vm.machine, self.frame(), offset, buf);
+    }
+}
+
+impl<M: Machine> Drop for HeldPage<'_, M> {
+    fn drop(&mut self) {
+        self.vm.let_go(self.page);
+    }
+}
+
+impl<'v, M: Machine> Object<'v, M> {
+    /// Holds a page of the object, brought in first if need be; for writing, made ready for it and marked dirty. Blocks for
+    /// I/O. A hole is read as the shared page of zeros.
+    pub fn hold(&self, index: u64, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
+        let vm = self.vm;
+        let mut zeros = None;
+        let result = loop {
+            match self.try_hold(index, access, &mut zeros) {
+                Ok(page) => break Ok(HeldPage::new(vm, page)),
+                Err(Stop::Zeros) => match vm.zeroed_page() {
+                    Ok(page) => zeros = Some(page),
+                    Err(error) => break Err(error.into()),
+                },
+                Err(Stop::Wait(ticket)) => ticket.wait(vm),
+                Err(Stop::Error(error)) => break Err(error),
+            }
+        };
+        if let Some(page) = zeros {
+            vm.let_go(page);
+        }
+        result
+    }
+
+    fn try_hold(
+        &self,
+        index: u64,
+        access: Access,
+        zeros: &mut Option<Ptr<Page>>,
+    ) -> Result<Ptr<Page>, Stop<'v>> {
+        let vm = self.vm;
+        let guard = self.body.lock(vm);
+        if index >= self.body.pages() || matches!(self.body.kind, Kind::Device(..)) {
+            return Err(Stop::Error(FaultError::BeyondEnd));
+        }
+        let index = index as u32;
+        let found = if access == Access::Write {
+            vm.page_to_write(&guard, index, zeros).map(|found| {
+                if let Some(old) = found.old {
+                    vm.release_anon(old);
+                }
+                found.page
+            })
+        } else {
+            match vm.look(&guard, self.body, index) {
+                crate::object::pages::Look::Hole => vm
+                    .zero_frame()
+                    .ok()
+                    .and_then(|zero| vm.page(zero))
+                    .ok_or(Miss::OutOfMemory),
+                _ => vm.page_to_read(&guard, index, zeros).and_then(|found| match found {
+                    Readable::Page(page) => Ok(page),
+                    Readable::Zeros => Err(Miss::NeedZeros),
+                }),
+            }
+        };
+        match found {
+            Ok(page) => {
+                page.holds().fetch_add(1, Relaxed);
+                Ok(page)
+            }
+            Err(Miss::NeedZeros) => Err(Stop::Zeros),
+            Err(Miss::OutOfMemory) => Err(Stop::Error(FaultError::OutOfMemory)),
+            Err(Miss::Failed(error)) => Err(Stop::Error(FaultError::Pager(error))),
+            Err(Miss::Busy(page)) => Err(Stop::Wait(Ticket::new(vm, &page))),
+            Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index) {
+                Ok(bring) => {
+                    drop(guard);
+                    Err(Stop::Wait(bring.start(vm)))
+                }
+                Err(error) => Err(Stop::Error(error.into())),
+            },
+        }
+    }
+}
+
+/// Why a page cannot be held yet.
+enum Stop<'v> {
+    Wait(Ticket<'v>),
+    Zeros,
+    Error(FaultError),
+}

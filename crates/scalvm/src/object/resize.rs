@@ -1,0 +1,85 @@
+//! Growing and truncating an object.
+
+use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
+use crate::error::FaultError;
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::object::{Kind, MOST_BYTES, Object, ObjectBody};
+use crate::vm::Vm;
+
+impl<M: Machine> Object<'_, M> {
+    /// Sets the size in bytes. What lies beyond a smaller size is gone, from every mapping too, private copies included; a later
+    /// access there ends in [`Fault::BeyondEnd`](crate::Fault::BeyondEnd), and after growing again finds zeros, or what the
+    /// pager has. The rest of the last page is cleared, as far as it is in memory. Does not block. If memory is short nothing is changed.
+    pub fn set_size(&self, bytes: u64) -> Result<(), FaultError> {
+        if bytes > MOST_BYTES {
+            return Err(FaultError::BeyondEnd);
+        }
+        if let Kind::Device(..) = self.body.kind {
+            return Err(FaultError::BeyondEnd);
+        }
+        let vm = self.vm;
+        let guard = self.body.lock(vm);
+        if bytes >= self.body.size.get() {
+            self.body.size.set(bytes);
+            return Ok(());
+        }
+        let tail = bytes as usize & PAGE_MASK;
+        let last = (bytes >> PAGE_SHIFT) as u32;
+        if tail != 0 && matches!(self.body.kind, Kind::Anonymous) {
+            // The last page is about to change: it must be the object's own.
+            if self.body.amap.get().is_some_and(|amap| amap.anon(last).is_some()) {
+                let found = vm.page_to_write(&guard, last, &mut None);
+                match found {
+                    Ok(found) => {
+                        if let Some(old) = found.old {
+                            vm.release_anon(old);
+                        }
+                    }
+                    Err(_) => return Err(FaultError::OutOfMemory),
+                }
+            }
+        }
+        let gone = (bytes + PAGE_MASK as u64) >> PAGE_SHIFT;
+        let pages = (1u64 << 32) - gone;
+        if pages > 0 {
+            vm.forget_range(&guard, gone as u32, pages)?;
+        }
+        self.body.size.set(bytes);
+        if tail != 0
+            && let Some(page) = self.body.amap.get().and_then(|a| a.anon(last)).and_then(|a| a.page.get())
+        {
+            // A page that is being read is cleared when the read is done.
+            vm.frames.clear(&vm.machine, page.frame(), tail..PAGE_SIZE);
+        }
+        drop(guard);
+        if pages > 0 {
+            vm.truncate_copies(self.body, gone as u32, pages);
+        }
+        Ok(())
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Drops what private mappings have copied of pages that are gone. They are not mapped any more, nor will be: they lie beyond
+    /// the end. Where memory is too short for that, a copy stays, and its owner alone may find it again.
+    fn truncate_copies(&self, object: Ptr<ObjectBody<M>>, first: u32, pages: u64) {
+        let guard = object.lock(self);
+        let mut next = guard.object().on_top.first();
+        if let Some(upper) = next {
+            upper.retain();
+        }
+        drop(guard);
+        while let Some(upper) = next {
+            let guard = upper.lock(self);
+            let _ = self.wipe_range(&guard, first, pages);
+            // With both locked, the list stands still: hold the next before letting go of this one.
+            next = crate::link::List::<_, super::body::OnTop>::next(upper);
+            if let Some(next) = next {
+                next.retain();
+            }
+            drop(guard);
+            self.release_object(upper);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Bringing pages in: the vnode pager's get_pages.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::addr::{Frame, PAGE_SHIFT, PAGE_SIZE};
+use crate::error::OutOfMemory;
+use crate::fault::Ticket;
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::object::{Kind, ObjectBody, ObjectGuard};
+use crate::page::Page;
+use crate::pager::io::{Direction, Io, MOST};
+use crate::pager::vnode::Vnode;
+use crate::stats::Event;
+use crate::vm::Vm;
+
+/// A read that is ready to start: its pages are busy.
+pub(crate) struct Bring<'v, M: Machine> {
+    io: Io<M>,
+    vnode: &'static dyn Vnode<M>,
+    ticket: Ticket<'v>,
+}
+
+impl<'v, M: Machine> Bring<'v, M> {
+    /// Starts it; no lock is held. The ticket is for the page that is wanted.
+    pub fn start(self, vm: &'v Vm<M>) -> Ticket<'v> {
+        vm.counters.add(vm.machine.cpu(), Event::PageIn, self.io.count as u64);
+        self.vnode.read_pages(vm, self.io);
+        self.ticket
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Makes a page for `index` of an object that lacks it, and for those around it that it lacks as well, as many as the
+    /// cluster has room for and memory allows.
+    pub(crate) fn begin_bring<'v>(
+        &'v self,
+        guard: &ObjectGuard<'_, M>,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+    ) -> Result<Bring<'v, M>, OutOfMemory> {
+        guard.covers(object);
+        let Kind::Vnode(vnode) = object.kind else { return Err(OutOfMemory) };
+        let cluster = vnode.cluster().clamp(1, MOST) as u32;
+        let window = index - index % cluster;
+        let stop = u64::from(window + cluster).min(object.pages()) as u32;
+        let page = self.insert_busy(object, index)?;
+        let ticket = Ticket::new(self, &page);
+        let mut frames = [Frame::NONE; MOST];
+        let slot = |i: u32| (i - window) as usize;
+        frames[slot(index)] = self.hold_for_io(page);
+        let mut end = index + 1;
+        while end < stop
+            && let Some(page) = self.insert_if_absent(object, end)
+        {
+            frames[slot(end)] = self.hold_for_io(page);
+            end += 1;
+        }
+        let mut first = index;
+        while first > window
+            && let Some(page) = self.insert_if_absent(object, first - 1)
+        {
+            first -= 1;
+            frames[slot(first)] = self.hold_for_io(page);
+        }
+        frames.copy_within(slot(first).., 0);
+        let count = (end - first) as usize;
+        object.retain();
+        let begin = u64::from(first) << PAGE_SHIFT;
+        let bytes = (object.size.get() - begin).min((count * PAGE_SIZE) as u64) as usize;
+        let wanted = (index - first) as usize;
+        let io = Io { object, direction: Direction::In, first, count, wanted, frames, bytes };
+        Ok(Bring { io, vnode, ticket })
+    }
+
+    fn hold_for_io(&self, page: Ptr<Page>) -> Frame {
+        page.holds().fetch_add(1, Relaxed);
+        page.frame()
+    }
+
+    fn insert_if_absent(&self, object: Ptr<ObjectBody<M>>, index: u32) -> Option<Ptr<Page>> {
+        let absent = object.amap.get().is_some_and(|amap| amap.anon(index).is_none());
+        if absent { self.insert_busy(object, index).ok() } else { None }
+    }
+}

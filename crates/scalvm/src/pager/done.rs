@@ -1,0 +1,66 @@
+//! The end of a request.
+
+use crate::error::PagerError;
+use crate::machine::Machine;
+use crate::page::{BUSY, DIRTY, WRITING};
+use crate::pager::io::{Direction, Io};
+use crate::vm::Vm;
+
+impl<M: Machine> Vm<M> {
+    /// Tells how a request ended. May be called from within the pager's function or at any later time, on any thread that
+    /// holds no lock of the manager.
+    ///
+    /// Pages that could not be read are dropped again, and whoever waits for the page that caused the request gets the error;
+    /// pages that could not be written stay dirty, and the error is told to the next sync.
+    pub fn io_done(&self, io: Io<M>, result: Result<(), PagerError>) {
+        let object = io.object;
+        if io.direction == Direction::In && result.is_ok() {
+            self.clear_tails(&io);
+        }
+        let guard = object.lock(self);
+        for (i, &frame) in io.frames().iter().enumerate() {
+            let Some(page) = self.page(frame) else { continue };
+            match (io.direction, result) {
+                (Direction::In, Ok(())) => {
+                    page.clear_flags(BUSY);
+                }
+                (Direction::In, Err(error)) => {
+                    page.fail(error);
+                    page.clear_flags(BUSY);
+                    // A page that was truncated meanwhile has no owner any more.
+                    if i != io.wanted && page.is_owned() {
+                        self.drop_page(object, io.first + i as u32);
+                    }
+                }
+                (Direction::Out, result) => {
+                    page.clear_flags(WRITING);
+                    if let Err(error) = result {
+                        page.set_flags(DIRTY);
+                        object.set_write_error(error);
+                    }
+                }
+            }
+        }
+        drop(guard);
+        for &frame in io.frames() {
+            if let Some(page) = self.page(frame) {
+                self.wake(&page);
+                self.let_go(page);
+            }
+        }
+        self.release_object(object);
+    }
+
+    /// Fills with zeros what lies beyond the end of the object: the pages are busy, nobody sees them.
+    fn clear_tails(&self, io: &Io<M>) {
+        let size = io.object.size.get();
+        let begin = u64::from(io.first) * crate::PAGE_SIZE as u64;
+        let bytes = io.bytes.min(size.saturating_sub(begin) as usize);
+        for (i, &frame) in io.frames().iter().enumerate() {
+            let valid = io.valid(bytes, i);
+            if valid < crate::PAGE_SIZE {
+                self.frames.clear(&self.machine, frame, valid..crate::PAGE_SIZE);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The manager itself: [`Vm`] owns the frames, the pools of all structures, and the counters.
+
+use core::alloc::Layout;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::addr::Frame;
+use crate::amap::{Amap, Node};
+use crate::anon::Anon;
+use crate::error::{OutOfMemory, SegmentError};
+use crate::family::Family;
+use crate::kmem::{Heap, Pool, Ptr};
+use crate::machine::Machine;
+use crate::map::{MapBody, MapEntry};
+use crate::object::ObjectBody;
+use crate::page::{Frames, Page, State};
+use crate::pmap::{Debt, TableFrames};
+use crate::stats::{Counters, Event, Stats};
+
+/// Words that waiters for busy pages sleep on; pages share them by frame number.
+const WAIT_WORDS: usize = 64;
+
+/// A virtual memory manager. Several may live side by side; each has its own machine and memory.
+///
+/// It is made without memory: [`add_segment`](Vm::add_segment) brings it.
+pub struct Vm<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) frames: Frames,
+    pub(crate) heap: Heap,
+    pub(crate) anons: Pool<Anon<M>>,
+    pub(crate) amaps: Pool<Amap<M>>,
+    pub(crate) nodes: Pool<Node<M>>,
+    pub(crate) families: Pool<Family<M>>,
+    pub(crate) objects: Pool<ObjectBody<M>>,
+    pub(crate) entries: Pool<MapEntry<M>>,
+    pub(crate) maps: Pool<MapBody<M>>,
+    pub(crate) counters: Counters,
+    next_id: AtomicU64,
+    /// The frame of zeros that reads of untouched memory share, plus one; 0 before it is needed.
+    zero: AtomicU64,
+    waits: [AtomicU32; WAIT_WORDS],
+}
+
+impl<M: Machine> Vm<M> {
+    /// A manager without memory.
+    pub const fn new(machine: M) -> Vm<M> {
+        Vm {
+            machine,
+            frames: Frames::new(),
+            heap: Heap::new(),
+            anons: Pool::new(),
+            amaps: Pool::new(),
+            nodes: Pool::new(),
+            families: Pool::new(),
+            objects: Pool::new(),
+            entries: Pool::new(),
+            maps: Pool::new(),
+            counters: Counters::new(),
+            next_id: AtomicU64::new(1),
+            zero: AtomicU64::new(0),
+            waits: [const { AtomicU32::new(0) }; WAIT_WORDS],
+        }
+    }
+
+    /// The machine it runs on.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Adds the frames from `start` to `end`, exclusive: at the start, or at any time later. The first of them
+    /// hold the descriptors of all, 32 bytes each.
+    ///
+    /// # Safety
+    ///
+    /// The frames are memory that nobody else uses as long as the manager lives.
+    pub unsafe fn add_segment(&self, start: Frame, end: Frame) -> Result<(), SegmentError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.frames.add_segment(&self.machine, start, end) }
+    }
+
+    /// 2^`order` frames that follow each other, of undefined contents, until
+    /// [`free_frames`](Vm::free_frames). Order 0 to 10. Does not block.
+    pub fn alloc_frames(&self, order: u32) -> Result<Frame, OutOfMemory> {
+        self.frames
+            .alloc_block(&self.machine, order, None, State::Kernel)
+            .map(|page| page.frame())
+            .ok_or(OutOfMemory)
+    }
+
+    /// The same from below a frame, for devices that cannot reach all of memory.
+    pub fn alloc_frames_below(&self, order: u32, limit: Frame) -> Result<Frame, OutOfMemory> {
+        self.frames
+            .alloc_block(&self.machine, order, Some(limit), State::Kernel)
+            .map(|page| page.frame())
+            .ok_or(OutOfMemory)
+    }
+
+    /// Takes frames back.
+    ///
+    /// # Safety
+    ///
+    /// They came from `alloc_frames` or `alloc_frames_below` with this order, and nobody uses them any more.
+    pub unsafe fn free_frames(&self, first: Frame, order: u32) {
+        if let Some(page) = self.frames.page(first) {
+            debug_assert_eq!(page.order(), order);
+            self.frames.free_block(&self.machine, page);
+        }
+    }
+
+    /// Kernel memory of a size and alignment, or null. Does not block. For a `GlobalAlloc`.
+    pub fn kmem_alloc(&self, layout: Layout) -> *mut u8 {
+        self.heap.alloc(&self.machine, &self.frames, layout)
+    }
+
+    /// Takes kernel memory back.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` came from `kmem_alloc` with this layout, and nobody uses it any more.
+    pub unsafe fn kmem_free(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.heap.free(&self.machine, &self.frames, ptr, layout) }
+    }
+
+    /// All counters. They are read one after the other while others may change them.
+    pub fn stats(&self) -> Stats {
+        let frames = &self.frames;
+        let event = |event| self.counters.read(event);
+        Stats {
+            frames_total: frames.total(),
+            frames_free: frames.free_count(),
+            frames_kernel: frames.count(State::Kernel) + frames.count(State::Slab),
+            frames_tables: frames.count(State::Table),
+            frames_anon: frames.count(State::Anon),
+            frames_file: frames.count(State::File),
+            anons: self.anons.in_use(),
+            amaps: self.amaps.in_use(),
+            nodes: self.nodes.in_use(),
+            families: self.families.in_use(),
+            objects: self.objects.in_use(),
+            entries: self.entries.in_use(),
+            maps: self.maps.in_use(),
+            faults: event(Event::Fault),
+            faults_major: event(Event::MajorFault),
+            cow_copies: event(Event::CowCopy),
+            zero_fills: event(Event::ZeroFill),
+            around: event(Event::Around),
+            pageins: event(Event::PageIn),
+            pageouts: event(Event::PageOut),
+            forks: event(Event::Fork),
+            flushes: event(Event::Flush),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn count(&self, event: Event) {
+        self.counters.add(self.machine.cpu(), event, 1);
+    }
+
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed)
+    }
+
+    /// The descriptor of a frame that a page table maps.
+    #[inline(always)]
+    pub(crate) fn page(&self, frame: Frame) -> Option<Ptr<Page>> {
+        self.frames.page(frame)
+    }
+
+    /// The shared frame of zeros.
+    #[inline]
+    pub(crate) fn zero_frame(&self) -> Result<Frame, OutOfMemory> {
+        match self.zero.load(Acquire) {
+            0 => self.make_zero_frame(),
+            frame => Ok(Frame(frame - 1)),
+        }
+    }
+
+    #[cold]
+    fn make_zero_frame(&self) -> Result<Frame, OutOfMemory> {
+        let page = self.frames.alloc_page(&self.machine, State::Zero).ok_or(OutOfMemory)?;
+        page.holds().store(1, Relaxed);
+        self.machine.zero_frame(page.frame());
+        let made = page.frame().0 + 1;
+        match self.zero.compare_exchange(0, made, Release, Acquire) {
+            Ok(_) => Ok(page.frame()),
+            Err(other) => {
+                self.let_go(page);
+                Ok(Frame(other - 1))
+            }
+        }
+    }
+
+    /// Whether this is the shared frame of zeros, which nobody counts.
+    #[inline(always)]
+    pub(crate) fn is_zero_frame(&self, frame: Frame) -> bool {
+        self.zero.load(Relaxed) == frame.0 + 1
+    }
+
+    /// The word that waiters for this page sleep on.
+    pub(crate) fn wait_word(&self, page: &Page) -> &AtomicU32 {
+        &self.waits[page.frame().0 as usize % WAIT_WORDS]
+    }
+
+    /// Wakes those who wait for this page; what they wait for has changed.
+    pub(crate) fn wake(&self, page: &Page) {
+        let word = self.wait_word(page);
+        word.fetch_add(1, Release);
+        self.machine.wake(word);
+    }
+
+    /// Flushes what a change of a page table made stale.
+    #[inline]
+    pub(crate) fn pay(&self, debt: Debt, pmap: &M::Pmap) {
+        if debt.is_owed() {
+            self.count(Event::Flush);
+            debt.pay(&self.machine, pmap, self);
+        }
+    }
+}
+
+impl<M: Machine> TableFrames for Vm<M> {
+    fn alloc(&self) -> Option<Frame> {
+        let page = self.frames.alloc_page(&self.machine, State::Table)?;
+        self.machine.zero_frame(page.frame());
+        Some(page.frame())
+    }
+
+    fn free(&self, frame: Frame) {
+        if let Some(page) = self.frames.page(frame) {
+            self.frames.free_page(&self.machine, page);
+        }
+    }
+
+    #[inline(always)]
+    fn word(&self, frame: Frame) -> &AtomicU64 {
+        match self.frames.page(frame) {
+            Some(page) => page.target().word(),
+            None => unreachable!("a page table asks about a frame that it was not given"),
+        }
+    }
+}

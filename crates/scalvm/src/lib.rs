@@ -27,6 +27,8 @@ mod stats;
 mod sync;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod vm;
 
 pub use addr::*;

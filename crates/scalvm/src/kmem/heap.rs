@@ -167,7 +167,7 @@ mod tests {
                         assert_eq!(CLASSES[class] % layout.align(), 0);
                         let tight = class == 0
                             || CLASSES[class - 1] < size
-                            || CLASSES[class - 1] % layout.align() != 0
+                            || !CLASSES[class - 1].is_multiple_of(layout.align())
                             || layout.align() > GRAIN;
                         assert!(tight, "{layout:?} in class {class}");
                     }

@@ -17,7 +17,6 @@ pub(crate) struct Pool<T> {
 impl<T> Pool<T> {
     /// Bytes in a slot: room for the links of free slots, too.
     const SIZE: usize = {
-        assert!(!needs_drop::<T>());
         let align = if align_of::<T>() < 8 {
             8
         } else {
@@ -72,14 +71,17 @@ impl<T> Pool<T> {
     /// Frees a structure that nothing names any more, and gives its value.
     pub fn take<M: Machine>(&self, machine: &M, frames: &Frames, structure: Ptr<T>) -> T {
         // SAFETY: the invariant of Ptr: it is alive, and this is the last use of it.
-        let value = unsafe { structure.as_non_null().read() };
-        self.free(machine, frames, structure);
-        value
+        unsafe {
+            let value = structure.as_non_null().read();
+            self.raw.free(machine, frames, structure.as_non_null().cast());
+            value
+        }
     }
 
     /// Frees a structure that nothing names any more, see [`Ptr`].
     #[inline]
     pub fn free<M: Machine>(&self, machine: &M, frames: &Frames, structure: Ptr<T>) {
+        const { assert!(!needs_drop::<T>(), "what needs to be dropped must be taken") }
         // SAFETY: the invariant of Ptr. That it is of this pool follows from there being one for each type.
         unsafe {
             self.raw

@@ -22,7 +22,7 @@ pub(crate) struct RawPool {
 impl RawPool {
     /// An empty pool of slots with room for `size` bytes, aligned to each power of two that divides `size`.
     pub const fn new(size: usize) -> RawPool {
-        assert!(size % size_of::<usize>() == 0);
+        assert!(size.is_multiple_of(size_of::<usize>()));
         // At most two frames' worth, at least two slots.
         let batch = match 8192 / size {
             0..2 => 2,

@@ -191,7 +191,7 @@ impl Slabs {
         let offset = slot.addr().get() % PAGE_SIZE;
         let ours = slab.state() == State::Slab
             && slab.mapped.load(Relaxed) == self.size
-            && offset % self.size() == 0
+            && offset.is_multiple_of(self.size())
             && offset / self.size() < self.capacity as usize;
         assert!(ours, "freed {slot:?}, which is not a slot of this pool");
     }

@@ -237,11 +237,8 @@ fn churn(machine: &TestMachine, frames: &Frames, heap: &Heap, seed: u64, steps: 
     let free = |(bytes, layout, mark): (*mut u8, Layout, u8)| {
         for n in 0..layout.size() {
             // SAFETY: within a piece that is ours.
-            assert_eq!(
-                unsafe { bytes.add(n).read() },
-                mark,
-                "byte {n} of {layout:?}"
-            );
+            let byte = unsafe { bytes.add(n).read() };
+            assert_eq!(byte, mark, "byte {n} of {layout:?}");
         }
         // SAFETY: it is ours, and of this layout.
         unsafe { heap.free(machine, frames, bytes, layout) };

@@ -266,11 +266,8 @@ fn churn(machine: &TestMachine, frames: &Frames, seed: u64, steps: usize) {
         let (page, mark) = held.swap_remove(random.below(held.len()));
         for word in words(page) {
             // SAFETY: a word of a frame that is ours.
-            assert_eq!(
-                unsafe { word.read() },
-                mark,
-                "somebody else has {page:?}, too"
-            );
+            let found = unsafe { word.read() };
+            assert_eq!(found, mark, "somebody else has {page:?}, too");
         }
         frames.free_block(machine, page);
     };

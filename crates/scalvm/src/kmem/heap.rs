@@ -6,7 +6,7 @@ use core::ptr::{NonNull, null_mut};
 use super::RawPool;
 use crate::addr::PAGE_SIZE;
 use crate::machine::Machine;
-use crate::page::{Frames, MAX_ORDER, State};
+use crate::page::{Frames, State};
 
 /// The sizes of slots. Each is aligned to the largest power of two that divides it.
 const CLASSES: [usize; 13] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048];
@@ -127,9 +127,6 @@ fn alloc_block<M: Machine>(
     order: u32,
     align: usize,
 ) -> Option<NonNull<u8>> {
-    if order > MAX_ORDER {
-        return None;
-    }
     let page = frames.alloc_block(machine, order, None, State::Kernel)?;
     let bytes = NonNull::new(machine.frame_ptr(page.frame()))?;
     if bytes.addr().get() % align != 0 {
@@ -155,6 +152,7 @@ fn free_block<M: Machine>(machine: &M, frames: &Frames, bytes: NonNull<u8>, orde
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::MAX_ORDER;
 
     #[test]
     fn classes_have_room_and_alignment() {

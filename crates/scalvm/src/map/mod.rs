@@ -7,6 +7,7 @@ mod enter;
 mod entry;
 mod query;
 mod remap;
+mod sync;
 pub(crate) mod tree;
 mod transfer;
 mod unmap;

@@ -309,19 +309,21 @@ impl<M: Machine> Vm<M> {
     ) {
         let object = guard.object();
         let chunk = |object: Ptr<ObjectBody<M>>| {
-            object.amap.get().and_then(|amap| amap.chunk(first)).map(|chunk| (chunk, object))
+            object.amap.get().and_then(|amap| amap.chunk(first))
         };
         let own = chunk(object);
         let under = object.under.and_then(chunk);
+        let end = object.under.unwrap_or(object);
         let slot = first as usize % SLOTS;
         for (i, frame) in frames.iter_mut().enumerate() {
             *frame = zero;
-            for (chunk, holder) in [own, under].into_iter().flatten() {
+            let inside = end.has_page(first.wrapping_add(i as u32));
+            for chunk in [own, under].into_iter().flatten() {
                 let Some(page) = chunk.anon(slot + i).and_then(|anon| anon.page.get()) else {
                     continue;
                 };
                 *frame = Frame::NONE;
-                if page.is_plain() && holder.has_page(first + i as u32) {
+                if inside && page.is_plain() {
                     chunk.set_mapped(slot + i);
                     *frame = page.frame();
                 }

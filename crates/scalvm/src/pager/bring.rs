@@ -43,32 +43,31 @@ impl<M: Machine> Vm<M> {
         let Kind::Vnode(vnode) = object.kind else { return Err(OutOfMemory) };
         let cluster = vnode.cluster().clamp(1, MOST) as u32;
         let window = index - index % cluster;
-        let stop = u64::from(window + cluster).min(object.pages()) as u32;
+        let room = object.pages().saturating_sub(u64::from(window)).min(u64::from(cluster)) as usize;
         let page = self.insert_busy(object, index)?;
         let ticket = Ticket::new(self, &page);
+        let wanted = (index - window) as usize;
         let mut frames = [Frame::NONE; MOST];
-        let slot = |i: u32| (i - window) as usize;
-        frames[slot(index)] = self.hold_for_io(page);
-        let mut end = index + 1;
-        while end < stop
-            && let Some(page) = self.insert_if_absent(object, end)
+        frames[wanted] = self.hold_for_io(page);
+        let (mut begin, mut end) = (wanted, wanted + 1);
+        while end < room
+            && let Some(page) = self.insert_if_absent(object, window + end as u32)
         {
-            frames[slot(end)] = self.hold_for_io(page);
+            frames[end] = self.hold_for_io(page);
             end += 1;
         }
-        let mut first = index;
-        while first > window
-            && let Some(page) = self.insert_if_absent(object, first - 1)
+        while begin > 0
+            && let Some(page) = self.insert_if_absent(object, window + begin as u32 - 1)
         {
-            first -= 1;
-            frames[slot(first)] = self.hold_for_io(page);
+            begin -= 1;
+            frames[begin] = self.hold_for_io(page);
         }
-        frames.copy_within(slot(first).., 0);
-        let count = (end - first) as usize;
+        frames.copy_within(begin..end, 0);
+        let (first, count) = (window + begin as u32, end - begin);
         object.retain();
-        let begin = u64::from(first) << PAGE_SHIFT;
-        let bytes = (object.size.get() - begin).min((count * PAGE_SIZE) as u64) as usize;
-        let wanted = (index - first) as usize;
+        let offset = u64::from(first) << PAGE_SHIFT;
+        let bytes = (object.size.get() - offset).min((count * PAGE_SIZE) as u64) as usize;
+        let wanted = wanted - begin;
         let io = Io { object, direction: Direction::In, first, count, wanted, frames, bytes };
         Ok(Bring { io, vnode, ticket })
     }

@@ -292,6 +292,38 @@ fn threads_never_share_a_piece() {
 }
 
 #[test]
+fn threads_come_through_exhaustion() {
+    let (machine, frames) = setup(30);
+    let (heap, pool) = (Heap::new(), Pool::new());
+    thread::scope(|scope| {
+        for seed in 1..4 {
+            let (machine, frames, heap, pool) = (&machine, &frames, &heap, &pool);
+            scope.spawn(move || churn(machine, frames, heap, seed, 10_000));
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                for _ in 0..100 {
+                    let most = random.below(1000) as u64;
+                    let items: Vec<_> = (0..most)
+                        .map_while(|n| pool.alloc(machine, frames, Item::new(n)).ok())
+                        .collect();
+                    for (n, item) in items.into_iter().enumerate() {
+                        item.check(n as u64);
+                        pool.free(machine, frames, item);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(
+        (heap.in_use(), pool.in_use(), frames.count(State::Kernel)),
+        (0, 0, 0)
+    );
+    heap.check_invariants(&machine, &frames);
+    pool.check_invariants(&machine, &frames);
+    frames.check_invariants(&machine);
+}
+
+#[test]
 fn too_much_is_null() {
     let (machine, frames) = setup(200);
     let heap = Heap::new();

@@ -279,7 +279,7 @@ fn churn(machine: &TestMachine, frames: &Frames, seed: u64, steps: usize) {
         let page = match random.below(8) {
             0 => frames.alloc_block(machine, random.below(6) as u32, None, State::Kernel),
             1 => {
-                let limit = machine.frame(random.below(512) as u64);
+                let limit = machine.frame(random.below(64) as u64);
                 frames.alloc_block(machine, random.below(3) as u32, Some(limit), State::Kernel)
             }
             2 => frames.alloc_page(machine, State::Table),
@@ -309,6 +309,19 @@ fn random_allocations_never_overlap() {
 #[test]
 fn threads_never_share_a_frame() {
     let (machine, frames) = setup(512);
+    thread::scope(|scope| {
+        for seed in 1..7 {
+            let (machine, frames) = (&machine, &frames);
+            scope.spawn(move || churn(machine, frames, seed, 20_000));
+        }
+    });
+    assert_eq!(frames.free_count(), frames.total());
+    frames.check_invariants(&machine);
+}
+
+#[test]
+fn threads_come_through_exhaustion() {
+    let (machine, frames) = setup(64);
     thread::scope(|scope| {
         for seed in 1..7 {
             let (machine, frames) = (&machine, &frames);

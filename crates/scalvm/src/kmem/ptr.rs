@@ -60,8 +60,8 @@ impl<T> Ptr<T> {
         Ptr(at)
     }
 
-    /// The same for a page descriptor: these live as long as the manager.
-    #[inline(always)]
+    /// Names a structure that is never freed.
+    #[cfg(test)]
     pub fn permanent(at: &'static T) -> Ptr<T> {
         Ptr(NonNull::from(at))
     }
@@ -81,11 +81,6 @@ impl<T> Ptr<T> {
     #[inline(always)]
     pub fn as_non_null(self) -> NonNull<T> {
         self.0
-    }
-
-    #[inline(always)]
-    pub fn address(self) -> usize {
-        self.0.as_ptr().addr()
     }
 
     /// For an atomic pointer: null is none.

@@ -23,7 +23,6 @@ mod r#use;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use buddy::MAX_ORDER;
 pub(crate) use list::PageList;
 pub(crate) use page::Page;
 pub(crate) use segment::Segments;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::vec::Vec;
 
+use super::buddy::MAX_ORDER;
 use super::*;
 use crate::testing::{Random, TestMachine};
 

@@ -144,6 +144,7 @@ impl Frames {
 
     /// Allocates 2^order frames in a row, aligned to their number, whose numbers are all below `limit` if
     /// there is one.
+    #[inline]
     pub fn alloc_block<M: Machine>(
         &self,
         machine: &M,
@@ -155,9 +156,21 @@ impl Frames {
         if order == 0 && limit.is_none() {
             return self.alloc_page(machine, state);
         }
-        if !machine.may_allocate() {
-            return None;
+        if machine.may_allocate() {
+            self.take_block(machine, order, limit, state)
+        } else {
+            None
         }
+    }
+
+    /// Takes a block from the free lists, to which the caches give theirs back where there is none.
+    fn take_block<M: Machine>(
+        &self,
+        machine: &M,
+        order: u32,
+        limit: Option<Frame>,
+        state: State,
+    ) -> Option<Ptr<Page>> {
         loop {
             let held = self.buddy.lock(machine);
             if let Some(page) = self.buddy.take(order, limit, state, &self.segments, &held) {
@@ -173,11 +186,15 @@ impl Frames {
     }
 
     /// Frees a block, named by its first frame, which knows its order.
+    #[inline]
     pub fn free_block<M: Machine>(&self, machine: &M, page: Ptr<Page>) {
-        let order = page.order();
-        if order == 0 {
-            return self.free_page(machine, page);
+        match page.order() {
+            0 => self.free_page(machine, page),
+            order => self.give_block(machine, page, order),
         }
+    }
+
+    fn give_block<M: Machine>(&self, machine: &M, page: Ptr<Page>, order: u32) {
         let state = page.state();
         debug_assert!(page.is_idle(), "block {:?} freed in use", page.frame());
         debug_assert!(state.in_use(), "block {:?} freed twice", page.frame());

@@ -1,0 +1,61 @@
+//! Whether what processors have cached is what the tables say.
+
+use scalvm::{Frame, PAGE_SHIFT};
+
+use crate::cache::WAY_SHIFT;
+use crate::machine::Emulated;
+use crate::walk;
+
+impl Emulated {
+    /// Panics if a processor that uses this root table has cached something that grants more than
+    /// the tables do: another frame, a right, a store without the dirty bit set, an access without the accessed bit. To
+    /// be called when no debt is outstanding.
+    pub fn assert_no_stale(&self, root: Frame) {
+        if let Some(stale) = self.find_stale(root) {
+            panic!("stale translation: {stale}");
+        }
+    }
+
+    /// What [`assert_no_stale`](Emulated::assert_no_stale) would panic with.
+    pub fn find_stale(&self, root: Frame) -> Option<String> {
+        (0..self.cpus()).find_map(|number| self.find_stale_on(number, root))
+    }
+
+    fn find_stale_on(&self, number: usize, root: Frame) -> Option<String> {
+        let core = self.core(number);
+        if core.root != Some(root) {
+            return None;
+        }
+        let arena = &self.hardware.arena;
+        for (page, cached) in &core.pages {
+            let va = page << PAGE_SHIFT;
+            let now = walk::look(arena, root, va).1;
+            let right = now.is_some_and(|(now, accessed)| {
+                now.frame == cached.frame
+                    && now.write >= cached.write
+                    && now.exec >= cached.exec
+                    && now.dirty >= cached.dirty
+                    && accessed
+            });
+            if !right {
+                return Some(format!(
+                    "processor {number} has {cached:x?} for {va:#x}, where the tables say {now:x?}"
+                ));
+            }
+        }
+        for (number_of_way, cached) in &core.ways {
+            let va = number_of_way << WAY_SHIFT;
+            let now = walk::look(arena, root, va).0;
+            let right = now.is_some_and(|now| {
+                now.table == cached.table && now.write >= cached.write && now.exec >= cached.exec
+            });
+            if !right {
+                return Some(format!(
+                    "processor {number} gets to leaves for {va:#x} by {cached:x?}, where the tables \
+                     say {now:x?}"
+                ));
+            }
+        }
+        None
+    }
+}

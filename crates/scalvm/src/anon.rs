@@ -1,18 +1,18 @@
 //! Anons: logical pages of pageable memory (`vm_anon_t` in the seed).
 //!
-//! An anon lies in slots of chunks (see `amap`), one for each reference. While it is resident it names its
-//! page, and the page names it. The count of page-table entries through which an anon is *actually mapped* is kept
-//! with its page: an anon without a page is mapped nowhere.
+//! An anon lies in slots of chunks (see `amap`), one for each reference. While it is resident it
+//! names its page, and the page names it. The count of page-table entries through which an anon is
+//! *actually mapped* is kept with its page: an anon without a page is mapped nowhere.
 //!
 //! Invariants:
-//! - **A1** `refs` is the number of slots that name the anon. Above one: a write copies it first (seed: "if >1,
-//!   we make a new anon and copy it into our amap").
+//! - **A1** `refs` is the number of slots that name the anon. Above one: a write copies it first
+//!   (seed: "if >1, we make a new anon and copy it into our amap").
 //! - **A2** `page` and the page's owner name each other.
-//! - **A3** an anon lies at `index` in each amap that has it, and all those belong to objects of `family`: the family and
-//!   the index are the queue of amap entries that the seed asks for.
+//! - **A3** an anon lies at `index` in each amap that has it, and all those belong to objects of
+//!   `family`: the family and the index are the queue of amap entries that the seed asks for.
 //!
-//! The lock of the object in whose amap it lies protects an anon that has one reference; the page of one that has
-//! more does not change.
+//! The lock of the object in whose amap it lies protects an anon that has one reference; the page
+//! of one that has more does not change.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -71,8 +71,8 @@ impl<M: Machine> Vm<M> {
         self.anons.free(&self.machine, &self.frames, anon);
     }
 
-    /// One hold less on a page: the last one frees it. An anon has one on its page, and so has everyone who
-    /// uses the page without a lock: I/O, a [`HeldPage`](crate::HeldPage).
+    /// One hold less on a page: the last one frees it. An anon has one on its page, and so has
+    /// everyone who uses the page without a lock: I/O, a [`HeldPage`](crate::HeldPage).
     #[inline]
     pub(crate) fn let_go(&self, page: Ptr<Page>) {
         if page.holds().fetch_sub(1, AcqRel) == 1 {

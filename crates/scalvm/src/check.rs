@@ -4,18 +4,19 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{PAGE_SHIFT, Prot};
 use crate::anon::Anon;
+use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
 use crate::map::{Map, MapEntry};
 use crate::object::Kind;
-use crate::kmem::Ptr;
 use crate::page::State;
 use crate::pmap::{Clear, Mapping, Pmap};
 use crate::request::Share;
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
-    /// Panics where the manager's structures contradict themselves. For tests; nothing else may run meanwhile.
+    /// Panics where the manager's structures contradict themselves. For tests; nothing else may run
+    /// meanwhile.
     pub fn check_invariants(&self) {
         self.frames.check_invariants(&self.machine);
         self.anons.check_invariants(&self.machine, &self.frames);
@@ -32,12 +33,23 @@ impl<M: Machine> Vm<M> {
                 return;
             }
             let Some(anon) = page.owner::<Anon<M>>() else {
-                assert!(page.holds().load(Relaxed) > 0, "a page without an anon is held by someone");
-                assert_eq!(page.mapped.load(Relaxed), 0, "a page without an anon is mapped nowhere");
+                assert!(
+                    page.holds().load(Relaxed) > 0,
+                    "a page without an anon is held by someone"
+                );
+                assert_eq!(
+                    page.mapped.load(Relaxed),
+                    0,
+                    "a page without an anon is mapped nowhere"
+                );
                 return;
             };
             owned += 1;
-            assert_eq!(anon.page.get(), Some(page), "A2: page and anon name each other");
+            assert_eq!(
+                anon.page.get(),
+                Some(page),
+                "A2: page and anon name each other"
+            );
             let mut holders = 0;
             self.each_holder(anon, |_| holders += 1);
             assert!(holders > 0, "A3, F1: an anon is found through its family");
@@ -57,12 +69,17 @@ impl<M: Machine> Vm<M> {
                 page.frame()
             );
         });
-        assert_eq!(self.anons.in_use(), owned, "every anon has a page, and every page its anon");
+        assert_eq!(
+            self.anons.in_use(),
+            owned,
+            "every anon has a page, and every page its anon"
+        );
     }
 }
 
 impl<M: Machine> Map<'_, M> {
-    /// Panics where the address space contradicts itself. For tests; nothing else may run meanwhile.
+    /// Panics where the address space contradicts itself. For tests; nothing else may run
+    /// meanwhile.
     pub fn check_invariants(&self) {
         let map = self.body;
         map.tree.check_invariants();
@@ -90,23 +107,37 @@ impl<M: Machine> Map<'_, M> {
 
     /// S3: nothing is mapped outside of the entries.
     fn check_gap(&self, start: usize, end: usize) {
-        self.each_mapped(start, end, |mapping| panic!("S3: mapped in a gap: {mapping:?}"));
+        self.each_mapped(start, end, |mapping| {
+            panic!("S3: mapped in a gap: {mapping:?}")
+        });
     }
 
     fn each_mapped(&self, start: usize, end: usize, f: impl FnMut(Mapping)) {
         if start < end {
-            let nothing = Clear { accessed: false, dirty: false };
-            let debt = self.body.pmap.harvest(&self.vm.machine, self.vm, start..end, nothing, f);
+            let nothing = Clear {
+                accessed: false,
+                dirty: false,
+            };
+            let debt = self
+                .body
+                .pmap
+                .harvest(&self.vm.machine, self.vm, start..end, nothing, f);
             self.vm.pay(debt, self.pmap());
         }
     }
 
     fn check_entry(&self, entry: Ptr<MapEntry<M>>) {
         let attributes = entry.attributes();
-        assert!(attributes.max_prot.contains(attributes.prot), "rights within the maximum");
+        assert!(
+            attributes.max_prot.contains(attributes.prot),
+            "rights within the maximum"
+        );
         let object = entry.object.get();
         if let Some(object) = object {
-            assert!(object.entries.iter().any(|e| e == entry), "S2: the object lists the entry");
+            assert!(
+                object.entries.iter().any(|e| e == entry),
+                "S2: the object lists the entry"
+            );
             assert!(object.refs() > 0, "O1");
             assert!(
                 attributes.share == Share::Private || !object.private || !object.exclusive.get(),
@@ -114,7 +145,10 @@ impl<M: Machine> Map<'_, M> {
             );
             if let Some(under) = object.under {
                 assert!(object.private && !under.private, "never a chain of objects");
-                assert!(under.on_top.iter().any(|o| o == object), "the lower object lists the upper");
+                assert!(
+                    under.on_top.iter().any(|o| o == object),
+                    "the lower object lists the upper"
+                );
             }
         }
         self.each_mapped(entry.start.get(), entry.end.get(), |mapping| {
@@ -126,7 +160,10 @@ impl<M: Machine> Map<'_, M> {
             );
             let index = entry.index_of(mapping.va);
             let zero = self.vm.is_zero_frame(mapping.frame);
-            assert!(!zero || !mapping.prot.contains(Prot::WRITE), "the page of zeros is never written");
+            assert!(
+                !zero || !mapping.prot.contains(Prot::WRITE),
+                "the page of zeros is never written"
+            );
             let Some(object) = object else {
                 assert!(zero, "untouched memory maps only zeros");
                 return;
@@ -147,7 +184,10 @@ impl<M: Machine> Map<'_, M> {
                     "page {:#x} of the object is mapped",
                     u64::from(index) << PAGE_SHIFT
                 ),
-                None => assert!(zero && object.exclusive.get(), "O4: zeros only where exclusive"),
+                None => assert!(
+                    zero && object.exclusive.get(),
+                    "O4: zeros only where exclusive"
+                ),
             }
             assert!(
                 own.is_some() || !mapping.prot.contains(Prot::WRITE) || object.under.is_none(),

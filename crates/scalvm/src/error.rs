@@ -10,8 +10,8 @@ pub struct OutOfMemory;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum MapError {
-    /// An address is not at the start of a page, a length is zero or wraps around, or the range lies outside
-    /// of the address space.
+    /// An address is not at the start of a page, a length is zero or wraps around, or the range
+    /// lies outside of the address space.
     BadRange,
     /// No gap of this size is left.
     NoSpace,

@@ -1,7 +1,8 @@
 //! Families: the objects that descend from one by fork, and so may share anons.
 //!
-//! The reverse map of an anon: `anon → family → objects → amap[index]`, and from the objects on to their map
-//! entries. An object joins its parent's family when it is forked off, and leaves it once its amap is gone.
+//! The reverse map of an anon: `anon → family → objects → amap[index]`, and from the objects on to
+//! their map entries. An object joins its parent's family when it is forked off, and leaves it once
+//! its amap is gone.
 //!
 //! Invariants:
 //! - **F1** an anon's family lists every object in whose amap it lies.
@@ -25,7 +26,10 @@ pub(crate) struct Family<M: Machine> {
 impl<M: Machine> Family<M> {
     /// A family without members.
     pub fn new() -> Family<M> {
-        Family { lock: SpinLock::new(), members: List::new() }
+        Family {
+            lock: SpinLock::new(),
+            members: List::new(),
+        }
     }
 
     /// Calls `f` for each member, with the list locked.
@@ -45,7 +49,9 @@ impl<M: Machine> Vm<M> {
 
     /// The object, which has no amap any more, leaves its family; the last one ends it.
     pub(crate) fn leave_family(&self, object: Ptr<ObjectBody<M>>) {
-        let Some(family) = object.family.get() else { return };
+        let Some(family) = object.family.get() else {
+            return;
+        };
         let empty = {
             let _list = family.lock.lock(&self.machine, Rank::Family);
             family.members.remove(object);

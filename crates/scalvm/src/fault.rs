@@ -1,15 +1,20 @@
-//! Faults: from an address and an access to a mapping in the page tables, or to an outcome that says why not.
+//! Faults: from an address and an access to a mapping in the page tables, or to an outcome that
+//! says why not.
 //!
 //! The path, with the locks that it holds:
 //!
-//! 1. Map, for reading: find the entry, check the rights. The first write to a private entry needs a private object, which
-//!    the map must be locked for writing to get; then the fault begins again.
-//! 2. Object, and the one underneath: find the page to read or to write (`object::pages`), enter it, and with a read its
-//!    neighbours. The old page of a copy is let go of when no translation to it is left.
-//! 3. Where a page must be brought: mark the pages of a cluster busy, let go of all locks, start the I/O; the outcome is
-//!    to wait and try again. Nothing is remembered meanwhile: the fault begins again and looks anew.
+//! 1. Map, for reading: find the entry, check the rights. The first write to a private entry needs
+//!    a private object, which the map must be locked for writing to get; then the fault begins
+//!    again.
+//! 2. Object, and the one underneath: find the page to read or to write (`object::pages`), enter
+//!    it, and with a read its neighbours. The old page of a copy is let go of when no translation
+//!    to it is left.
+//! 3. Where a page must be brought: mark the pages of a cluster busy, let go of all locks, start
+//!    the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile: the fault
+//!    begins again and looks anew.
 //!
-//! A page of zeros is made with no object locked, so that faults on one object seldom wait for each other.
+//! A page of zeros is made with no object locked, so that faults on one object seldom wait for each
+//! other.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -28,8 +33,9 @@ use crate::request::{Advice, Share};
 use crate::stats::Event;
 use crate::vm::Vm;
 
-/// Pages that a fault looks at, its own included, where the advice is normal or sequential. Sixteen pages are
-/// a quarter of a chunk and of the reach of one page of page-table entries; more cost more than they save (arbitrary).
+/// Pages that a fault looks at, its own included, where the advice is normal or sequential. Sixteen
+/// pages are a quarter of a chunk and of the reach of one page of page-table entries; more cost
+/// more than they save (arbitrary).
 const AROUND: usize = 16;
 
 /// How a fault ended.
@@ -63,7 +69,10 @@ impl<'v> Ticket<'v> {
     /// For a page whose object is locked.
     pub(crate) fn new<M: Machine>(vm: &'v Vm<M>, page: &Page) -> Ticket<'v> {
         let word = vm.wait_word(page);
-        Ticket { word, value: word.load(Relaxed) }
+        Ticket {
+            word,
+            value: word.load(Relaxed),
+        }
     }
 
     /// Whether what is waited for may have happened.
@@ -91,8 +100,8 @@ enum Step<'v> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Handles a fault: a program with this address space cannot make an access. Never blocks, as long as the pager does
-    /// not when it starts a request.
+    /// Handles a fault: a program with this address space cannot make an access. Never blocks, as
+    /// long as the pager does not when it starts a request.
     pub fn fault(&self, addr: usize, access: Access) -> Fault<'v> {
         let vm = self.vm;
         vm.count(Event::Fault);
@@ -141,7 +150,9 @@ impl<'v, M: Machine> Map<'v, M> {
     fn step(&self, va: usize, access: Access, zeros: &mut Zeros) -> Step<'v> {
         let vm = self.vm;
         let map = self.body.read(vm);
-        let Some(entry) = map.map.tree.find(va) else { return Step::Done(Fault::NoMapping) };
+        let Some(entry) = map.map.tree.find(va) else {
+            return Step::Done(Fault::NoMapping);
+        };
         let attributes = entry.attributes();
         if !attributes.prot.contains(access.needs()) {
             return Step::Done(Fault::Protection);
@@ -156,13 +167,23 @@ impl<'v, M: Machine> Map<'v, M> {
             advice: attributes.advice,
         };
         let Some(object) = entry.object.get() else {
-            return if write { Step::Private } else { Step::Done(vm.enter_zeros(&place)) };
+            return if write {
+                Step::Private
+            } else {
+                Step::Done(vm.enter_zeros(&place))
+            };
         };
         let index = entry.index_of(va);
         let end = object.under.unwrap_or(object);
         if let Kind::Device(first, cache) = object.kind {
             return Step::Done(if object.has_page(index) {
-                vm.enter_device(&place, object, index, Frame(first.0 + u64::from(index)), cache)
+                vm.enter_device(
+                    &place,
+                    object,
+                    index,
+                    Frame(first.0 + u64::from(index)),
+                    cache,
+                )
             } else {
                 Fault::BeyondEnd
             });
@@ -175,11 +196,14 @@ impl<'v, M: Machine> Map<'v, M> {
             return Step::Private;
         }
         let found = if write {
-            vm.page_to_write(&guard, index, zeros).map(|found| (found.page, found.old))
+            vm.page_to_write(&guard, index, zeros)
+                .map(|found| (found.page, found.old))
         } else {
             match vm.page_to_read(&guard, index, zeros) {
                 Ok(Readable::Page(page)) => Ok((page, None)),
-                Ok(Readable::Zeros) => return Step::Done(vm.enter_zeros_around(&place, &guard, index)),
+                Ok(Readable::Zeros) => {
+                    return Step::Done(vm.enter_zeros_around(&place, &guard, index));
+                }
                 Err(miss) => Err(miss),
             }
         };
@@ -214,7 +238,11 @@ impl<'v, M: Machine> Map<'v, M> {
     fn start(&self, bring: Bring<'v, M>) -> Step<'v> {
         self.vm.count(Event::MajorFault);
         let ticket = bring.start(self.vm);
-        if ticket.is_due() { Step::Again } else { Step::Done(Fault::Wait(ticket)) }
+        if ticket.is_due() {
+            Step::Again
+        } else {
+            Step::Done(Fault::Wait(ticket))
+        }
     }
 
     /// Gives the entry at `va` a private object, standing on what it was mapped from.
@@ -258,7 +286,10 @@ impl<M: Machine> Vm<M> {
 
     /// A page of zeros with one hold.
     pub(crate) fn zeroed_page(&self) -> Result<Ptr<Page>, OutOfMemory> {
-        let page = self.frames.alloc_page(&self.machine, State::Anon).ok_or(OutOfMemory)?;
+        let page = self
+            .frames
+            .alloc_page(&self.machine, State::Anon)
+            .ok_or(OutOfMemory)?;
         page.holds().store(1, Relaxed);
         self.machine.zero_frame(page.frame());
         self.count(Event::ZeroFill);
@@ -306,7 +337,9 @@ impl<M: Machine> Vm<M> {
 
     /// Maps untouched anonymous memory, for reading, and its neighbours with it.
     fn enter_zeros(&self, at: &Faulting<M>) -> Fault<'static> {
-        let Ok(zero) = self.zero_frame() else { return Fault::OutOfMemory };
+        let Ok(zero) = self.zero_frame() else {
+            return Fault::OutOfMemory;
+        };
         if self.enter_zero(at, zero).is_err() {
             return Fault::OutOfMemory;
         }
@@ -323,7 +356,9 @@ impl<M: Machine> Vm<M> {
         guard: &ObjectGuard<'_, M>,
         index: u32,
     ) -> Fault<'static> {
-        let Ok(zero) = self.zero_frame() else { return Fault::OutOfMemory };
+        let Ok(zero) = self.zero_frame() else {
+            return Fault::OutOfMemory;
+        };
         if self.enter_zero(at, zero).is_err() {
             return Fault::OutOfMemory;
         }
@@ -372,13 +407,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Maps what the object has in memory around a page that has just been entered for reading.
-    fn enter_around(
-        &self,
-        at: &Faulting<M>,
-        guard: &ObjectGuard<'_, M>,
-        index: u32,
-        zero: Frame,
-    ) {
+    fn enter_around(&self, at: &Faulting<M>, guard: &ObjectGuard<'_, M>, index: u32, zero: Frame) {
         let (first, count) = at.window(index);
         if count <= 1 {
             return;
@@ -392,9 +421,15 @@ impl<M: Machine> Vm<M> {
 
     /// Enters neighbours where nothing is mapped, and counts them.
     fn fill(&self, at: &Faulting<M>, first: usize, frames: &[Frame]) {
-        let mut entered =
-            at.map.pmap.fill(&self.machine, self, first, frames, at.granted());
-        self.counters.add(self.machine.cpu(), Event::Around, u64::from(entered.count_ones()));
+        let mut entered = at
+            .map
+            .pmap
+            .fill(&self.machine, self, first, frames, at.granted());
+        self.counters.add(
+            self.machine.cpu(),
+            Event::Around,
+            u64::from(entered.count_ones()),
+        );
         while entered != 0 {
             let frame = frames[entered.trailing_zeros() as usize];
             entered &= entered - 1;
@@ -420,11 +455,15 @@ struct Faulting<M: Machine> {
 impl<M: Machine> Faulting<M> {
     /// The rights to be entered: those to write only for a write, so that the first one is seen.
     fn granted(&self) -> Prot {
-        if self.access == Access::Write { self.prot } else { self.prot - Prot::WRITE }
+        if self.access == Access::Write {
+            self.prot
+        } else {
+            self.prot - Prot::WRITE
+        }
     }
 
-    /// The neighbourhood of the fault, whose page has this index: its first address, and pages. It lies within the
-    /// entry and within one chunk of an amap.
+    /// The neighbourhood of the fault, whose page has this index: its first address, and pages. It
+    /// lies within the entry and within one chunk of an amap.
     fn window(&self, index: u32) -> (usize, usize) {
         let (before, after) = match self.advice {
             Advice::Random => return (self.va, 1),

@@ -1,9 +1,10 @@
 //! Fork: a copy of an address space, made when either side writes.
 //!
-//! The seed: "child has new vm_object 2 created, references amap 1, causing amap 1 to become COW, mapped read-only; vm_object 1 from the
-//! parent also gets updated to become a read-only mapping". So an entry that is copied gets a new object for the child which shares the
-//! parent's amap, and the parent's page tables lose the right to write, all at once ([`Pmap::write_protect_all`]). No anon is
-//! touched, and the child begins with empty page tables.
+//! The seed: "child has new vm_object 2 created, references amap 1, causing amap 1 to become COW,
+//! mapped read-only; vm_object 1 from the parent also gets updated to become a read-only mapping".
+//! So an entry that is copied gets a new object for the child which shares the parent's amap, and
+//! the parent's page tables lose the right to write, all at once ([`Pmap::write_protect_all`]). No
+//! anon is touched, and the child begins with empty page tables.
 //!
 //! What a child gets of an entry:
 //!
@@ -34,8 +35,9 @@ struct Given<M: Machine> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// A child's address space. The time it takes grows with the number of entries, not with what they hold. On failure the parent is as
-    /// it was (but that some of its memory may be copied when it is next written).
+    /// A child's address space. The time it takes grows with the number of entries, not with what
+    /// they hold. On failure the parent is as it was (but that some of its memory may be copied
+    /// when it is next written).
     pub fn fork(&self) -> Result<Map<'v, M>, OutOfMemory> {
         let vm = self.vm;
         let child = vm.new_map(self.body.low, self.body.high)?;
@@ -56,8 +58,8 @@ impl<'v, M: Machine> Map<'v, M> {
 }
 
 impl<M: Machine> MapWrite<'_, M> {
-    /// Clears the notes of which object got which copy. A copy that is mapped in part only cannot grow: the rest of it
-    /// is not empty (O3).
+    /// Clears the notes of which object got which copy. A copy that is mapped in part only cannot
+    /// grow: the rest of it is not empty (O3).
     fn forget_twins(&self, alive: bool) {
         let entries = || {
             let mut next = self.map.tree.first();
@@ -73,7 +75,9 @@ impl<M: Machine> MapWrite<'_, M> {
                 twin.growable.set(false);
             }
         }
-        entries().filter_map(object).for_each(|object| object.twin.set(None));
+        entries()
+            .filter_map(object)
+            .for_each(|object| object.twin.set(None));
     }
 }
 
@@ -97,12 +101,16 @@ impl<M: Machine> Vm<M> {
             Inherit::Copy => self.give_copy(entry)?,
         };
         // A child's memory is not wired, as mlock(2) says.
-        let attributes = Attributes { share: given.share, wired: false, ..attributes };
+        let attributes = Attributes {
+            share: given.share,
+            wired: false,
+            ..attributes
+        };
         let (start, end) = (entry.start.get(), entry.end.get());
         let new = MapEntry::new(child, start, end, given.offset, attributes);
         match self.entries.alloc(&self.machine, &self.frames, new) {
             Ok(new) => {
-                child.link(self, new, given.object);
+                child.append(self, new, given.object);
                 Ok(())
             }
             Err(error) => {
@@ -127,7 +135,8 @@ impl<M: Machine> Vm<M> {
         let object = entry.object.get();
         if let Some(object) = object {
             if object.private && object.exclusive.get() {
-                // Where the shared frame of zeros is mapped, a write of the other side would not be seen (O4).
+                // Where the shared frame of zeros is mapped, a write of the other side would not be
+                // seen (O4).
                 let guard = object.lock(self);
                 object.exclusive.set(false);
                 object.growable.set(false);
@@ -135,24 +144,46 @@ impl<M: Machine> Vm<M> {
             }
             object.retain();
         }
-        Ok(Given { object, offset: entry.offset.get(), share })
+        Ok(Given {
+            object,
+            offset: entry.offset.get(),
+            share,
+        })
     }
 
     /// What the entry holds, to be copied when either side writes.
     fn give_copy(&self, entry: Ptr<MapEntry<M>>) -> Result<Given<M>, OutOfMemory> {
         let offset = entry.offset.get();
         let share = Share::Private;
-        let Some(object) = entry.object.get() else { return Ok(Given { object: None, offset, share }) };
+        let Some(object) = entry.object.get() else {
+            return Ok(Given {
+                object: None,
+                offset,
+                share,
+            });
+        };
         let anonymous = matches!(object.kind, Kind::Anonymous);
         let written = object.private || anonymous && entry.attributes().share == Share::Shared;
         if !written {
             object.retain();
-            let share = if let Kind::Device(..) = object.kind { Share::Shared } else { share };
-            return Ok(Given { object: Some(object), offset, share });
+            let share = if let Kind::Device(..) = object.kind {
+                Share::Shared
+            } else {
+                share
+            };
+            return Ok(Given {
+                object: Some(object),
+                offset,
+                share,
+            });
         }
         if let Some(twin) = object.twin.get() {
             twin.retain();
-            return Ok(Given { object: Some(twin), offset, share });
+            return Ok(Given {
+                object: Some(twin),
+                offset,
+                share,
+            });
         }
         let twin = self.make_object(NewObject {
             private: true,
@@ -175,6 +206,10 @@ impl<M: Machine> Vm<M> {
         }
         twin.growable.set(object.growable.get());
         drop(guard);
-        Ok(Given { object: Some(twin), offset, share })
+        Ok(Given {
+            object: Some(twin),
+            offset,
+            share,
+        })
     }
 }

@@ -1,7 +1,8 @@
-//! Scalvm is a virtual memory manager for kernels: what stands between the page tables of a machine and the
-//! programs that run on it. A kernel brings a [`Machine`] and a [`Pmap`] (page tables; crate `scalvm-pmap` has them
-//! ready), adds memory, and has address spaces with demand paging, two levels of copy-on-write, shared and private
-//! mappings of memory and files, one file cache, and kernel memory.
+//! Scalvm is a virtual memory manager for kernels: what stands between the page tables of a machine
+//! and the programs that run on it. A kernel brings a [`Machine`] and a [`Pmap`] (page tables;
+//! crate `scalvm-pmap` has them ready), adds memory, and has address spaces with demand paging, two
+//! levels of copy-on-write, shared and private mappings of memory and files, one file cache, and
+//! kernel memory.
 //!
 //! ```text
 //!   Vm ─── Map ─── MapEntry ─── Object ─── Amap ─── Anon ─── Page
@@ -10,19 +11,20 @@
 //!                                          where
 //! ```
 //!
-//! Start with [`Vm`], then [`Map::map`] and [`Map::fault`]. The names are those of NetBSD's UVM; `docs/tour.md` walks
-//! through the model, `docs/porting.md` through what a port brings.
+//! Start with [`Vm`], then [`Map::map`] and [`Map::fault`]. The names are those of NetBSD's UVM;
+//! `docs/tour.md` walks through the model, `docs/porting.md` through what a port brings.
 //!
 //! # Use
 //!
-//! The crate needs no allocator and no standard library; all memory it uses comes from the segments given to
-//! [`Vm::add_segment`], and every operation that needs some can say that there is none. Nothing here blocks but the functions
-//! whose names or descriptions say so, through [`Machine::wait`]. No lock is held then, nor when a [`Vnode`] is called.
+//! The crate needs no allocator and no standard library; all memory it uses comes from the segments
+//! given to [`Vm::add_segment`], and every operation that needs some can say that there is none.
+//! Nothing here blocks but the functions whose names or descriptions say so, through
+//! [`Machine::wait`]. No lock is held then, nor when a [`Vnode`] is called.
 //!
 //! # Locks
 //!
-//! All are spin locks, taken in this order (each under all those above it that the indentation shows; a build for tests checks it
-//! through [`Machine::lock_event`]):
+//! All are spin locks, taken in this order (each under all those above it that the indentation
+//! shows; a build for tests checks it through [`Machine::lock_event`]):
 //!
 //! ```text
 //!   map                      entries and their tree: readers (faults, queries, discard) or one writer
@@ -36,9 +38,10 @@
 //!                 frames     the free lists
 //! ```
 //!
-//! No two locks of one rank are held at once, and no lock is taken against this order: walking from a page or an object to all
-//! mappings needs the object's lock alone, since an object's list of entries changes only with that lock held, and the one of
-//! the object underneath (invariant O2 in `object/body.rs`).
+//! No two locks of one rank are held at once, and no lock is taken against this order: walking from
+//! a page or an object to all mappings needs the object's lock alone, since an object's list of
+//! entries changes only with that lock held, and the one of the object underneath (invariant O2 in
+//! `object/body.rs`).
 //!
 //! What may happen at the same time, and what settles it:
 //!

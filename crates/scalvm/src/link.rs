@@ -1,6 +1,7 @@
-//! Intrusive queues: an element carries its [`Links`], a [`List`] its first element. Moving in and out costs
-//! no memory and cannot fail. An element may be in as many lists as it has links, told apart by a tag type.
-//! The lock of the list's owner protects the list and the links of all that are in it.
+//! Intrusive queues: an element carries its [`Links`], a [`List`] its first element. Moving in and
+//! out costs no memory and cannot fail. An element may be in as many lists as it has links, told
+//! apart by a tag type. The lock of the list's owner protects the list and the links of all that
+//! are in it.
 
 use core::marker::PhantomData;
 
@@ -15,7 +16,10 @@ pub(crate) struct Links<T> {
 
 impl<T> Links<T> {
     pub fn new() -> Links<T> {
-        Links { next: Field::new(None), prev: Field::new(None) }
+        Links {
+            next: Field::new(None),
+            prev: Field::new(None),
+        }
     }
 }
 
@@ -32,7 +36,10 @@ pub(crate) struct List<T: Linked<Tag>, Tag> {
 
 impl<T: Linked<Tag>, Tag> List<T, Tag> {
     pub fn new() -> List<T, Tag> {
-        List { first: Field::new(None), _tag: PhantomData }
+        List {
+            first: Field::new(None),
+            _tag: PhantomData,
+        }
     }
 
     pub fn first(&self) -> Option<Ptr<T>> {

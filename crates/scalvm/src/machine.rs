@@ -56,10 +56,10 @@ pub enum Rank {
 /// The manager's soundness rests on these duties:
 ///
 /// 1. [`frame_ptr`](Machine::frame_ptr) gives, for each frame of a segment handed to
-///    [`Vm::add_segment`](crate::Vm::add_segment), a pointer to `PAGE_SIZE` bytes that are readable and
-///    writable for as long as the manager lives, always the same for the same frame, aligned to
-///    `PAGE_SIZE`, and not overlapping those of another frame. Within a segment the bytes of the next frame follow those of the
-///    one before.
+///    [`Vm::add_segment`](crate::Vm::add_segment), a pointer to `PAGE_SIZE` bytes that are readable
+///    and writable for as long as the manager lives, always the same for the same frame, aligned to
+///    `PAGE_SIZE`, and not overlapping those of another frame. Within a segment the bytes of the
+///    next frame follow those of the one before.
 /// 2. [`cpu`](Machine::cpu) is below `MAX_CPUS`.
 /// 3. [`flush`](Machine::flush) returns only when no processor of the set can use a translation of
 ///    that space in that scope which it had cached before the call, page-table pages included.
@@ -95,8 +95,8 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     #[inline(always)]
     fn lock_event(&self, _event: LockEvent, _rank: Rank) {}
 
-    /// Asked before each allocation of a frame or structure; false makes it fail, as if memory
-    /// had run out. For tests.
+    /// Asked before each allocation of a frame or structure; false makes it fail, as if memory had
+    /// run out. For tests.
     #[inline(always)]
     fn may_allocate(&self) -> bool {
         true

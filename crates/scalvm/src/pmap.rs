@@ -1,8 +1,9 @@
 //! What a page-table port brings: the [`Pmap`] trait, and the [`Debt`] its changes leave.
 //!
 //! A pmap is one address space in the MMU's own format, and only a cache of what the map says: it
-//! may forget any mapping at any time, faults bring it back. It locks itself ([`Rank::Pmap`]; only the
-//! allocation of frames lies further in), so that faults on one map run in parallel. It keeps no records of frames.
+//! may forget any mapping at any time, faults bring it back. It locks itself ([`Rank::Pmap`]; only
+//! the allocation of frames lies further in), so that faults on one map run in parallel. It keeps
+//! no records of frames.
 //!
 //! [`Rank::Pmap`]: crate::Rank::Pmap
 
@@ -19,8 +20,8 @@ pub trait TableFrames {
     fn alloc(&self) -> Option<Frame>;
     /// Takes a frame back that [`alloc`](TableFrames::alloc) gave and no MMU can reach any more.
     fn free(&self, frame: Frame);
-    /// A word that belongs to whoever allocated the frame, outside of its bytes: zero at first. Page
-    /// tables count their live entries there; a [`Debt`] chains the frames it owns through it.
+    /// A word that belongs to whoever allocated the frame, outside of its bytes: zero at first.
+    /// Page tables count their live entries there; a [`Debt`] chains the frames it owns through it.
     fn word(&self, frame: Frame) -> &AtomicU64;
 }
 
@@ -46,17 +47,20 @@ impl Scope {
         match (self, other) {
             (Scope::Nothing, s) | (s, Scope::Nothing) => s,
             (Scope::Range { start: a, end: b }, Scope::Range { start: c, end: d }) => {
-                Scope::Range { start: a.min(c), end: b.max(d) }
+                Scope::Range {
+                    start: a.min(c),
+                    end: b.max(d),
+                }
             }
             _ => Scope::All,
         }
     }
 }
 
-/// What a change of a page table leaves to be done: translations to be flushed on every processor that
-/// may have cached them, and table frames that may be freed only then. It must be paid before a
-/// frame that was mapped is used for something else, and before the caller relies on a right having
-/// been taken away.
+/// What a change of a page table leaves to be done: translations to be flushed on every processor
+/// that may have cached them, and table frames that may be freed only then. It must be paid before
+/// a frame that was mapped is used for something else, and before the caller relies on a right
+/// having been taken away.
 #[must_use = "stale translations remain until the debt is paid"]
 #[derive(Debug)]
 pub struct Debt {
@@ -69,17 +73,26 @@ pub struct Debt {
 impl Debt {
     /// Nothing owed.
     pub const fn none() -> Debt {
-        Debt { scope: Scope::Nothing, frames: Frame::NONE }
+        Debt {
+            scope: Scope::Nothing,
+            frames: Frame::NONE,
+        }
     }
 
     /// The translations of one scope.
     pub const fn scope(scope: Scope) -> Debt {
-        Debt { scope, frames: Frame::NONE }
+        Debt {
+            scope,
+            frames: Frame::NONE,
+        }
     }
 
     /// The translation of the page at `va`.
     pub const fn page(va: usize) -> Debt {
-        Debt::scope(Scope::Range { start: va, end: va + PAGE_SIZE })
+        Debt::scope(Scope::Range {
+            start: va,
+            end: va + PAGE_SIZE,
+        })
     }
 
     /// Adds stale translations.
@@ -90,7 +103,11 @@ impl Debt {
     /// Hands a table frame over, to be freed after the flush.
     pub fn own(&mut self, frame: Frame, tables: &impl TableFrames) {
         use core::sync::atomic::Ordering::Relaxed;
-        let next = if self.frames.is_some() { self.frames.0 + 1 } else { 0 };
+        let next = if self.frames.is_some() {
+            self.frames.0 + 1
+        } else {
+            0
+        };
         tables.word(frame).store(next, Relaxed);
         self.frames = frame;
     }
@@ -100,7 +117,8 @@ impl Debt {
         self.scope != Scope::Nothing || self.frames.is_some()
     }
 
-    /// Flushes on all processors that may have cached translations of `pmap`, then frees the frames.
+    /// Flushes on all processors that may have cached translations of `pmap`, then frees the
+    /// frames.
     pub fn pay<M: Machine>(self, machine: &M, pmap: &M::Pmap, tables: &impl TableFrames) {
         use core::sync::atomic::Ordering::Relaxed;
         if self.scope != Scope::Nothing {
@@ -113,7 +131,11 @@ impl Debt {
         while next.is_some() {
             let frame = next;
             let word = tables.word(frame).swap(0, Relaxed);
-            next = if word == 0 { Frame::NONE } else { Frame(word - 1) };
+            next = if word == 0 {
+                Frame::NONE
+            } else {
+                Frame(word - 1)
+            };
             tables.free(frame);
         }
     }
@@ -160,7 +182,8 @@ pub struct Mapping {
     pub accessed: bool,
     /// Whether the MMU has seen a write since the bit was last cleared.
     pub dirty: bool,
-    /// False for frames that the manager does not own (devices): entered as uncached or write-combining.
+    /// False for frames that the manager does not own (devices): entered as uncached or
+    /// write-combining.
     pub managed: bool,
 }
 
@@ -175,24 +198,24 @@ pub struct Clear {
 
 /// One address space in the format of a machine's MMU.
 ///
-/// Addresses are page-aligned and lie in the user half; ranges do not wrap. Operations on ranges cost
-/// what is mapped, not what is spanned. All may be called from several processors at once.
+/// Addresses are page-aligned and lie in the user half; ranges do not wrap. Operations on ranges
+/// cost what is mapped, not what is spanned. All may be called from several processors at once.
 ///
 /// # Safety
 ///
-/// 1. A mapping that `enter` or `fill` made is reachable by the MMU with exactly the rights given until it is
-///    changed, and no other frame is.
-/// 2. The debt that an operation returns covers every translation that it made stale: those whose frame
-///    changed, or which granted a right that they no longer grant, or whose dirty or accessed bit was
-///    cleared.
+/// 1. A mapping that `enter` or `fill` made is reachable by the MMU with exactly the rights given
+///    until it is changed, and no other frame is.
+/// 2. The debt that an operation returns covers every translation that it made stale: those whose
+///    frame changed, or which granted a right that they no longer grant, or whose dirty or accessed
+///    bit was cleared.
 /// 3. Table frames reach [`TableFrames::free`] only through a debt, or in `destroy`.
 /// 4. A dirty bit is never lost: it is reported by `remove` and `harvest`, or still there.
 pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
     /// An empty space, whose kernel half is the machine's.
     fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory>;
 
-    /// Frees all tables of a space that no processor uses and that maps nothing. (Mappings that are left
-    /// are dropped without being reported.)
+    /// Frees all tables of a space that no processor uses and that maps nothing. (Mappings that are
+    /// left are dropped without being reported.)
     fn destroy(&mut self, machine: &M, tables: &impl TableFrames);
 
     /// What names this space to the MMU and to [`Machine::flush`]: the frame of its root table.
@@ -207,8 +230,9 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
     /// Called when the processor that calls has another space now, or none.
     fn deactivate(&self, machine: &M);
 
-    /// Maps a frame at `va`, in the place of what is there: what that was is returned, and covered by the
-    /// debt if it could be stale. Fails only where a table is lacking, and then changes nothing.
+    /// Maps a frame at `va`, in the place of what is there: what that was is returned, and covered
+    /// by the debt if it could be stale. Fails only where a table is lacking, and then changes
+    /// nothing.
     fn enter(
         &self,
         machine: &M,
@@ -217,13 +241,21 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
         how: Enter,
     ) -> Result<(Option<Mapping>, Debt), OutOfMemory>;
 
-    /// Maps `frames[i]` at `va + i * PAGE_SIZE` where nothing is mapped yet and no table is lacking;
-    /// skips [`Frame::NONE`]. Never replaces, never allocates, sets no accessed bit. At most 64 frames; bit
-    /// i of the result tells that frame i was entered. (The neighbours of a fault.)
-    fn fill(&self, machine: &M, tables: &impl TableFrames, va: usize, frames: &[Frame], prot: Prot) -> u64;
+    /// Maps `frames[i]` at `va + i * PAGE_SIZE` where nothing is mapped yet and no table is
+    /// lacking; skips [`Frame::NONE`]. Never replaces, never allocates, sets no accessed bit. At
+    /// most 64 frames; bit i of the result tells that frame i was entered. (The neighbours of a
+    /// fault.)
+    fn fill(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        va: usize,
+        frames: &[Frame],
+        prot: Prot,
+    ) -> u64;
 
-    /// Removes all mappings of the range, calling `gone` for each (with the lock held: it may not come
-    /// back here), and the tables this leaves empty.
+    /// Removes all mappings of the range, calling `gone` for each (with the lock held: it may not
+    /// come back here), and the tables this leaves empty.
     fn remove(
         &self,
         machine: &M,
@@ -232,12 +264,18 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
         gone: impl FnMut(Mapping),
     ) -> Debt;
 
-    /// Takes from the mappings of the range all rights that are not in `prot`, which has at least one. Gives
-    /// none.
-    fn protect(&self, machine: &M, tables: &impl TableFrames, range: Range<usize>, prot: Prot) -> Debt;
+    /// Takes from the mappings of the range all rights that are not in `prot`, which has at least
+    /// one. Gives none.
+    fn protect(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+        prot: Prot,
+    ) -> Debt;
 
-    /// Takes the right to write from every mapping of the space, for fork: at the uppermost level that can
-    /// express it, so that the cost does not grow with the number of mappings.
+    /// Takes the right to write from every mapping of the space, for fork: at the uppermost level
+    /// that can express it, so that the cost does not grow with the number of mappings.
     fn write_protect_all(&self, machine: &M, tables: &impl TableFrames) -> Debt;
 
     /// The mapping at `va`.

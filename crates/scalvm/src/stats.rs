@@ -96,7 +96,9 @@ struct Line([AtomicU64; EVENTS]);
 
 impl Counters {
     pub const fn new() -> Counters {
-        Counters { lines: [const { Line([const { AtomicU64::new(0) }; EVENTS]) }; MAX_CPUS] }
+        Counters {
+            lines: [const { Line([const { AtomicU64::new(0) }; EVENTS]) }; MAX_CPUS],
+        }
     }
 
     #[inline(always)]
@@ -105,6 +107,9 @@ impl Counters {
     }
 
     pub fn read(&self, event: Event) -> u64 {
-        self.lines.iter().map(|line| line.0[event as usize].load(Relaxed)).sum()
+        self.lines
+            .iter()
+            .map(|line| line.0[event as usize].load(Relaxed))
+            .sum()
     }
 }

@@ -1,12 +1,12 @@
 //! Locks that spin, and the cells they protect.
 //!
 //! No lock is held across I/O or a wait, so all of them spin; [`Machine::relax`] is called
-//! meanwhile. A lock has no fixed rank: the one who takes it says as what (an object may be locked in its own
-//! right or as the one underneath another), and [`Machine::lock_event`] is told, so that tests check the
-//! order that stands at the head of the crate.
+//! meanwhile. A lock has no fixed rank: the one who takes it says as what (an object may be locked
+//! in its own right or as the one underneath another), and [`Machine::lock_event`] is told, so that
+//! tests check the order that stands at the head of the crate.
 //!
-//! What a lock protects lies in [`Field`]s: relaxed atomics, as cheap as plain memory, which make every access defined
-//! even where the lock was forgotten. The locks give the ordering.
+//! What a lock protects lies in [`Field`]s: relaxed atomics, as cheap as plain memory, which make
+//! every access defined even where the lock was forgotten. The locks give the ordering.
 
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -33,29 +33,51 @@ pub struct SpinGuard<'a, M: Machine> {
 impl SpinLock {
     /// A lock that nobody holds.
     pub const fn new() -> SpinLock {
-        SpinLock { taken: AtomicBool::new(false) }
+        SpinLock {
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// Spins until the lock is ours.
     #[inline]
     pub fn lock<'a, M: Machine>(&'a self, machine: &'a M, rank: Rank) -> SpinGuard<'a, M> {
         machine.lock_event(LockEvent::Acquire, rank);
-        while self.taken.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {
+        while self
+            .taken
+            .compare_exchange_weak(false, true, Acquire, Relaxed)
+            .is_err()
+        {
             while self.taken.load(Relaxed) {
                 machine.relax();
             }
         }
-        SpinGuard { lock: self, machine, rank }
+        SpinGuard {
+            lock: self,
+            machine,
+            rank,
+        }
     }
 
     /// Takes the lock if nobody holds it.
     #[inline]
-    pub fn try_lock<'a, M: Machine>(&'a self, machine: &'a M, rank: Rank) -> Option<SpinGuard<'a, M>> {
-        if self.taken.compare_exchange(false, true, Acquire, Relaxed).is_err() {
+    pub fn try_lock<'a, M: Machine>(
+        &'a self,
+        machine: &'a M,
+        rank: Rank,
+    ) -> Option<SpinGuard<'a, M>> {
+        if self
+            .taken
+            .compare_exchange(false, true, Acquire, Relaxed)
+            .is_err()
+        {
             return None;
         }
         machine.lock_event(LockEvent::TryAcquire, rank);
-        Some(SpinGuard { lock: self, machine, rank })
+        Some(SpinGuard {
+            lock: self,
+            machine,
+            rank,
+        })
     }
 }
 
@@ -75,7 +97,8 @@ impl<M: Machine> Drop for SpinGuard<'_, M> {
 
 /// A lock for one writer or many readers. Writers are preferred.
 pub(crate) struct RwLock {
-    /// [`WRITER`] while written, else twice the number of readers, plus [`WAITING`] while a writer spins.
+    /// [`WRITER`] while written, else twice the number of readers, plus [`WAITING`] while a writer
+    /// spins.
     state: AtomicU32,
 }
 
@@ -102,7 +125,9 @@ pub(crate) struct WriteGuard<'a, M: Machine> {
 impl RwLock {
     /// A lock that nobody holds.
     pub const fn new() -> RwLock {
-        RwLock { state: AtomicU32::new(0) }
+        RwLock {
+            state: AtomicU32::new(0),
+        }
     }
 
     /// Spins until there is no writer, nor one that waits.
@@ -113,9 +138,16 @@ impl RwLock {
             let state = self.state.load(Relaxed);
             if state & WAITING == 0
                 && state != WRITER
-                && self.state.compare_exchange_weak(state, state + READER, Acquire, Relaxed).is_ok()
+                && self
+                    .state
+                    .compare_exchange_weak(state, state + READER, Acquire, Relaxed)
+                    .is_ok()
             {
-                return ReadGuard { lock: self, machine, rank };
+                return ReadGuard {
+                    lock: self,
+                    machine,
+                    rank,
+                };
             }
             machine.relax();
         }
@@ -128,13 +160,22 @@ impl RwLock {
         loop {
             let state = self.state.load(Relaxed);
             if state & !WAITING == 0 {
-                if self.state.compare_exchange_weak(state, WRITER, Acquire, Relaxed).is_ok() {
-                    return WriteGuard { lock: self, machine, rank };
+                if self
+                    .state
+                    .compare_exchange_weak(state, WRITER, Acquire, Relaxed)
+                    .is_ok()
+                {
+                    return WriteGuard {
+                        lock: self,
+                        machine,
+                        rank,
+                    };
                 }
             } else {
                 if state != WRITER && state & WAITING == 0 {
                     let _ =
-                        self.state.compare_exchange_weak(state, state | WAITING, Relaxed, Relaxed);
+                        self.state
+                            .compare_exchange_weak(state, state | WAITING, Relaxed, Relaxed);
                 }
                 machine.relax();
             }
@@ -208,7 +249,10 @@ pub(crate) struct Field<T: Word> {
 impl<T: Word> Field<T> {
     #[inline(always)]
     pub fn new(value: T) -> Field<T> {
-        Field { cell: value.cell(), _value: PhantomData }
+        Field {
+            cell: value.cell(),
+            _value: PhantomData,
+        }
     }
 
     #[inline(always)]

@@ -1,5 +1,5 @@
-//! A machine for unit tests, in an ordinary process: frames from an aligned arena, address spaces that are maps in
-//! the host's memory. It checks the order of locks and can make allocations fail.
+//! A machine for unit tests, in an ordinary process: frames from an aligned arena, address spaces
+//! that are maps in the host's memory. It checks the order of locks and can make allocations fail.
 
 use core::cell::{Cell, RefCell};
 use core::ops::Range;

@@ -1,5 +1,5 @@
-//! The manager as a whole, on the machine for unit tests: what a newcomer would try first. The model test of the test kit
-//! goes far beyond.
+//! The manager as a whole, on the machine for unit tests: what a newcomer would try first. The
+//! model test of the test kit goes far beyond.
 
 use crate::testing::TestMachine;
 use crate::*;
@@ -30,7 +30,9 @@ fn put(map: &Map<'_, TestMachine>, at: usize, value: u64) {
 fn a_fork_sees_what_was_and_not_what_comes() {
     let vm = manager(256);
     let parent = vm.new_map(LOW, HIGH).unwrap();
-    let at = parent.map(MapRequest::anonymous(8 * PAGE_SIZE, Prot::RW)).unwrap();
+    let at = parent
+        .map(MapRequest::anonymous(8 * PAGE_SIZE, Prot::RW))
+        .unwrap();
     assert_eq!(get(&parent, at), 0);
     put(&parent, at, 1);
     let child = parent.fork().unwrap();
@@ -38,7 +40,10 @@ fn a_fork_sees_what_was_and_not_what_comes() {
     assert_eq!(get(&child, at), 1);
     put(&child, at, 3);
     let grandchild = child.fork().unwrap();
-    assert_eq!((get(&parent, at), get(&child, at), get(&grandchild, at)), (2, 3, 3));
+    assert_eq!(
+        (get(&parent, at), get(&child, at), get(&grandchild, at)),
+        (2, 3, 3)
+    );
     put(&grandchild, at + PAGE_SIZE, 4);
     assert_eq!(get(&child, at + PAGE_SIZE), 0);
     vm.check_invariants();
@@ -46,7 +51,15 @@ fn a_fork_sees_what_was_and_not_what_comes() {
     vm.check_invariants();
     let stats = vm.stats();
     assert_eq!(
-        [stats.anons, stats.amaps, stats.nodes, stats.families, stats.objects, stats.entries, stats.maps],
+        [
+            stats.anons,
+            stats.amaps,
+            stats.nodes,
+            stats.families,
+            stats.objects,
+            stats.entries,
+            stats.maps
+        ],
         [0; 7]
     );
     assert_eq!(stats.frames_anon, 0);
@@ -56,25 +69,47 @@ fn a_fork_sees_what_was_and_not_what_comes() {
 fn shared_memory_is_one_and_private_copies_are_many() {
     let vm = manager(256);
     let object = vm.new_anonymous(4 * PAGE_SIZE as u64).unwrap();
-    let (a, b) = (vm.new_map(LOW, HIGH).unwrap(), vm.new_map(LOW, HIGH).unwrap());
+    let (a, b) = (
+        vm.new_map(LOW, HIGH).unwrap(),
+        vm.new_map(LOW, HIGH).unwrap(),
+    );
     let shared = |map: &Map<'_, _>| {
         let all = 4 * PAGE_SIZE;
-        map.map(MapRequest::object(&object, 0, all, Prot::RW, Share::Shared)).unwrap()
+        map.map(MapRequest::object(&object, 0, all, Prot::RW, Share::Shared))
+            .unwrap()
     };
     let (at_a, at_b) = (shared(&a), shared(&b));
-    let private =
-        b.map(MapRequest::object(&object, 0, 4 * PAGE_SIZE, Prot::RW, Share::Private)).unwrap();
+    let private = b
+        .map(MapRequest::object(
+            &object,
+            0,
+            4 * PAGE_SIZE,
+            Prot::RW,
+            Share::Private,
+        ))
+        .unwrap();
     put(&a, at_a, 7);
     assert_eq!((get(&b, at_b), get(&b, private)), (7, 7));
     put(&b, private, 8);
     put(&a, at_a, 9);
     assert_eq!((get(&b, at_b), get(&b, private)), (9, 8));
-    object.write_at(PAGE_SIZE as u64, &5u64.to_le_bytes()).unwrap();
-    assert_eq!((get(&a, at_a + PAGE_SIZE), get(&b, private + PAGE_SIZE)), (5, 5));
+    object
+        .write_at(PAGE_SIZE as u64, &5u64.to_le_bytes())
+        .unwrap();
+    assert_eq!(
+        (get(&a, at_a + PAGE_SIZE), get(&b, private + PAGE_SIZE)),
+        (5, 5)
+    );
     vm.check_invariants();
     object.set_size(PAGE_SIZE as u64 / 2).unwrap();
-    assert_eq!(a.fault_wait(at_a + PAGE_SIZE, Access::Read), Err(FaultError::BeyondEnd));
-    assert_eq!(b.fault_wait(private + PAGE_SIZE, Access::Read), Err(FaultError::BeyondEnd));
+    assert_eq!(
+        a.fault_wait(at_a + PAGE_SIZE, Access::Read),
+        Err(FaultError::BeyondEnd)
+    );
+    assert_eq!(
+        b.fault_wait(private + PAGE_SIZE, Access::Read),
+        Err(FaultError::BeyondEnd)
+    );
     assert_eq!(get(&b, private), 8);
     vm.check_invariants();
 }
@@ -83,7 +118,9 @@ fn shared_memory_is_one_and_private_copies_are_many() {
 fn unmapping_the_middle_frees_it() {
     let vm = manager(256);
     let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map.map(MapRequest::anonymous(4 * PAGE_SIZE, Prot::RW)).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(4 * PAGE_SIZE, Prot::RW))
+        .unwrap();
     for i in 0..4 {
         put(&map, at + i * PAGE_SIZE, i as u64);
     }
@@ -91,7 +128,10 @@ fn unmapping_the_middle_frees_it() {
     map.check_invariants();
     vm.check_invariants();
     assert_eq!(vm.stats().anons, 2);
-    assert_eq!(map.fault_wait(at + PAGE_SIZE, Access::Read), Err(FaultError::NoMapping));
+    assert_eq!(
+        map.fault_wait(at + PAGE_SIZE, Access::Read),
+        Err(FaultError::NoMapping)
+    );
     let again = map
         .map(MapRequest::anonymous(2 * PAGE_SIZE, Prot::RW).at(Place::Free(at + PAGE_SIZE)))
         .unwrap();
@@ -99,10 +139,15 @@ fn unmapping_the_middle_frees_it() {
     assert_eq!(map.usage().entries, 1);
     map.protect(at, PAGE_SIZE, Prot::READ).unwrap();
     assert_eq!(map.usage().entries, 2);
-    assert_eq!(map.fault_wait(at, Access::Write), Err(FaultError::Protection));
+    assert_eq!(
+        map.fault_wait(at, Access::Write),
+        Err(FaultError::Protection)
+    );
     map.protect(at, PAGE_SIZE, Prot::RW).unwrap();
     assert_eq!(map.usage().entries, 1);
-    let moved = map.remap(at, PAGE_SIZE, 8 * PAGE_SIZE, Remap::MayMove).unwrap();
+    let moved = map
+        .remap(at, PAGE_SIZE, 8 * PAGE_SIZE, Remap::MayMove)
+        .unwrap();
     map.check_invariants();
     assert_ne!(moved, at);
     assert_eq!((get(&map, moved), get(&map, moved + PAGE_SIZE)), (0, 0));

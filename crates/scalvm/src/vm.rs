@@ -68,8 +68,8 @@ impl<M: Machine> Vm<M> {
         &self.machine
     }
 
-    /// Adds the frames from `start` to `end`, exclusive: at the start, or at any time later. The first of them
-    /// hold the descriptors of all, 32 bytes each.
+    /// Adds the frames from `start` to `end`, exclusive: at the start, or at any time later. The
+    /// first of them hold the descriptors of all, 32 bytes each.
     ///
     /// # Safety
     ///
@@ -100,7 +100,8 @@ impl<M: Machine> Vm<M> {
     ///
     /// # Safety
     ///
-    /// They came from `alloc_frames` or `alloc_frames_below` with this order, and nobody uses them any more.
+    /// They came from `alloc_frames` or `alloc_frames_below` with this order, and nobody uses them
+    /// any more.
     pub unsafe fn free_frames(&self, first: Frame, order: u32) {
         if let Some(page) = self.frames.page(first) {
             debug_assert_eq!(page.order(), order);
@@ -179,7 +180,10 @@ impl<M: Machine> Vm<M> {
 
     #[cold]
     fn make_zero_frame(&self) -> Result<Frame, OutOfMemory> {
-        let page = self.frames.alloc_page(&self.machine, State::Zero).ok_or(OutOfMemory)?;
+        let page = self
+            .frames
+            .alloc_page(&self.machine, State::Zero)
+            .ok_or(OutOfMemory)?;
         page.holds().store(1, Relaxed);
         self.machine.zero_frame(page.frame());
         let made = page.frame().0 + 1;

@@ -26,7 +26,8 @@ impl<M: Machine> Place<M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// The place for `index` in an amap that has one reference. On failure the amap holds what it held.
+    /// The place for `index` in an amap that has one reference. On failure the amap holds what it
+    /// held.
     pub(crate) fn amap_place(
         &self,
         amap: Ptr<Amap<M>>,
@@ -37,29 +38,33 @@ impl<M: Machine> Vm<M> {
             let slot = node.slot(index);
             let child = match node.get(slot) {
                 Some(Child::Left(child)) => self.own_node(child)?,
-                _ => self.nodes.alloc(
-                    &self.machine,
-                    &self.frames,
-                    Node::new(node.level() - 1),
-                )?,
+                _ => self
+                    .nodes
+                    .alloc(&self.machine, &self.frames, Node::new(node.level() - 1))?,
             };
             node.set_child(slot, Some(Child::Left(child)));
             node = child;
         }
-        Ok(Place { chunk: node, slot: index as usize % SLOTS })
+        Ok(Place {
+            chunk: node,
+            slot: index as usize % SLOTS,
+        })
     }
 
     /// A root that covers `index` and has one reference.
     fn amap_root(&self, amap: Ptr<Amap<M>>, index: u32) -> Result<Ptr<Node<M>>, OutOfMemory> {
         let Some(mut root) = amap.root.get() else {
-            let root = self.nodes.alloc(&self.machine, &self.frames, Node::new(0))?;
+            let root = self
+                .nodes
+                .alloc(&self.machine, &self.frames, Node::new(0))?;
             amap.base.set(index & !root.span_mask());
             amap.root.set(Some(root));
             return Ok(root);
         };
         while !root.covers(amap.base.get(), index) {
             let upper =
-                self.nodes.alloc(&self.machine, &self.frames, Node::new(root.level() + 1))?;
+                self.nodes
+                    .alloc(&self.machine, &self.frames, Node::new(root.level() + 1))?;
             let base = amap.base.get();
             upper.set_child(upper.slot(base), Some(Child::Left(root)));
             amap.base.set(base & !upper.span_mask());

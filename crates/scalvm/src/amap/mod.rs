@@ -1,24 +1,27 @@
 //! Amaps: which anon holds which page of an object (`vm_amap_t` in the seed).
 //!
-//! An amap is a radix tree whose nodes have 64 slots. The lowest nodes, the *chunks*, hold anons. The root covers only as
-//! much of the index as is in use, so a small object has one chunk and no more. Amaps are shared between objects, and
-//! nodes between amaps, by reference count; whatever has a count above one is copied before it is changed:
+//! An amap is a radix tree whose nodes have 64 slots. The lowest nodes, the *chunks*, hold anons.
+//! The root covers only as much of the index as is in use, so a small object has one chunk and no
+//! more. Amaps are shared between objects, and nodes between amaps, by reference count; whatever
+//! has a count above one is copied before it is changed:
 //!
 //! ```text
 //!     object A ──► amap (refs 2) ◄── object B          after fork: one step, whatever the size
 //!     object A ──► amap ──► node (refs 2) ◄── amap ◄── object B     after the first write
 //! ```
 //!
-//! This is the seed's rule ("if >1, copy a new amap referring to the same anons, ++refcnt of all anons in amap")
-//! carried out a chunk at a time, by the write that needs it.
+//! This is the seed's rule ("if >1, copy a new amap referring to the same anons, ++refcnt of all
+//! anons in amap") carried out a chunk at a time, by the write that needs it.
 //!
 //! Invariants:
 //! - **M1** an amap's or node's `refs` is the number of objects or nodes and amaps that name it.
-//! - **M2** what has more than one reference does not change; what has one is changed under the lock of its object.
-//! - **M3** bit i of `used` is set if and only if slot i holds something; a node other than the root is never empty for long:
-//!   only the failure of an allocation leaves an empty one behind.
-//! - **M4** bit i of a chunk's `mapped` (the seed's "actually mapped") is set while the anon in slot i may be mapped through an object
-//!   that has this chunk. It may be set longer than that, never shorter.
+//! - **M2** what has more than one reference does not change; what has one is changed under the
+//!   lock of its object.
+//! - **M3** bit i of `used` is set if and only if slot i holds something; a node other than the
+//!   root is never empty for long: only the failure of an allocation leaves an empty one behind.
+//! - **M4** bit i of a chunk's `mapped` (the seed's "actually mapped") is set while the anon in
+//!   slot i may be mapped through an object that has this chunk. It may be set longer than that,
+//!   never shorter.
 //! - **M5** the child of a node of level n has level n - 1; an anon lies in a chunk, of level 0.
 
 mod edit;
@@ -47,7 +50,11 @@ pub(crate) struct Amap<M: Machine> {
 impl<M: Machine> Amap<M> {
     /// An amap with nothing in it and one reference.
     pub fn new() -> Amap<M> {
-        Amap { refs: Field::new(1), base: Field::new(0), root: Field::new(None) }
+        Amap {
+            refs: Field::new(1),
+            base: Field::new(0),
+            root: Field::new(None),
+        }
     }
 
     /// How many objects have it.

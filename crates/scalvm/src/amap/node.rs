@@ -32,7 +32,7 @@ impl<M: Machine> Node<M> {
             level: Field::new(level),
             used: Field::new(0),
             mapped: AtomicU64::new(0),
-            slots: [const { Slot::EMPTY }; SLOTS],
+            slots: [const { Slot::empty() }; SLOTS],
         }
     }
 
@@ -106,7 +106,11 @@ impl<M: Machine> Node<M> {
     pub fn set_child(&self, slot: usize, child: Option<Child<Node<M>, Anon<M>>>) {
         let bit = 1u64 << slot;
         let used = self.used.get();
-        self.used.set(if child.is_some() { used | bit } else { used & !bit });
+        self.used.set(if child.is_some() {
+            used | bit
+        } else {
+            used & !bit
+        });
         self.slots[slot].set(child);
     }
 
@@ -189,7 +193,9 @@ impl<M: Machine> Vm<M> {
         if node.refs() == 1 {
             return Ok(node);
         }
-        let copy = self.nodes.alloc(&self.machine, &self.frames, Node::new(node.level()))?;
+        let copy = self
+            .nodes
+            .alloc(&self.machine, &self.frames, Node::new(node.level()))?;
         for slot in bits(node.used()) {
             let child = node.get(slot);
             match child {

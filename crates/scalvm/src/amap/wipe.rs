@@ -1,4 +1,5 @@
-//! Taking a range of anons out of an amap: first [`Vm::own_edges`], which may fail, then [`Vm::wipe_amap`], which may not.
+//! Taking a range of anons out of an amap: first [`Vm::own_edges`], which may fail, then
+//! [`Vm::wipe_amap`], which may not.
 
 use super::node::bits;
 use super::{Amap, Node};
@@ -8,21 +9,26 @@ use crate::machine::Machine;
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
-    /// Copies the shared nodes that lie only partly between index `first` and `last`, in an amap that has one
-    /// reference. They are the ones on the way to the two ends. On failure the amap holds what it held.
+    /// Copies the shared nodes that lie only partly between index `first` and `last`, in an amap
+    /// that has one reference. They are the ones on the way to the two ends. On failure the amap
+    /// holds what it held.
     pub(crate) fn own_edges(
         &self,
         amap: Ptr<Amap<M>>,
         first: u32,
         last: u32,
     ) -> Result<(), OutOfMemory> {
-        let Some(root) = amap.root.get() else { return Ok(()) };
+        let Some(root) = amap.root.get() else {
+            return Ok(());
+        };
         let base = amap.base.get();
         if first <= base && (base | root.span_mask()) <= last {
             return Ok(());
         }
         for index in [first, last] {
-            let Some(root) = amap.root.get() else { return Ok(()) };
+            let Some(root) = amap.root.get() else {
+                return Ok(());
+            };
             if !root.covers(base, index) {
                 continue;
             }
@@ -41,8 +47,8 @@ impl<M: Machine> Vm<M> {
         Ok(())
     }
 
-    /// Lets go of all anons from index `first` to `last`, both included, in an amap that has one reference and whose
-    /// edges are its own.
+    /// Lets go of all anons from index `first` to `last`, both included, in an amap that has one
+    /// reference and whose edges are its own.
     pub(crate) fn wipe_amap(&self, amap: Ptr<Amap<M>>, first: u32, last: u32) {
         let Some(root) = amap.root.get() else { return };
         let base = amap.base.get();

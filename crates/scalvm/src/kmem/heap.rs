@@ -54,8 +54,8 @@ impl Heap {
         Heap { pools }
     }
 
-    /// Allocates; null when memory has run out, for more than the largest block of frames, and for an
-    /// alignment above a page that the direct map does not have.
+    /// Allocates; null when memory has run out, for more than the largest block of frames, and for
+    /// an alignment above a page that the direct map does not have.
     #[inline]
     pub fn alloc<M: Machine>(&self, machine: &M, frames: &Frames, layout: Layout) -> *mut u8 {
         let bytes = match from(layout) {
@@ -69,7 +69,8 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// `bytes` came from [`alloc`](Heap::alloc) of this heap for the same layout, and is used no more.
+    /// `bytes` came from [`alloc`](Heap::alloc) of this heap for the same layout, and is used no
+    /// more.
     #[inline]
     pub unsafe fn free<M: Machine>(
         &self,
@@ -108,7 +109,8 @@ impl Heap {
 fn from(layout: Layout) -> From {
     let size = match layout.align() {
         ..=GRAIN => layout.size(),
-        // A power of two is aligned to itself. Sizes and alignments are at most isize::MAX, so this cannot wrap.
+        // A power of two is aligned to itself. Sizes and alignments are at most isize::MAX, so this
+        // cannot wrap.
         align => layout.size().max(align).next_power_of_two(),
     };
     match CLASS_OF.get(size.div_ceil(GRAIN)) {

@@ -1,10 +1,10 @@
 //! The free slots of a pool that one processor has at hand: a chain through the slots' first words.
 //!
-//! Each has its own lock ([`Rank::Pool`](crate::Rank::Pool)), on its own cache line, which only its processor takes as a rule.
-//! The lock of the slabs is taken inside of it.
+//! Each has its own lock ([`Rank::Pool`](crate::Rank::Pool)), on its own cache line, which only its
+//! processor takes as a rule. The lock of the slabs is taken inside of it.
 //!
-//! 1. `count` slots are in the chain from `first` on; nobody else knows of them, and their first word is
-//!    the next one's address.
+//! 1. `count` slots are in the chain from `first` on; nobody else knows of them, and their first
+//!    word is the next one's address.
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;

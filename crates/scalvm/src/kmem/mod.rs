@@ -1,7 +1,8 @@
-//! Kernel memory: the typed pools of the manager's own structures, and the heap offered to the kernel.
+//! Kernel memory: the typed pools of the manager's own structures, and the heap offered to the
+//! kernel.
 //!
-//! Both stand on [`RawPool`]: slots in slabs of one frame each, behind a magazine for each processor.
-//! Nothing here needs an allocator below it but [`Frames`](crate::page::Frames).
+//! Both stand on [`RawPool`]: slots in slabs of one frame each, behind a magazine for each
+//! processor. Nothing here needs an allocator below it but [`Frames`](crate::page::Frames).
 
 mod heap;
 mod magazine;
@@ -17,5 +18,5 @@ mod tests;
 pub(crate) use heap::Heap;
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
-pub(crate) use slot::{Child, Slot};
 use raw::RawPool;
+pub(crate) use slot::{Child, Slot};

@@ -1,7 +1,8 @@
-//! In debug builds: what free slots are filled with, to find those who use one after freeing it or free it twice.
+//! In debug builds: what free slots are filled with, to find those who use one after freeing it or
+//! free it twice.
 //!
-//! A free slot's first word links it to the next, its second is a mark made of its address, and the rest is
-//! [`FREED`]. A slot in use never has the mark by chance: allocating wipes it out.
+//! A free slot's first word links it to the next, its second is a mark made of its address, and the
+//! rest is [`FREED`]. A slot in use never has the mark by chance: allocating wipes it out.
 
 use core::ptr::NonNull;
 

@@ -46,7 +46,8 @@ impl<T> Pool<T> {
         frames: &Frames,
         value: T,
     ) -> Result<Ptr<T>, OutOfMemory> {
-        self.try_alloc(machine, frames, value).map_err(|_| OutOfMemory)
+        self.try_alloc(machine, frames, value)
+            .map_err(|_| OutOfMemory)
     }
 
     /// The same, but the value comes back when there is no memory for it.
@@ -61,7 +62,8 @@ impl<T> Pool<T> {
             return Err(value);
         };
         let slot = slot.cast::<T>();
-        // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it is freed.
+        // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it
+        // is freed.
         unsafe {
             slot.write(value);
             Ok(Ptr::new(slot))
@@ -73,7 +75,8 @@ impl<T> Pool<T> {
         // SAFETY: the invariant of Ptr: it is alive, and this is the last use of it.
         unsafe {
             let value = structure.as_non_null().read();
-            self.raw.free(machine, frames, structure.as_non_null().cast());
+            self.raw
+                .free(machine, frames, structure.as_non_null().cast());
             value
         }
     }
@@ -82,7 +85,8 @@ impl<T> Pool<T> {
     #[inline]
     pub fn free<M: Machine>(&self, machine: &M, frames: &Frames, structure: Ptr<T>) {
         const { assert!(!needs_drop::<T>(), "what needs to be dropped must be taken") }
-        // SAFETY: the invariant of Ptr. That it is of this pool follows from there being one for each type.
+        // SAFETY: the invariant of Ptr. That it is of this pool follows from there being one for
+        // each type.
         unsafe {
             self.raw
                 .free(machine, frames, structure.as_non_null().cast())

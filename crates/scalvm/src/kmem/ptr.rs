@@ -4,11 +4,13 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-/// Points to a structure that lives in a [`Pool`](super::Pool) or in a segment's array of page descriptors.
+/// Points to a structure that lives in a [`Pool`](super::Pool) or in a segment's array of page
+/// descriptors.
 ///
-/// Copies lie in queues, trees and back pointers. What makes them safe to follow is an invariant of the
-/// whole crate: **a structure is freed only after every queue, tree and field that named it has been changed**,
-/// under the locks that protect those; reference counts tell when. The type never leaves the crate.
+/// Copies lie in queues, trees and back pointers. What makes them safe to follow is an invariant of
+/// the whole crate: **a structure is freed only after every queue, tree and field that named it has
+/// been changed**, under the locks that protect those; reference counts tell when. The type never
+/// leaves the crate.
 pub(crate) struct Ptr<T>(NonNull<T>);
 
 impl<T> Clone for Ptr<T> {
@@ -54,7 +56,8 @@ impl<T> Ptr<T> {
     ///
     /// # Safety
     ///
-    /// `at` points to an initialised `T` in memory that stays a `T` until it is freed by the invariant above.
+    /// `at` points to an initialised `T` in memory that stays a `T` until it is freed by the
+    /// invariant above.
     #[inline(always)]
     pub(crate) const unsafe fn new(at: NonNull<T>) -> Ptr<T> {
         Ptr(at)

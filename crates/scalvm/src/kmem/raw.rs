@@ -20,7 +20,8 @@ pub(crate) struct RawPool {
 }
 
 impl RawPool {
-    /// An empty pool of slots with room for `size` bytes, aligned to each power of two that divides `size`.
+    /// An empty pool of slots with room for `size` bytes, aligned to each power of two that divides
+    /// `size`.
     pub const fn new(size: usize) -> RawPool {
         assert!(size.is_multiple_of(size_of::<usize>()));
         // At most two frames' worth, at least two slots.
@@ -92,8 +93,8 @@ impl RawPool {
         &self.magazines[machine.cpu() % MAX_CPUS]
     }
 
-    /// Fills the magazine of this processor and takes one slot. When no frame is to be had, takes one from
-    /// another processor's magazine.
+    /// Fills the magazine of this processor and takes one slot. When no frame is to be had, takes
+    /// one from another processor's magazine.
     #[cold]
     fn refill<M: Machine>(&self, machine: &M, frames: &Frames) -> Option<NonNull<()>> {
         let magazine = self.magazine(machine);

@@ -1,14 +1,15 @@
 //! The slabs of a pool: single frames, divided into slots.
 //!
-//! What there is to know of a slab stands in its page descriptor, so that the whole frame is slots: `owner` is the
-//! head of the chain of free slots, `holds` the number of slots that are not in it, `mapped` the size of a slot.
+//! What there is to know of a slab stands in its page descriptor, so that the whole frame is slots:
+//! `owner` is the head of the chain of free slots, `holds` the number of slots that are not in it,
+//! `mapped` the size of a slot.
 //!
-//! One lock ([`Rank::PoolSlabs`]) protects all slabs of a pool and the links of their descriptors. Frames
-//! are allocated and freed under it.
+//! One lock ([`Rank::PoolSlabs`]) protects all slabs of a pool and the links of their descriptors.
+//! Frames are allocated and freed under it.
 //!
 //! 1. The slabs in `partial` are those with a slot in their chain.
-//! 2. `used` is the sum of `holds` over all slabs, `spare` the number of slabs whose `holds` is zero, at most
-//!    one while the lock is free.
+//! 2. `used` is the sum of `holds` over all slabs, `spare` the number of slabs whose `holds` is
+//!    zero, at most one while the lock is free.
 
 use core::mem::size_of;
 use core::ptr::NonNull;
@@ -35,8 +36,8 @@ pub(super) struct Slabs {
 }
 
 impl Slabs {
-    /// No slabs yet, of slots with `size` bytes: a multiple of the alignment that they need, with room for
-    /// two pointers.
+    /// No slabs yet, of slots with `size` bytes: a multiple of the alignment that they need, with
+    /// room for two pointers.
     pub const fn new(size: usize) -> Slabs {
         assert!(size >= 2 * size_of::<usize>() && size <= PAGE_SIZE);
         Slabs {
@@ -66,8 +67,8 @@ impl Slabs {
         self.lock.lock(machine, Rank::PoolSlabs)
     }
 
-    /// Takes up to `most` slots, from the slabs that have some free and from new ones, and hands them to
-    /// `sink`. Fewer, down to none, only where no frame is to be had.
+    /// Takes up to `most` slots, from the slabs that have some free and from new ones, and hands
+    /// them to `sink`. Fewer, down to none, only where no frame is to be had.
     pub fn take<M: Machine>(
         &self,
         machine: &M,
@@ -109,8 +110,8 @@ impl Slabs {
         }
     }
 
-    /// Gives slots back until `source` has no more. Slabs that are free altogether go where they came from, but
-    /// for one.
+    /// Gives slots back until `source` has no more. Slabs that are free altogether go where they
+    /// came from, but for one.
     ///
     /// # Safety
     ///
@@ -132,7 +133,8 @@ impl Slabs {
             }
             let slab = slab.expect("a slot outside of all segments");
             let used = slab.holds.load(Relaxed);
-            // SAFETY: the chain of free slots, ours while the lock is held; the caller's word for the slot.
+            // SAFETY: the chain of free slots, ours while the lock is held; the caller's word for
+            // the slot.
             unsafe { magazine::push(slab.owner_raw(), slot) };
             slab.holds.store(used - 1, Relaxed);
             given += 1;

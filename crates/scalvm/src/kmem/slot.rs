@@ -30,8 +30,13 @@ pub(crate) struct Slot<A, B> {
 const RIGHT: usize = 1;
 
 impl<A, B> Slot<A, B> {
-    pub const EMPTY: Slot<A, B> =
-        Slot { raw: AtomicPtr::new(core::ptr::null_mut()), _kinds: PhantomData };
+    /// One that holds nothing.
+    pub const fn empty() -> Slot<A, B> {
+        Slot {
+            raw: AtomicPtr::new(core::ptr::null_mut()),
+            _kinds: PhantomData,
+        }
+    }
 
     #[inline(always)]
     pub fn get(&self) -> Option<Child<A, B>> {

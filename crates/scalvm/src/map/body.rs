@@ -3,7 +3,8 @@
 //! Invariants:
 //! - **S1** entries do not overlap and lie between `low` and `high`.
 //! - **S2** an entry that has an object is in that object's list and holds it.
-//! - **S3** the page tables map nothing outside of the entries, and at each address at most what its entry allows.
+//! - **S3** the page tables map nothing outside of the entries, and at each address at most what
+//!   its entry allows.
 //! - **S4** neighbours that could be one entry are one, but where memory was short.
 //!
 //! Lock: one for readers (faults, queries) and a writer (all that changes entries), rank Map.
@@ -49,13 +50,19 @@ impl<M: Machine> Ptr<MapBody<M>> {
     /// Locks the map against changes.
     #[inline]
     pub fn read<'a>(self, vm: &'a Vm<M>) -> MapRead<'a, M> {
-        MapRead { map: self, _lock: self.target().lock.read(&vm.machine, Rank::Map) }
+        MapRead {
+            map: self,
+            _lock: self.target().lock.read(&vm.machine, Rank::Map),
+        }
     }
 
     /// Locks the map to change it.
     #[inline]
     pub fn write<'a>(self, vm: &'a Vm<M>) -> MapWrite<'a, M> {
-        MapWrite { map: self, _lock: self.target().lock.write(&vm.machine, Rank::Map) }
+        MapWrite {
+            map: self,
+            _lock: self.target().lock.write(&vm.machine, Rank::Map),
+        }
     }
 }
 
@@ -72,10 +79,20 @@ pub(crate) struct MapWrite<'a, M: Machine> {
 }
 
 impl<M: Machine> MapBody<M> {
-    /// Puts a new entry in: its range is free. The reference of its object, if it has one, is the entry's now. The map is
-    /// locked for writing, or not yet known to anyone.
+    /// Puts a new entry in: its range is free. The reference of its object, if it has one, is the
+    /// entry's now. The map is locked for writing, or not yet known to anyone.
     pub fn link(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>, object: Option<Ptr<ObjectBody<M>>>) {
         self.tree.insert(entry);
+        self.attach(vm, entry, object);
+    }
+
+    /// The same for an entry that lies above all others.
+    pub fn append(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>, object: Option<Ptr<ObjectBody<M>>>) {
+        self.tree.insert_after(self.tree.last(), entry);
+        self.attach(vm, entry, object);
+    }
+
+    fn attach(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>, object: Option<Ptr<ObjectBody<M>>>) {
         self.account(entry, 1);
         if let Some(object) = object {
             let _object = object.lock(vm);
@@ -86,7 +103,8 @@ impl<M: Machine> MapBody<M> {
 
     /// Counts an entry in or out.
     fn account(&self, entry: Ptr<MapEntry<M>>, sign: isize) {
-        self.entries.set(self.entries.get().wrapping_add_signed(sign));
+        self.entries
+            .set(self.entries.get().wrapping_add_signed(sign));
         self.account_bytes(entry, sign * (entry.end.get() - entry.start.get()) as isize);
     }
 
@@ -102,6 +120,11 @@ impl<M: Machine> MapWrite<'_, M> {
     /// Takes an entry out and frees it. What it mapped is no more in the page tables.
     pub fn unlink(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>) {
         self.map.tree.remove(entry);
+        self.detach(vm, entry);
+    }
+
+    /// Frees an entry that is in the tree no more.
+    pub fn detach(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>) {
         self.map.account(entry, -1);
         if let Some(object) = entry.object.get() {
             let guard = object.lock(vm);
@@ -120,7 +143,8 @@ impl<M: Machine> MapWrite<'_, M> {
         self.map.account_bytes(entry, len);
     }
 
-    /// Splits an entry at `at`: it keeps what lies below, `upper` (new, from [`Vm::spare_entry`]) gets the rest.
+    /// Splits an entry at `at`: it keeps what lies below, `upper` (new, from [`Vm::spare_entry`])
+    /// gets the rest.
     pub fn split(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>, at: usize, upper: Ptr<MapEntry<M>>) {
         upper.start.set(at);
         upper.end.set(entry.end.get());
@@ -137,12 +161,12 @@ impl<M: Machine> MapWrite<'_, M> {
         }
         drop(guard);
         self.map.tree.resized(entry);
-        self.map.tree.insert(upper);
+        self.map.tree.insert_after(Some(entry), upper);
         self.map.entries.set(self.map.entries.get() + 1);
     }
 
-    /// Makes one entry of `entry` and the one above it, if they can be one (S4). Returns the one that holds `entry`'s range
-    /// now, or none if they stay two.
+    /// Makes one entry of `entry` and the one above it, if they can be one (S4). Returns the one
+    /// that holds `entry`'s range now, or none if they stay two.
     pub fn join_next(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>) -> Option<Ptr<MapEntry<M>>> {
         let next = Tree::next(entry)?;
         if entry.end.get() != next.start.get()
@@ -180,10 +204,13 @@ impl<M: Machine> MapWrite<'_, M> {
         Some(stays)
     }
 
-    /// Joins what can be joined from the entry below `start` up to the one that begins at `end`.
+    /// Joins what can be joined, from the entry that begins at `start` and the one below it up to
+    /// the one that begins at `end`.
     pub fn join_range(&self, vm: &Vm<M>, start: usize, end: usize) {
-        let tree = &self.map.tree;
-        let mut next = tree.at_or_above(start.saturating_sub(1));
+        let Some(first) = self.map.tree.find(start) else {
+            return;
+        };
+        let mut next = Some(Tree::prev(first).unwrap_or(first));
         while let Some(entry) = next {
             if entry.end.get() > end {
                 break;
@@ -192,7 +219,8 @@ impl<M: Machine> MapWrite<'_, M> {
         }
     }
 
-    /// Whether the object may serve untouched anonymous memory next to the entry: it has nothing there (O3).
+    /// Whether the object may serve untouched anonymous memory next to the entry: it has nothing
+    /// there (O3).
     fn can_grow(entry: &MapEntry<M>, object: Ptr<ObjectBody<M>>) -> bool {
         entry.attributes().share == Share::Private
             && object.private

@@ -16,7 +16,13 @@ impl<'v, M: Machine> Map<'v, M> {
         self.change(
             start,
             len,
-            |old| if old.max_prot.contains(prot) { Ok(()) } else { Err(MapError::Protection) },
+            |old| {
+                if old.max_prot.contains(prot) {
+                    Ok(())
+                } else {
+                    Err(MapError::Protection)
+                }
+            },
             |old| Attributes { prot, ..old },
         )
     }
@@ -31,8 +37,8 @@ impl<'v, M: Machine> Map<'v, M> {
         self.change(start, len, |_| Ok(()), |old| Attributes { advice, ..old })
     }
 
-    /// Changes the attributes of all entries of a range, which has no holes. All is checked and set aside before anything is
-    /// changed.
+    /// Changes the attributes of all entries of a range, which has no holes. All is checked and set
+    /// aside before anything is changed.
     pub(super) fn change(
         &self,
         start: usize,

@@ -8,9 +8,9 @@ use crate::map::tree::Tree;
 use crate::request::Share;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Drops what private memory of the range holds, as `madvise(MADV_DONTNEED)` does: it reads as untouched again, zeros or what
-    /// it was mapped from. Shared memory keeps its contents and leaves only the page tables. Holes are skipped, and
-    /// then reported as `NotMapped`.
+    /// Drops what private memory of the range holds, as `madvise(MADV_DONTNEED)` does: it reads as
+    /// untouched again, zeros or what it was mapped from. Shared memory keeps its contents and
+    /// leaves only the page tables. Holes are skipped, and then reported as `NotMapped`.
     pub fn discard(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let vm = self.vm;
@@ -34,6 +34,10 @@ impl<'v, M: Machine> Map<'v, M> {
             at = to;
             next = Tree::next(entry);
         }
-        if hole || at < end { Err(MapError::NotMapped) } else { Ok(()) }
+        if hole || at < end {
+            Err(MapError::NotMapped)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -13,11 +13,13 @@ use crate::vm::Vm;
 const MOST_PAGES: u64 = 1 << 32;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Maps what is asked for and returns its address. Nothing is brought in. A private mapping of a device is a
-    /// shared one.
+    /// Maps what is asked for and returns its address. Nothing is brought in. A private mapping of
+    /// a device is a shared one.
     pub fn map(&self, request: MapRequest<'_, 'v, M>) -> Result<usize, MapError> {
         let vm = self.vm;
-        let len = page_ceil(request.len).filter(|&len| len > 0).ok_or(MapError::BadRange)?;
+        let len = page_ceil(request.len)
+            .filter(|&len| len > 0)
+            .ok_or(MapError::BadRange)?;
         let pages = (len >> PAGE_SHIFT) as u64;
         if pages >= MOST_PAGES {
             return Err(MapError::NoSpace);
@@ -54,9 +56,10 @@ impl<'v, M: Machine> Map<'v, M> {
         let result = match vm.entries.alloc(&vm.machine, &vm.frames, entry) {
             Ok(entry) => {
                 let map = self.body.write(vm);
-                map.place(vm, request.place, len, entry, object, offset).inspect_err(|_| {
-                    vm.entries.free(&vm.machine, &vm.frames, entry);
-                })
+                map.place(vm, request.place, len, entry, object, offset)
+                    .inspect_err(|_| {
+                        vm.entries.free(&vm.machine, &vm.frames, entry);
+                    })
             }
             Err(error) => Err(error.into()),
         };
@@ -81,7 +84,9 @@ impl<M: Machine> MapWrite<'_, M> {
         let start = self.choose(vm, place, len)?;
         entry.start.set(start);
         entry.end.set(start + len);
-        entry.offset.set(offset.unwrap_or((start >> PAGE_SHIFT) as u32));
+        entry
+            .offset
+            .set(offset.unwrap_or((start >> PAGE_SHIFT) as u32));
         self.map.link(vm, entry, object);
         self.join_range(vm, start, start + len);
         Ok(start)
@@ -92,7 +97,10 @@ impl<M: Machine> MapWrite<'_, M> {
         let (low, high) = (self.map.low, self.map.high);
         let fits = |start: usize| start >= low && start.checked_add(len).is_some_and(|e| e <= high);
         let free = |start: usize| {
-            self.map.tree.at_or_above(start).is_none_or(|e| e.start.get() >= start + len)
+            self.map
+                .tree
+                .at_or_above(start)
+                .is_none_or(|e| e.start.get() >= start + len)
         };
         match place {
             Place::Fixed(start) | Place::Free(start) if start & PAGE_MASK != 0 || !fits(start) => {
@@ -105,7 +113,11 @@ impl<M: Machine> MapWrite<'_, M> {
                 return Ok(start);
             }
             Place::Free(start) => {
-                return if free(start) { Ok(start) } else { Err(MapError::Occupied) };
+                return if free(start) {
+                    Ok(start)
+                } else {
+                    Err(MapError::Occupied)
+                };
             }
             Place::Hint(hint) => {
                 let start = hint & !PAGE_MASK;
@@ -113,8 +125,15 @@ impl<M: Machine> MapWrite<'_, M> {
                     return Ok(start);
                 }
             }
+            Place::Lowest => {
+                let found = self.map.tree.find_gap_up(len, PAGE_SIZE, low, high);
+                return found.ok_or(MapError::NoSpace);
+            }
             Place::Anywhere => {}
         }
-        self.map.tree.find_gap_down(len, PAGE_SIZE, low, high).ok_or(MapError::NoSpace)
+        self.map
+            .tree
+            .find_gap_down(len, PAGE_SIZE, low, high)
+            .ok_or(MapError::NoSpace)
     }
 }

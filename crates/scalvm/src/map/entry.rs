@@ -2,14 +2,15 @@
 //!
 //! What an entry maps:
 //! - *shared*: its object, which has a page at `offset` for each page of the entry;
-//! - *private*, never written: the object it was mapped from, or none for anonymous memory: untouched memory costs an entry and no
-//!   more;
+//! - *private*, never written: the object it was mapped from, or none for anonymous memory:
+//!   untouched memory costs an entry and no more;
 //! - *private*, written: a private object, standing on the one it was mapped from, if any.
 //!
-//! The offset of private anonymous memory is the page number of the address where it was mapped, so that neighbours
-//! can be joined; it wraps at 2^32 pages, as an entry is never longer than that.
+//! The offset of private anonymous memory is the page number of the address where it was mapped, so
+//! that neighbours can be joined; it wraps at 2^32 pages, as an entry is never longer than that.
 //!
-//! Lock: the map's. `start`, `end` and `offset` of an entry that has an object change with that object locked too (O2).
+//! Lock: the map's. `start`, `end` and `offset` of an entry that has an object change with that
+//! object locked too (O2).
 
 use crate::addr::{PAGE_SHIFT, Prot};
 use crate::kmem::Ptr;
@@ -111,7 +112,9 @@ impl<M: Machine> MapEntry<M> {
     /// The page number in the object of the page at `addr`.
     #[inline(always)]
     pub fn index_of(&self, addr: usize) -> u32 {
-        self.offset.get().wrapping_add(((addr - self.start.get()) >> PAGE_SHIFT) as u32)
+        self.offset
+            .get()
+            .wrapping_add(((addr - self.start.get()) >> PAGE_SHIFT) as u32)
     }
 
     /// The address of the object's page `index`, if the entry maps it. The object is locked.
@@ -147,7 +150,11 @@ impl Attributes {
                 1 => Advice::Random,
                 _ => Advice::Sequential,
             },
-            share: if word >> 16 & 1 == 0 { Share::Private } else { Share::Shared },
+            share: if word >> 16 & 1 == 0 {
+                Share::Private
+            } else {
+                Share::Shared
+            },
             wired: word >> 20 & 1 == 1,
         }
     }

@@ -8,13 +8,13 @@ mod entry;
 mod query;
 mod remap;
 mod sync;
-pub(crate) mod tree;
 mod transfer;
+pub(crate) mod tree;
 mod unmap;
 mod wire;
 
-use crate::error::{MapError, OutOfMemory};
 use crate::addr::{PAGE_MASK, PAGE_SIZE, page_ceil};
+use crate::error::{MapError, OutOfMemory};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::pmap::Pmap;
@@ -23,10 +23,11 @@ use crate::vm::Vm;
 pub(crate) use body::{MapBody, MapWrite};
 pub(crate) use entry::{Attributes, InObject, MapEntry};
 
-/// An address space. Dropping it unmaps everything and frees its page tables; no processor may have it active then.
+/// An address space. Dropping it unmaps everything and frees its page tables; no processor may have
+/// it active then.
 ///
-/// All operations may be called from several threads at once. Those that change entries exclude each other and
-/// faults; faults run in parallel.
+/// All operations may be called from several threads at once. Those that change entries exclude
+/// each other and faults; faults run in parallel.
 pub struct Map<'v, M: Machine> {
     pub(crate) vm: &'v Vm<M>,
     pub(crate) body: Ptr<MapBody<M>>,
@@ -86,7 +87,10 @@ impl<'v, M: Machine> Map<'v, M> {
 impl<M: Machine> Drop for Map<'_, M> {
     fn drop(&mut self) {
         self.clear();
-        let mut body = self.vm.maps.take(&self.vm.machine, &self.vm.frames, self.body);
+        let mut body = self
+            .vm
+            .maps
+            .take(&self.vm.machine, &self.vm.frames, self.body);
         body.pmap.destroy(&self.vm.machine, self.vm);
     }
 }

@@ -7,7 +7,8 @@ use crate::pmap::Pmap;
 use crate::request::{MapUsage, Region, Share};
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// The entry that holds `addr`, or else the first one above it. To see all, begin at 0 and go on with each `end`.
+    /// The entry that holds `addr`, or else the first one above it. To see all, begin at 0 and go
+    /// on with each `end`.
     pub fn query(&self, addr: usize) -> Option<Region> {
         let map = self.body.read(self.vm);
         map.map.tree.at_or_above(addr).map(|entry| region(&entry))
@@ -44,7 +45,11 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         inherit: attributes.inherit,
         advice: attributes.advice,
         wired: attributes.wired,
-        offset: if anonymous { 0 } else { u64::from(entry.offset.get()) << PAGE_SHIFT },
+        offset: if anonymous {
+            0
+        } else {
+            u64::from(entry.offset.get()) << PAGE_SHIFT
+        },
         object_id: origin.map(|object| object.id),
         cookie: origin.map(|object| object.cookie.get()),
     }

@@ -12,9 +12,10 @@ use crate::request::{Remap, Share};
 use crate::vm::Vm;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Changes the length of a mapping, and moves it if `how` says so and need be. Returns its address. One entry must map
-    /// the whole of the old range; lengths are rounded up to whole pages. The contents stay, what is added is untouched. When the mapping
-    /// shrinks *and* moves, it has shrunk even if moving fails; else a failure changes nothing.
+    /// Changes the length of a mapping, and moves it if `how` says so and need be. Returns its
+    /// address. One entry must map the whole of the old range; lengths are rounded up to whole
+    /// pages. The contents stay, what is added is untouched. When the mapping shrinks *and* moves,
+    /// it has shrunk even if moving fails; else a failure changes nothing.
     pub fn remap(
         &self,
         old: usize,
@@ -24,7 +25,9 @@ impl<'v, M: Machine> Map<'v, M> {
     ) -> Result<usize, MapError> {
         let vm = self.vm;
         let mut old_end = self.range(old, old_len)?;
-        let new_len = page_ceil(new_len).filter(|&len| len > 0).ok_or(MapError::BadRange)?;
+        let new_len = page_ceil(new_len)
+            .filter(|&len| len > 0)
+            .ok_or(MapError::BadRange)?;
         if let Remap::Fixed(to) = how {
             let to_end = self.range(to, new_len)?;
             if to < old_end && old < to_end {
@@ -72,8 +75,8 @@ impl<M: Machine> MapWrite<'_, M> {
             && Tree::next(entry).is_none_or(|next| next.start.get() >= new_end)
     }
 
-    /// Makes an entry that goes on where `entry` is at `old_end`: with what it was mapped from, not with what it has copied.
-    /// The two are joined later if they can be one.
+    /// Makes an entry that goes on where `entry` is at `old_end`: with what it was mapped from, not
+    /// with what it has copied. The two are joined later if they can be one.
     fn extension(
         &self,
         vm: &Vm<M>,
@@ -105,8 +108,8 @@ impl<M: Machine> MapWrite<'_, M> {
         self.map.link(vm, more, origin);
     }
 
-    /// Moves a range, which lies in one entry, to `to`, in the place of what is mapped there, and lengthens it there to
-    /// `new_len`.
+    /// Moves a range, which lies in one entry, to `to`, in the place of what is mapped there, and
+    /// lengthens it there to `new_len`.
     fn relocate(
         &self,
         vm: &Vm<M>,
@@ -127,7 +130,9 @@ impl<M: Machine> MapWrite<'_, M> {
             Err(error) => {
                 if let Some((entry, origin)) = more {
                     vm.entries.free(&vm.machine, &vm.frames, entry);
-                    origin.into_iter().for_each(|origin| vm.release_object(origin));
+                    origin
+                        .into_iter()
+                        .for_each(|origin| vm.release_object(origin));
                 }
                 return Err(error.into());
             }
@@ -135,7 +140,9 @@ impl<M: Machine> MapWrite<'_, M> {
         self.clip(vm, to, to + new_len, there);
         self.remove(vm, to, to + new_len);
         self.clip(vm, old, old_end, here);
-        let Some(entry) = self.map.tree.find(old) else { return Err(MapError::NotMapped) };
+        let Some(entry) = self.map.tree.find(old) else {
+            return Err(MapError::NotMapped);
+        };
         self.unmap_pages(vm, old..old_end);
         self.shift(vm, entry, to);
         if let Some(more) = more {
@@ -173,7 +180,8 @@ impl<M: Machine> MapWrite<'_, M> {
             None if entry.attributes().share == Share::Private => {
                 entry.offset.set((to >> PAGE_SHIFT) as u32);
             }
-            // What lies next to it in the address space is no more what lies next to it in the object (O3).
+            // What lies next to it in the address space is no more what lies next to it in the
+            // object (O3).
             Some(object) if object.private && object.refs() > 1 => object.growable.set(false),
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! What a caller asks of [`Map::map`](crate::Map::map), and what [`Map::query`](crate::Map::query) tells.
+//! What a caller asks of [`Map::map`](crate::Map::map), and what [`Map::query`](crate::Map::query)
+//! tells.
 
 use crate::addr::Prot;
 use crate::machine::Machine;
@@ -9,6 +10,8 @@ use crate::object::Object;
 pub enum Place {
     /// Wherever there is room.
     Anywhere,
+    /// The same, but as low as there is room: address spaces are otherwise filled from above.
+    Lowest,
     /// At this address if the place is free, else wherever there is room.
     Hint(usize),
     /// At this address, in the place of what is mapped there.
@@ -20,7 +23,8 @@ pub enum Place {
 /// Whether writes reach the object that is mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Share {
-    /// Writes go to a copy of this mapping's own; until a page is written, the object shows through.
+    /// Writes go to a copy of this mapping's own; until a page is written, the object shows
+    /// through.
     Private,
     /// Writes go to the object.
     Shared,
@@ -101,7 +105,8 @@ impl<'a, 'v, M: Machine> MapRequest<'a, 'v, M> {
         }
     }
 
-    /// An object from a byte offset on. A child shares it if it is mapped shared, and copies it else.
+    /// An object from a byte offset on. A child shares it if it is mapped shared, and copies it
+    /// else.
     pub fn object(
         object: &'a Object<'v, M>,
         offset: u64,

@@ -7,9 +7,9 @@ use crate::map::Map;
 use crate::request::Share;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Writes to the backing store what has been written through shared mappings of the range, and waits for it, as
-    /// `msync(MS_SYNC)` does. Private and anonymous memory is skipped. A hole ends it with `NotMapped`, after what lies below has been
-    /// written. Blocks for I/O.
+    /// Writes to the backing store what has been written through shared mappings of the range, and
+    /// waits for it, as `msync(MS_SYNC)` does. Private and anonymous memory is skipped. A hole ends
+    /// it with `NotMapped`, after what lies below has been written. Blocks for I/O.
     pub fn sync(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let mut at = start;

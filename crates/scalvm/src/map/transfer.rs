@@ -11,8 +11,8 @@ use crate::page::DIRTY;
 use crate::pmap::Pmap;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Copies bytes out, as far as the address space may read them itself; on an error, the part before the
-    /// page that failed has been copied. Blocks for I/O.
+    /// Copies bytes out, as far as the address space may read them itself; on an error, the part
+    /// before the page that failed has been copied. Blocks for I/O.
     pub fn read(&self, addr: usize, buf: &mut [u8]) -> Result<(), FaultError> {
         let mut at = addr;
         let mut rest = buf;
@@ -27,8 +27,8 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
-    /// Copies bytes in, as far as the address space may write them itself; on an error, the part before the page that
-    /// failed has been copied. Blocks for I/O.
+    /// Copies bytes in, as far as the address space may write them itself; on an error, the part
+    /// before the page that failed has been copied. Blocks for I/O.
     pub fn write(&self, addr: usize, buf: &[u8]) -> Result<(), FaultError> {
         let mut at = addr;
         let mut rest = buf;
@@ -42,7 +42,8 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
-    /// The page at an address, kept in place while it is held, brought in first and made writable if need be. Blocks for I/O.
+    /// The page at an address, kept in place while it is held, brought in first and made writable
+    /// if need be. Blocks for I/O.
     pub fn hold(&self, addr: usize, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
         let va = page_floor(addr);
         loop {

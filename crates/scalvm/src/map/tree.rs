@@ -1,23 +1,26 @@
 //! The entries of an address space in the order of their addresses, and the gaps between them.
 //!
-//! A balanced search tree (AVL) threaded through the entries themselves: no operation needs memory or can fail.
-//! A search tree of n entries has n + 1 empty links, and read from left to right these *are* the gaps below,
-//! between and above the entries. So every link carries a size: an empty one that of its gap, any other one that of
-//! the largest gap in the tree under it. One descent then finds a gap that is long enough, and a rotation moves the
-//! sizes along with the links.
+//! A balanced search tree (AVL) threaded through the entries themselves: no operation needs memory
+//! or can fail. A search tree of n entries has n + 1 empty links, and read from left to right these
+//! *are* the gaps below, between and above the entries. So every link carries a size: an empty one
+//! that of its gap, any other one that of the largest gap in the tree under it. One descent then
+//! finds a gap that is long enough, and a rotation moves the sizes along with the links.
 //!
-//! The files: `node` (what an entry carries), `insert` and `remove`, `balance` (rotations, and sizes that spread
-//! upwards), `gap` (the search for room), `check`.
+//! The files: `node` (what an entry carries), `insert` and `remove`, `balance` (rotations, and
+//! sizes that spread upwards), `gap` (the search for room), `check`.
 //!
-//! The map's lock protects all of it: held for reading, `find`, `at_or_above`, the gaps and the neighbours may be
-//! asked for (by many at a time; the hint that `find` then writes is any entry of the tree), held for writing, all else.
+//! The map's lock protects all of it: held for reading, `find`, `at_or_above`, the gaps and the
+//! neighbours may be asked for (by many at a time; the hint that `find` then writes is any entry of
+//! the tree), held for writing, all else.
 //!
 //! Invariants:
-//! 1. Each entry is longer than nothing; all lie within `low..high`, in ascending order, and do not overlap.
-//!    The links, and the thread from `first` to `last` by `next` and back by `prev`, give them in this order.
+//! 1. Each entry is longer than nothing; all lie within `low..high`, in ascending order, and do not
+//!    overlap. The links, and the thread from `first` to `last` by `next` and back by `prev`, give
+//!    them in this order.
 //! 2. The tree under an entry's one link is at most one higher than that under the other, and the
 //!    higher one's link is marked tall.
-//! 3. An empty link's size is that of the gap there, another link's that of the largest gap in the tree under it.
+//! 3. An empty link's size is that of the gap there, another link's that of the largest gap in the
+//!    tree under it.
 //! 4. The hint, if there is one, is in the tree.
 
 mod balance;
@@ -100,7 +103,9 @@ impl<T: Ranged> Tree<T> {
         if hinted.is_some() {
             return hinted;
         }
-        let entry = self.starting_at_or_below(addr).filter(|entry| addr < entry.end())?;
+        let entry = self
+            .starting_at_or_below(addr)
+            .filter(|entry| addr < entry.end())?;
         self.hint.set(Some(entry));
         Some(entry)
     }
@@ -108,7 +113,9 @@ impl<T: Ranged> Tree<T> {
     /// The hint, if it holds the address.
     #[inline(always)]
     fn hinted(&self, addr: usize) -> Option<Ptr<T>> {
-        self.hint.get().filter(|hint| hint.start() <= addr && addr < hint.end())
+        self.hint
+            .get()
+            .filter(|hint| hint.start() <= addr && addr < hint.end())
     }
 
     /// The lowest entry that ends above the address: the one that holds it, else the next one.
@@ -130,17 +137,21 @@ impl<T: Ranged> Tree<T> {
         let mut entry = self.root.get()?;
         loop {
             while entry.start() > addr {
-                let Some(child) = entry.node().link(Side::Below).child() else { return found };
+                let Some(child) = entry.node().link(Side::Below).child() else {
+                    return found;
+                };
                 entry = child;
             }
             found = Some(entry);
-            let Some(child) = entry.node().link(Side::Above).child() else { return found };
+            let Some(child) = entry.node().link(Side::Above).child() else {
+                return found;
+            };
             entry = child;
         }
     }
 
-    /// Empties the tree and gives its lowest entry, from which [`Tree::next`] still leads to all others in order, as
-    /// long as none of them is put into a tree.
+    /// Empties the tree and gives its lowest entry, from which [`Tree::next`] still leads to all
+    /// others in order, as long as none of them is put into a tree.
     pub fn take_all(&self) -> Option<Ptr<T>> {
         let first = self.first.get();
         for field in [&self.root, &self.first, &self.last, &self.hint] {

@@ -26,7 +26,8 @@ impl<M: Machine> Spares<M> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Unmaps a range; what is not mapped in it does not matter, as in munmap(2). Blocks for no I/O.
+    /// Unmaps a range; what is not mapped in it does not matter, as in munmap(2). Blocks for no
+    /// I/O.
     pub fn unmap(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let map = self.body.write(self.vm);
@@ -39,7 +40,15 @@ impl<'v, M: Machine> Map<'v, M> {
     /// Unmaps everything.
     pub fn clear(&self) {
         let map = self.body.write(self.vm);
-        map.remove(self.vm, self.body.low, self.body.high);
+        if self.body.tree.first().is_none() {
+            return;
+        }
+        map.unmap_pages(self.vm, self.body.low..self.body.high);
+        let mut next = self.body.tree.take_all();
+        while let Some(entry) = next {
+            next = Tree::next(entry);
+            map.detach(self.vm, entry);
+        }
     }
 }
 
@@ -55,7 +64,10 @@ impl<M: Machine> MapWrite<'_, M> {
             Some(entry) if entry.start.get() < at => vm.spare_entry(entry).map(Some),
             _ => Ok(None),
         };
-        let mut spares = Spares { lower: spare_at(start)?, upper: None };
+        let mut spares = Spares {
+            lower: spare_at(start)?,
+            upper: None,
+        };
         match spare_at(end) {
             Ok(upper) => spares.upper = upper,
             Err(error) => {
@@ -99,10 +111,12 @@ impl<M: Machine> MapWrite<'_, M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// Removes a range from the page tables of a map, and flushes. Either the map is locked for writing, or the object
-    /// that is mapped there is locked.
+    /// Removes a range from the page tables of a map, and flushes. Either the map is locked for
+    /// writing, or the object that is mapped there is locked.
     pub(crate) fn unmap_range(&self, map: Ptr<crate::map::MapBody<M>>, range: Range<usize>) {
-        let debt = map.pmap.remove(&self.machine, self, range, |gone| self.unmapped(gone));
+        let debt = map
+            .pmap
+            .remove(&self.machine, self, range, |gone| self.unmapped(gone));
         self.pay(debt, &map.target().pmap);
     }
 
@@ -122,7 +136,9 @@ impl<M: Machine> Vm<M> {
 
     /// Lets go of the pages that a private entry has to itself, before it is unlinked (O3).
     fn wipe_entry(&self, entry: Ptr<MapEntry<M>>) {
-        let Some(object) = entry.object.get() else { return };
+        let Some(object) = entry.object.get() else {
+            return;
+        };
         if !object.exclusive.get() || object.refs() == 1 {
             return;
         }

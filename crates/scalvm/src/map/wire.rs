@@ -8,13 +8,16 @@ use crate::pmap::Pmap;
 use crate::request::Share;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Brings in every page of a range, as if it had been touched: private memory that can be written is written. Blocks for I/O.
-    /// Pages that nothing may touch are left alone.
+    /// Brings in every page of a range, as if it had been touched: private memory that can be
+    /// written is written. Blocks for I/O. Pages that nothing may touch are left alone.
     pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
         let end = self.range(start, len).map_err(|_| FaultError::NoMapping)?;
         let mut at = start;
         while at < end {
-            let region = self.query(at).filter(|r| r.start <= at).ok_or(FaultError::NoMapping)?;
+            let region = self
+                .query(at)
+                .filter(|r| r.start <= at)
+                .ok_or(FaultError::NoMapping)?;
             let access = if region.prot.contains(Prot::WRITE) && region.share == Share::Private {
                 Access::Write
             } else if region.prot.contains(Prot::READ) {
@@ -37,10 +40,15 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
-    /// Brings a range in and marks it wired, as mlock(2) does. If a page cannot be brought, the marks that this call set are
-    /// taken back. Blocks for I/O.
+    /// Brings a range in and marks it wired, as mlock(2) does. If a page cannot be brought, the
+    /// marks that this call set are taken back. Blocks for I/O.
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        self.change(start, len, |_| Ok(()), |old| Attributes { wired: true, ..old })?;
+        self.change(
+            start,
+            len,
+            |_| Ok(()),
+            |old| Attributes { wired: true, ..old },
+        )?;
         self.populate(start, len).map_err(|error| {
             let _ = self.unwire(start, len);
             match error {
@@ -54,6 +62,14 @@ impl<'v, M: Machine> Map<'v, M> {
 
     /// Takes the marks back, however often the range was wired.
     pub fn unwire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        self.change(start, len, |_| Ok(()), |old| Attributes { wired: false, ..old })
+        self.change(
+            start,
+            len,
+            |_| Ok(()),
+            |old| Attributes {
+                wired: false,
+                ..old
+            },
+        )
     }
 }

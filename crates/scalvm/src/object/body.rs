@@ -1,23 +1,25 @@
 //! What an object is.
 //!
 //! Kinds:
-//! - **anonymous**: an amap. With `private` set, the manager made it for a private mapping, no handle to it exists, and it may
-//!   stand on another object, which shows through where the amap has nothing. Never a chain: the one underneath is
-//!   not private.
+//! - **anonymous**: an amap. With `private` set, the manager made it for a private mapping, no
+//!   handle to it exists, and it may stand on another object, which shows through where the amap
+//!   has nothing. Never a chain: the one underneath is not private.
 //! - **vnode**: an amap whose anons the vnode pager brings and puts back.
 //! - **device**: a run of frames that are not the manager's.
 //!
 //! Invariants:
 //! - **O1** `refs` counts handles, map entries, and private objects that stand on this one.
-//! - **O2** `entries` lists every map entry that maps the object; it and the ranges of its entries change only with the
-//!   object locked *and* the one underneath, so that either lock suffices to walk it.
-//! - **O3** an object that is `exclusive` is mapped by entries of one map, which do not overlap; its amap has nothing outside
-//!   of them, unless memory was too short to take it out. One that is `growable` has nothing at the indices next to its entries
-//!   either, nor does another entry map those.
-//! - **O4** only an exclusive object is read through the shared frame of zeros where it has no anon: any other gets an anon, so that
-//!   a later write need not look for other mappings.
-//! - **O5** while the object is locked, every mapping of a page of it is one that `entries` tells, directly or of an object that
-//!   stands on it, and is entered with the lock held.
+//! - **O2** `entries` lists every map entry that maps the object; it and the ranges of its entries
+//!   change only with the object locked *and* the one underneath, so that either lock suffices to
+//!   walk it.
+//! - **O3** an object that is `exclusive` is mapped by entries of one map, which do not overlap;
+//!   its amap has nothing outside of them, unless memory was too short to take it out. One that is
+//!   `growable` has nothing at the indices next to its entries either, nor does another entry map
+//!   those.
+//! - **O4** only an exclusive object is read through the shared frame of zeros where it has no
+//!   anon: any other gets an anon, so that a later write need not look for other mappings.
+//! - **O5** while the object is locked, every mapping of a page of it is one that `entries` tells,
+//!   directly or of an object that stands on it, and is entered with the lock held.
 //!
 //! Lock: one, rank Object, or Underneath when it is taken as the lower one of two.
 
@@ -104,12 +106,24 @@ pub(crate) struct NewObject<M: Machine> {
 impl<M: Machine> NewObject<M> {
     /// One that can have handles.
     pub fn public(kind: Kind<M>, size: u64) -> NewObject<M> {
-        NewObject { kind, size, cookie: 0, private: false, under: None, family: None, amap: true }
+        NewObject {
+            kind,
+            size,
+            cookie: 0,
+            private: false,
+            under: None,
+            family: None,
+            amap: true,
+        }
     }
 
     /// One of a private mapping.
     pub fn private(under: Option<Ptr<ObjectBody<M>>>) -> NewObject<M> {
-        NewObject { private: true, under, ..NewObject::public(Kind::Anonymous, 0) }
+        NewObject {
+            private: true,
+            under,
+            ..NewObject::public(Kind::Anonymous, 0)
+        }
     }
 }
 
@@ -142,7 +156,11 @@ impl<M: Machine> Ptr<ObjectBody<M>> {
         let under = self
             .under
             .map(|under| under.target().lock.lock(&vm.machine, Rank::Underneath));
-        ObjectGuard { object: self, _own: own, _under: under }
+        ObjectGuard {
+            object: self,
+            _own: own,
+            _under: under,
+        }
     }
 
     /// One holder more.
@@ -195,31 +213,35 @@ impl<M: Machine> ObjectBody<M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// A new object with one holder, in a family given or new. Without `amap` it gets none; a device never has
-    /// one, nor a family. No lock of an object may be held.
+    /// A new object with one holder, in a family given or new. Without `amap` it gets none; a
+    /// device never has one, nor a family. No lock of an object may be held.
     pub(crate) fn make_object(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, OutOfMemory> {
         let (machine, frames) = (&self.machine, &self.frames);
         let device = matches!(new.kind, Kind::Device(..));
-        let object = self.objects.alloc(machine, frames, ObjectBody {
-            lock: SpinLock::new(),
-            private: new.private,
-            exclusive: Field::new(new.private),
-            growable: Field::new(new.private),
-            refs: Field::new(1),
-            kind: new.kind,
-            id: self.new_id(),
-            cookie: Field::new(new.cookie),
-            size: Field::new(new.size),
-            amap: Field::new(None),
-            family: Field::new(None),
-            entries: List::new(),
-            under: new.under,
-            on_top: List::new(),
-            write_error: Field::new(0),
-            twin: Field::new(None),
-            in_family: Links::new(),
-            on_top_links: Links::new(),
-        })?;
+        let object = self.objects.alloc(
+            machine,
+            frames,
+            ObjectBody {
+                lock: SpinLock::new(),
+                private: new.private,
+                exclusive: Field::new(new.private),
+                growable: Field::new(new.private),
+                refs: Field::new(1),
+                kind: new.kind,
+                id: self.new_id(),
+                cookie: Field::new(new.cookie),
+                size: Field::new(new.size),
+                amap: Field::new(None),
+                family: Field::new(None),
+                entries: List::new(),
+                under: new.under,
+                on_top: List::new(),
+                write_error: Field::new(0),
+                twin: Field::new(None),
+                in_family: Links::new(),
+                on_top_links: Links::new(),
+            },
+        )?;
         if new.amap && !device {
             match self.amaps.alloc(machine, frames, Amap::new()) {
                 Ok(amap) => object.amap.set(Some(amap)),
@@ -230,7 +252,10 @@ impl<M: Machine> Vm<M> {
             }
         }
         let family = match new.family {
-            None if !device => self.families.alloc(machine, frames, Family::new()).map(Some),
+            None if !device => self
+                .families
+                .alloc(machine, frames, Family::new())
+                .map(Some),
             given => Ok(given),
         };
         match family {

@@ -11,7 +11,8 @@ use crate::object::{Kind, Miss, Object, Readable};
 use crate::page::Page;
 use crate::vm::Vm;
 
-/// A page that keeps its frame while this exists, whatever happens to its object: to be copied from or to with no lock held.
+/// A page that keeps its frame while this exists, whatever happens to its object: to be copied from
+/// or to with no lock held.
 pub struct HeldPage<'v, M: Machine> {
     vm: &'v Vm<M>,
     page: Ptr<Page>,
@@ -35,12 +36,16 @@ impl<'v, M: Machine> HeldPage<'v, M> {
 
     /// Copies bytes out, from an offset within the page.
     pub(crate) fn read(&self, offset: usize, buf: &mut [u8]) {
-        self.vm.frames.read(&self.vm.machine, self.frame(), offset, buf);
+        self.vm
+            .frames
+            .read(&self.vm.machine, self.frame(), offset, buf);
     }
 
     /// Copies bytes in, to an offset within the page.
     pub(crate) fn write(&self, offset: usize, buf: &[u8]) {
-        self.vm.frames.write(&self.vm.machine, self.frame(), offset, buf);
+        self.vm
+            .frames
+            .write(&self.vm.machine, self.frame(), offset, buf);
     }
 }
 
@@ -51,8 +56,8 @@ impl<M: Machine> Drop for HeldPage<'_, M> {
 }
 
 impl<'v, M: Machine> Object<'v, M> {
-    /// Holds a page of the object, brought in first if need be; for writing, made ready for it and marked dirty. Blocks for
-    /// I/O. A hole is read as the shared page of zeros.
+    /// Holds a page of the object, brought in first if need be; for writing, made ready for it and
+    /// marked dirty. Blocks for I/O. A hole is read as the shared page of zeros.
     pub fn hold(&self, index: u64, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
         let vm = self.vm;
         let mut zeros = None;
@@ -99,10 +104,12 @@ impl<'v, M: Machine> Object<'v, M> {
                     .ok()
                     .and_then(|zero| vm.page(zero))
                     .ok_or(Miss::OutOfMemory),
-                _ => vm.page_to_read(&guard, index, zeros).and_then(|found| match found {
-                    Readable::Page(page) => Ok(page),
-                    Readable::Zeros => Err(Miss::NeedZeros),
-                }),
+                _ => vm
+                    .page_to_read(&guard, index, zeros)
+                    .and_then(|found| match found {
+                        Readable::Page(page) => Ok(page),
+                        Readable::Zeros => Err(Miss::NeedZeros),
+                    }),
             }
         };
         match found {

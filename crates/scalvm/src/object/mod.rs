@@ -22,7 +22,8 @@ pub(crate) use pages::{Miss, Readable, Zeros};
 /// The most bytes an object may have: 2^32 pages.
 const MOST_BYTES: u64 = 1 << 44;
 
-/// A handle of something that can be mapped. Mappings keep the object too: it ends with the last of both.
+/// A handle of something that can be mapped. Mappings keep the object too: it ends with the last of
+/// both.
 ///
 /// Handles may be cloned and used by several threads at once.
 pub struct Object<'v, M: Machine> {
@@ -31,13 +32,14 @@ pub struct Object<'v, M: Machine> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// An object of `size` bytes that read as zeros until they are written: shared memory, a file of a memory file
-    /// system.
+    /// An object of `size` bytes that read as zeros until they are written: shared memory, a file
+    /// of a memory file system.
     pub fn new_anonymous(&self, size: u64) -> Result<Object<'_, M>, OutOfMemory> {
         self.new_object(Kind::Anonymous, 0, size)
     }
 
-    /// An object of `size` bytes whose pages a file system keeps. The cookie is the file system's own name for it.
+    /// An object of `size` bytes whose pages a file system keeps. The cookie is the file system's
+    /// own name for it.
     pub fn new_vnode(
         &self,
         vnode: &'static dyn Vnode<M>,
@@ -47,7 +49,8 @@ impl<M: Machine> Vm<M> {
         self.new_object(Kind::Vnode(vnode), cookie, size)
     }
 
-    /// An object of `size` bytes that are frames from `first` on, which are not the manager's: a device.
+    /// An object of `size` bytes that are frames from `first` on, which are not the manager's: a
+    /// device.
     pub fn new_device(
         &self,
         first: Frame,
@@ -57,11 +60,19 @@ impl<M: Machine> Vm<M> {
         self.new_object(Kind::Device(first, cache), 0, size)
     }
 
-    fn new_object(&self, kind: Kind<M>, cookie: usize, size: u64) -> Result<Object<'_, M>, OutOfMemory> {
+    fn new_object(
+        &self,
+        kind: Kind<M>,
+        cookie: usize,
+        size: u64,
+    ) -> Result<Object<'_, M>, OutOfMemory> {
         if size > MOST_BYTES {
             return Err(OutOfMemory);
         }
-        let body = self.make_object(NewObject { cookie, ..NewObject::public(kind, size) })?;
+        let body = self.make_object(NewObject {
+            cookie,
+            ..NewObject::public(kind, size)
+        })?;
         Ok(Object { vm: self, body })
     }
 }
@@ -92,13 +103,15 @@ impl<'v, M: Machine> Object<'v, M> {
         let _guard = self.body.lock(self.vm);
         let mut count = 0;
         if let Some(amap) = self.body.amap.get() {
-            amap.for_each(0, u32::MAX, |_, anon| count += u64::from(anon.page.get().is_some()));
+            amap.for_each(0, u32::MAX, |_, anon| {
+                count += u64::from(anon.page.get().is_some())
+            });
         }
         count
     }
 
-    /// Writes what is dirty in a range of bytes to the backing store, and waits for it. Does nothing for objects that have none.
-    /// An error is told once; the pages that failed stay dirty.
+    /// Writes what is dirty in a range of bytes to the backing store, and waits for it. Does
+    /// nothing for objects that have none. An error is told once; the pages that failed stay dirty.
     pub fn sync(&self, offset: u64, len: u64) -> Result<(), PagerError> {
         if len == 0 {
             return Ok(());
@@ -112,7 +125,10 @@ impl<'v, M: Machine> Object<'v, M> {
 impl<M: Machine> Clone for Object<'_, M> {
     fn clone(&self) -> Self {
         self.body.retain();
-        Object { vm: self.vm, body: self.body }
+        Object {
+            vm: self.vm,
+            body: self.body,
+        }
     }
 }
 

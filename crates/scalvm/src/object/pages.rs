@@ -14,8 +14,8 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::Frame;
-use crate::anon::Anon;
 use crate::amap::{Amap, SLOTS};
+use crate::anon::Anon;
 use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
@@ -77,11 +77,20 @@ pub(crate) type Zeros = Option<Ptr<Page>>;
 impl<M: Machine> Vm<M> {
     /// What the object, which is locked, has at an index within its end.
     #[inline]
-    pub(crate) fn look(&self, guard: &ObjectGuard<'_, M>, object: Ptr<ObjectBody<M>>, index: u32) -> Look {
+    pub(crate) fn look(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+    ) -> Look {
         guard.covers(object);
         let anon = object.amap.get().and_then(|amap| amap.anon(index));
         let Some(page) = anon.and_then(|anon| anon.page.get()) else {
-            return if matches!(object.kind, Kind::Vnode(_)) { Look::Absent } else { Look::Hole };
+            return if matches!(object.kind, Kind::Vnode(_)) {
+                Look::Absent
+            } else {
+                Look::Hole
+            };
         };
         if page.is_plain() {
             return Look::Page(page);
@@ -117,7 +126,8 @@ impl<M: Machine> Vm<M> {
         Ok(own)
     }
 
-    /// The page that a read of `index` sees: the object's own, else that of the one underneath, else zeros.
+    /// The page that a read of `index` sees: the object's own, else that of the one underneath,
+    /// else zeros.
     pub(crate) fn page_to_read(
         &self,
         guard: &ObjectGuard<'_, M>,
@@ -178,8 +188,12 @@ impl<M: Machine> Vm<M> {
         }
         let amap = self.own_amap(object)?;
         let place = self.amap_place(amap, index)?;
-        let Some(anon) = place.anon() else { return Err(Miss::OutOfMemory) };
-        let Some(page) = anon.page.get() else { return Err(Miss::OutOfMemory) };
+        let Some(anon) = place.anon() else {
+            return Err(Miss::OutOfMemory);
+        };
+        let Some(page) = anon.page.get() else {
+            return Err(Miss::OutOfMemory);
+        };
         if anon.refs() == 1 {
             return Ok(Writable { page, old: None });
         }
@@ -192,7 +206,10 @@ impl<M: Machine> Vm<M> {
         if !object.exclusive.get() {
             self.unmap_page(guard, object, index);
         }
-        Ok(Writable { page: to, old: Some(anon) })
+        Ok(Writable {
+            page: to,
+            old: Some(anon),
+        })
     }
 
     /// A new page with its anon, in no amap yet.
@@ -202,7 +219,10 @@ impl<M: Machine> Vm<M> {
         index: u32,
         state: State,
     ) -> Result<(Ptr<Anon<M>>, Ptr<Page>), OutOfMemory> {
-        let page = self.frames.alloc_page(&self.machine, state).ok_or(OutOfMemory)?;
+        let page = self
+            .frames
+            .alloc_page(&self.machine, state)
+            .ok_or(OutOfMemory)?;
         page.holds().store(1, Relaxed);
         match self.adopt(object, index, page) {
             Ok(anon) => Ok((anon, page)),
@@ -233,7 +253,9 @@ impl<M: Machine> Vm<M> {
         index: u32,
         zeros: &mut Zeros,
     ) -> Result<Ptr<Page>, Miss<M>> {
-        let Some(page) = *zeros else { return Err(Miss::NeedZeros) };
+        let Some(page) = *zeros else {
+            return Err(Miss::NeedZeros);
+        };
         let amap = self.own_amap(object)?;
         let anon = self.adopt(object, index, page)?;
         match self.amap_place(amap, index) {
@@ -292,14 +314,20 @@ impl<M: Machine> Vm<M> {
         Ok(page)
     }
 
-    /// Removes every mapping of one page of an object, in whatever map, directly or through an object that stands
-    /// on it (O5), so that all find what has taken its place.
-    pub(crate) fn unmap_page(&self, guard: &ObjectGuard<'_, M>, object: Ptr<ObjectBody<M>>, index: u32) {
+    /// Removes every mapping of one page of an object, in whatever map, directly or through an
+    /// object that stands on it (O5), so that all find what has taken its place.
+    pub(crate) fn unmap_page(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+    ) {
         self.unmap_object(guard, object, index, 1);
     }
 
-    /// The frames that a fault may map along: those of the pages from index `first` on, in one chunk, that the object or the
-    /// one underneath has in memory, `zero` where neither has one, and [`Frame::NONE`] where it cannot be mapped now.
+    /// The frames that a fault may map along: those of the pages from index `first` on, in one
+    /// chunk, that the object or the one underneath has in memory, `zero` where neither has one,
+    /// and [`Frame::NONE`] where it cannot be mapped now.
     pub(crate) fn neighbours(
         &self,
         guard: &ObjectGuard<'_, M>,
@@ -308,9 +336,8 @@ impl<M: Machine> Vm<M> {
         zero: Frame,
     ) {
         let object = guard.object();
-        let chunk = |object: Ptr<ObjectBody<M>>| {
-            object.amap.get().and_then(|amap| amap.chunk(first))
-        };
+        let chunk =
+            |object: Ptr<ObjectBody<M>>| object.amap.get().and_then(|amap| amap.chunk(first));
         let own = chunk(object);
         let under = object.under.and_then(chunk);
         let end = object.under.unwrap_or(object);

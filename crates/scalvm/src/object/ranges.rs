@@ -5,7 +5,8 @@
 //!                                  └─► private objects that stand on it ─► map entries ─► …
 //! ```
 //!
-//! The lock of the object suffices to walk on from it (O2), so this never goes against the order of locks.
+//! The lock of the object suffices to walk on from it (O2), so this never goes against the order of
+//! locks.
 
 use core::ops::Range;
 
@@ -19,8 +20,8 @@ use crate::pmap::Pmap;
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
-    /// Calls `f` for each range of addresses at which pages `first` and up, `pages` of them, may be mapped: through entries of the
-    /// object or of private objects that stand on it.
+    /// Calls `f` for each range of addresses at which pages `first` and up, `pages` of them, may be
+    /// mapped: through entries of the object or of private objects that stand on it.
     pub(crate) fn each_range(
         &self,
         guard: &ObjectGuard<'_, M>,
@@ -49,7 +50,9 @@ impl<M: Machine> Vm<M> {
         first: u32,
         pages: u64,
     ) {
-        self.each_range(guard, object, first, pages, |map, range| self.unmap_range(map, range));
+        self.each_range(guard, object, first, pages, |map, range| {
+            self.unmap_range(map, range)
+        });
     }
 
     /// Takes the right to write the object from every map.
@@ -60,8 +63,8 @@ impl<M: Machine> Vm<M> {
         });
     }
 
-    /// Lets go of the pages from `first` on, `pages` of them, none of which is mapped any more. If memory is too short to
-    /// unshare what must be kept, nothing is done.
+    /// Lets go of the pages from `first` on, `pages` of them, none of which is mapped any more. If
+    /// memory is too short to unshare what must be kept, nothing is done.
     pub(crate) fn wipe_range(
         &self,
         guard: &ObjectGuard<'_, M>,
@@ -82,7 +85,8 @@ impl<M: Machine> Vm<M> {
         Ok(())
     }
 
-    /// The same for pages that may be mapped: unmaps them first, once it is sure that they can be let go.
+    /// The same for pages that may be mapped: unmaps them first, once it is sure that they can be
+    /// let go.
     pub(crate) fn forget_range(
         &self,
         guard: &ObjectGuard<'_, M>,
@@ -103,7 +107,9 @@ impl<M: Machine> Vm<M> {
 
 /// A run of page numbers that may wrap around, as runs that do not: first and last of each.
 fn pieces(first: u32, pages: u64) -> [Option<(u32, u32)>; 2] {
-    let Some(more) = pages.checked_sub(1) else { return [None, None] };
+    let Some(more) = pages.checked_sub(1) else {
+        return [None, None];
+    };
     let last = u64::from(first) + more;
     match u32::try_from(last) {
         Ok(last) => [Some((first, last)), None],
@@ -113,7 +119,11 @@ fn pieces(first: u32, pages: u64) -> [Option<(u32, u32)>; 2] {
 }
 
 /// The addresses at which an entry maps pages of a run that may wrap around: at most two ranges.
-fn overlaps<M: Machine>(entry: &MapEntry<M>, first: u32, pages: u64) -> [Option<(usize, usize)>; 2] {
+fn overlaps<M: Machine>(
+    entry: &MapEntry<M>,
+    first: u32,
+    pages: u64,
+) -> [Option<(usize, usize)>; 2] {
     let start = entry.start.get();
     let len = entry.pages() as u64;
     // Where the run begins, and where the entry begins, counted from the other.
@@ -121,7 +131,10 @@ fn overlaps<M: Machine>(entry: &MapEntry<M>, first: u32, pages: u64) -> [Option<
     let into_run = u64::from(entry.offset.get().wrapping_sub(first));
     let range = |from: u64, to: u64| {
         (from < to).then(|| {
-            (start + ((from as usize) << PAGE_SHIFT), start + ((to as usize) << PAGE_SHIFT))
+            (
+                start + ((from as usize) << PAGE_SHIFT),
+                start + ((to as usize) << PAGE_SHIFT),
+            )
         })
     };
     let upper = range(into_entry, len.min(into_entry + pages));
@@ -144,7 +157,10 @@ mod tests {
         assert_eq!(pieces(5, 3), [Some((5, 7)), None]);
         assert_eq!(pieces(5, 0), [None, None]);
         assert_eq!(pieces(u32::MAX, 1), [Some((u32::MAX, u32::MAX)), None]);
-        assert_eq!(pieces(u32::MAX, 3), [Some((u32::MAX, u32::MAX)), Some((0, 1))]);
+        assert_eq!(
+            pieces(u32::MAX, 3),
+            [Some((u32::MAX, u32::MAX)), Some((0, 1))]
+        );
         assert_eq!(pieces(7, 1 << 32), [Some((0, u32::MAX)), None]);
     }
 }

@@ -8,9 +8,11 @@ use crate::object::{Kind, MOST_BYTES, Object, ObjectBody};
 use crate::vm::Vm;
 
 impl<M: Machine> Object<'_, M> {
-    /// Sets the size in bytes. What lies beyond a smaller size is gone, from every mapping too, private copies included; a later
-    /// access there ends in [`Fault::BeyondEnd`](crate::Fault::BeyondEnd), and after growing again finds zeros, or what the
-    /// pager has. The rest of the last page is cleared, as far as it is in memory. Does not block. If memory is short nothing is changed.
+    /// Sets the size in bytes. What lies beyond a smaller size is gone, from every mapping too,
+    /// private copies included; a later access there ends in
+    /// [`Fault::BeyondEnd`](crate::Fault::BeyondEnd), and after growing again finds zeros, or what
+    /// the pager has. The rest of the last page is cleared, as far as it is in memory. Does not
+    /// block. If memory is short nothing is changed.
     pub fn set_size(&self, bytes: u64) -> Result<(), FaultError> {
         if bytes > MOST_BYTES {
             return Err(FaultError::BeyondEnd);
@@ -28,7 +30,12 @@ impl<M: Machine> Object<'_, M> {
         let last = (bytes >> PAGE_SHIFT) as u32;
         if tail != 0 && matches!(self.body.kind, Kind::Anonymous) {
             // The last page is about to change: it must be the object's own.
-            if self.body.amap.get().is_some_and(|amap| amap.anon(last).is_some()) {
+            if self
+                .body
+                .amap
+                .get()
+                .is_some_and(|amap| amap.anon(last).is_some())
+            {
                 let found = vm.page_to_write(&guard, last, &mut None);
                 match found {
                     Ok(found) => {
@@ -47,7 +54,12 @@ impl<M: Machine> Object<'_, M> {
         }
         self.body.size.set(bytes);
         if tail != 0
-            && let Some(page) = self.body.amap.get().and_then(|a| a.anon(last)).and_then(|a| a.page.get())
+            && let Some(page) = self
+                .body
+                .amap
+                .get()
+                .and_then(|a| a.anon(last))
+                .and_then(|a| a.page.get())
         {
             // A page that is being read is cleared when the read is done.
             vm.frames.clear(&vm.machine, page.frame(), tail..PAGE_SIZE);
@@ -61,8 +73,9 @@ impl<M: Machine> Object<'_, M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// Drops what private mappings have copied of pages that are gone. They are not mapped any more, nor will be: they lie beyond
-    /// the end. Where memory is too short for that, a copy stays, and its owner alone may find it again.
+    /// Drops what private mappings have copied of pages that are gone. They are not mapped any
+    /// more, nor will be: they lie beyond the end. Where memory is too short for that, a copy
+    /// stays, and its owner alone may find it again.
     fn truncate_copies(&self, object: Ptr<ObjectBody<M>>, first: u32, pages: u64) {
         let guard = object.lock(self);
         let mut next = guard.object().on_top.first();

@@ -1,11 +1,14 @@
-//! The buddy allocator: blocks of 2^order frames, aligned to their size, in one list for each order.
+//! The buddy allocator: blocks of 2^order frames, aligned to their size, in one list for each
+//! order.
 //!
-//! One lock ([`Rank::Frames`](crate::Rank::Frames)) protects everything here, and the states `Free` and `Tail`
-//! of all descriptors.
+//! One lock ([`Rank::Frames`](crate::Rank::Frames)) protects everything here, and the states `Free`
+//! and `Tail` of all descriptors.
 //!
-//! 1. A block in `lists[order]` begins with a `Free` frame of that order; its other frames are `Tail`.
+//! 1. A block in `lists[order]` begins with a `Free` frame of that order; its other frames are
+//!    `Tail`.
 //! 2. No two free blocks are buddies of each other, but for those of the highest order.
-//! 3. A block lies in one segment: between usable frames of two there is a frame that is not usable.
+//! 3. A block lies in one segment: between usable frames of two there is a frame that is not
+//!    usable.
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -25,7 +28,8 @@ pub(super) struct Buddy {
     lists: [PageList; MAX_ORDER as usize + 1],
     /// Frames in the lists.
     free: AtomicU64,
-    /// Frames that were allocated less those that were freed as blocks, for each state; modulo 2^32.
+    /// Frames that were allocated less those that were freed as blocks, for each state; modulo
+    /// 2^32.
     used: [AtomicU32; State::COUNT],
 }
 
@@ -54,7 +58,8 @@ impl Buddy {
         self.used[state as usize].load(Relaxed)
     }
 
-    /// Takes a block, for `limit` one whose frames all lie below that. Its first frame becomes `state`.
+    /// Takes a block, for `limit` one whose frames all lie below that. Its first frame becomes
+    /// `state`.
     pub fn take<M: Machine>(
         &self,
         order: u32,
@@ -93,8 +98,8 @@ impl Buddy {
         }
     }
 
-    /// Takes up to `most` single frames, in a row where that breaks up no larger block, and hands them to `sink`, the
-    /// highest of a row first. They are `Cached`.
+    /// Takes up to `most` single frames, in a row where that breaks up no larger block, and hands
+    /// them to `sink`, the highest of a row first. They are `Cached`.
     pub fn take_singles<M: Machine>(
         &self,
         most: u32,
@@ -123,8 +128,9 @@ impl Buddy {
         }
     }
 
-    /// Gives `Cached` frames back until `source` has no more; tells how many there were. Those that make a block among
-    /// themselves are joined before the lists are touched: frames mostly come back in the order in which they went.
+    /// Gives `Cached` frames back until `source` has no more; tells how many there were. Those that
+    /// make a block among themselves are joined before the lists are touched: frames mostly come
+    /// back in the order in which they went.
     pub fn give_singles<M: Machine>(
         &self,
         mut source: impl FnMut() -> Option<Ptr<Page>>,
@@ -196,7 +202,8 @@ impl Buddy {
         self.insert(page, order, segments);
     }
 
-    /// Gives frames of a new segment, all of which are `Tail`, as the largest blocks that they make.
+    /// Gives frames of a new segment, all of which are `Tail`, as the largest blocks that they
+    /// make.
     pub fn give_range<M: Machine>(
         &self,
         first: Frame,
@@ -240,8 +247,8 @@ impl Buddy {
         used.store(used.load(Relaxed).wrapping_sub(1 << order), Relaxed);
     }
 
-    /// Panics where the lists contradict the invariants. (That a block's other frames are `Tail` is for
-    /// [`Frames`](super::Frames) to check, which walks the descriptors.)
+    /// Panics where the lists contradict the invariants. (That a block's other frames are `Tail` is
+    /// for [`Frames`](super::Frames) to check, which walks the descriptors.)
     pub fn check_invariants<M: Machine>(&self, segments: &Segments, _held: &SpinGuard<'_, M>) {
         let mut free = 0;
         for (order, list) in self.lists.iter().enumerate() {

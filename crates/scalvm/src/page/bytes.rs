@@ -1,7 +1,7 @@
 //! The bytes of frames, through the direct map.
 //!
-//! A program that maps a frame may change its bytes at any time, so no reference to them is ever made; a copy that
-//! is torn by such a change is what the program asked for.
+//! A program that maps a frame may change its bytes at any time, so no reference to them is ever
+//! made; a copy that is torn by such a change is what the program asked for.
 
 use core::ops::Range;
 use core::ptr;
@@ -22,7 +22,8 @@ impl Frames {
     pub fn read<M: Machine>(&self, machine: &M, frame: Frame, offset: usize, buf: &mut [u8]) {
         assert!(offset <= PAGE_SIZE && buf.len() <= PAGE_SIZE - offset);
         let from = machine.frame_ptr(frame);
-        // SAFETY: Machine's duty 1, and the part lies within (asserted); `buf` is the caller's alone.
+        // SAFETY: Machine's duty 1, and the part lies within (asserted); `buf` is the caller's
+        // alone.
         unsafe { ptr::copy_nonoverlapping(from.add(offset), buf.as_mut_ptr(), buf.len()) }
     }
 
@@ -30,8 +31,8 @@ impl Frames {
     pub fn write<M: Machine>(&self, machine: &M, frame: Frame, offset: usize, buf: &[u8]) {
         assert!(offset <= PAGE_SIZE && buf.len() <= PAGE_SIZE - offset);
         let to = machine.frame_ptr(frame);
-        // SAFETY: Machine's duty 1, and the part lies within (asserted); nothing of the caller's lies in a
-        // frame of the manager's.
+        // SAFETY: Machine's duty 1, and the part lies within (asserted); nothing of the caller's
+        // lies in a frame of the manager's.
         unsafe { ptr::copy_nonoverlapping(buf.as_ptr(), to.add(offset), buf.len()) }
     }
 }

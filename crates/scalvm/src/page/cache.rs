@@ -1,12 +1,12 @@
 //! A processor's cache of single free frames: a chain through the descriptors' `owner`.
 //!
-//! Each has its own lock ([`Rank::FrameCache`](crate::Rank::FrameCache)), on its own cache line, which only its
-//! processor takes as a rule. The lock of the free lists is taken inside of it.
+//! Each has its own lock ([`Rank::FrameCache`](crate::Rank::FrameCache)), on its own cache line,
+//! which only its processor takes as a rule. The lock of the free lists is taken inside of it.
 //!
 //! 1. `count` pages are in the chain from `first` on, all `Cached`.
-//! 2. `used[state]` is how many frames were allocated through this cache for that state, less those freed
-//!    through it, modulo 2^32; a frame may be freed through another cache than it came from, so that only
-//!    the sum over all caches means something.
+//! 2. `used[state]` is how many frames were allocated through this cache for that state, less those
+//!    freed through it, modulo 2^32; a frame may be freed through another cache than it came from,
+//!    so that only the sum over all caches means something.
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicPtr, AtomicU32};

@@ -7,7 +7,10 @@ use crate::machine::Machine;
 impl Frames {
     /// Calls `f` for every descriptor.
     pub fn for_each(&self, mut f: impl FnMut(Ptr<Page>)) {
-        self.segments.ready().flat_map(|segment| segment.pages()).for_each(&mut f);
+        self.segments
+            .ready()
+            .flat_map(|segment| segment.pages())
+            .for_each(&mut f);
     }
 
     /// Panics where something does not add up. Nobody may be allocating or freeing meanwhile.

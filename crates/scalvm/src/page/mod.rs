@@ -1,8 +1,8 @@
 //! Physical memory: page descriptors, segments, the buddy allocator and the per-processor caches.
 //!
-//! [`Frames`] is the face: single frames come from the cache of the processor that asks, blocks from the free
-//! lists; caches are refilled and drained in batches. A frame's state is set by allocating and freeing
-//! alone, see [`State`].
+//! [`Frames`] is the face: single frames come from the cache of the processor that asks, blocks
+//! from the free lists; caches are refilled and drained in batches. A frame's state is set by
+//! allocating and freeing alone, see [`State`].
 //!
 //! Locks: a cache's ([`Rank::FrameCache`](crate::Rank::FrameCache)), inside of it the free lists'
 //! ([`Rank::Frames`](crate::Rank::Frames)). Descriptors are found without one.
@@ -19,9 +19,9 @@ mod list;
 mod page;
 mod segment;
 mod state;
-mod r#use;
 #[cfg(test)]
 mod tests;
+mod r#use;
 
 pub(crate) use list::PageList;
 pub(crate) use page::Page;
@@ -57,8 +57,9 @@ impl Frames {
         }
     }
 
-    /// Adds the frames from `start` to `end`, exclusive, at any time. The first of them, one for each 128 of the
-    /// rest, hold the page descriptors. Lookups are quickest in the segment that was added first.
+    /// Adds the frames from `start` to `end`, exclusive, at any time. The first of them, one for
+    /// each 128 of the rest, hold the page descriptors. Lookups are quickest in the segment that
+    /// was added first.
     ///
     /// # Safety
     ///
@@ -142,8 +143,8 @@ impl Frames {
         }
     }
 
-    /// Allocates 2^order frames in a row, aligned to their number, whose numbers are all below `limit` if
-    /// there is one.
+    /// Allocates 2^order frames in a row, aligned to their number, whose numbers are all below
+    /// `limit` if there is one.
     #[inline]
     pub fn alloc_block<M: Machine>(
         &self,
@@ -234,8 +235,8 @@ impl Frames {
         &self.caches[machine.cpu() % MAX_CPUS]
     }
 
-    /// Fills the cache of this processor from the free lists, and takes one frame. When those are empty,
-    /// the caches of all processors give theirs back; fails only when they had none either.
+    /// Fills the cache of this processor from the free lists, and takes one frame. When those are
+    /// empty, the caches of all processors give theirs back; fails only when they had none either.
     #[cold]
     fn refill<M: Machine>(&self, machine: &M, state: State) -> Option<Ptr<Page>> {
         loop {
@@ -278,7 +279,8 @@ impl Frames {
         self.buddy.give_singles(source, &self.segments, &lists)
     }
 
-    /// Moves all cached frames to the free lists, where they can be joined; tells how many there were.
+    /// Moves all cached frames to the free lists, where they can be joined; tells how many there
+    /// were.
     fn drain_all<M: Machine>(&self, machine: &M) -> u32 {
         let mut drained = 0;
         for cache in self.caches.iter().filter(|cache| cache.count() != 0) {

@@ -1,8 +1,8 @@
 //! The descriptor of one page frame.
 //!
-//! A frame comes from the allocator with `flags`, `holds` and `mapped` zero and without an owner, and must be given
-//! back with `flags`, `holds` and `mapped` zero. Meanwhile `owner`, `next` and `prev` belong to whoever
-//! allocated it; while the frame is free they are the allocator's.
+//! A frame comes from the allocator with `flags`, `holds` and `mapped` zero and without an owner,
+//! and must be given back with `flags`, `holds` and `mapped` zero. Meanwhile `owner`, `next` and
+//! `prev` belong to whoever allocated it; while the frame is free they are the allocator's.
 
 use core::mem::size_of;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -23,7 +23,8 @@ pub(crate) struct Page {
     flags: AtomicU16,
     /// How many hold the frame in place.
     pub holds: AtomicU32,
-    /// Of a frame in use: what its user likes, a pointer or a number. `Cached`: the next in the cache.
+    /// Of a frame in use: what its user likes, a pointer or a number. `Cached`: the next in the
+    /// cache.
     owner: AtomicPtr<()>,
     /// The next in a [`PageList`](super::PageList), a frame number.
     pub(super) next: Field<u32>,
@@ -131,11 +132,12 @@ impl Page {
     }
 
     /// The owner's place as a number, zero at first: for page tables, see
-    /// [`TableFrames::word`](crate::TableFrames::word). Who uses it so must not use it as a pointer.
+    /// [`TableFrames::word`](crate::TableFrames::word). Who uses it so must not use it as a
+    /// pointer.
     #[inline(always)]
     pub fn word(&self) -> &AtomicU64 {
-        // SAFETY: both atomics have the same size and alignment (asserted above; 64-bit pointers are aligned
-        // to 8), and every value of the one is a value of the other.
+        // SAFETY: both atomics have the same size and alignment (asserted above; 64-bit pointers
+        // are aligned to 8), and every value of the one is a value of the other.
         unsafe { &*(&raw const self.owner).cast::<AtomicU64>() }
     }
 

@@ -1,15 +1,15 @@
 //! Segments: the ranges of frames that the manager was given, each with its page descriptors.
 //!
-//! The descriptors lie in the segment's first frames, which nobody else sees: a segment's *usable* frames are those
-//! behind them. So between the usable frames of two segments there is always a frame that is never free,
-//! and no block can be joined across.
+//! The descriptors lie in the segment's first frames, which nobody else sees: a segment's *usable*
+//! frames are those behind them. So between the usable frames of two segments there is always a
+//! frame that is never free, and no block can be joined across.
 //!
-//! Segments are only ever added. Looking one up takes no lock: an entry is found once `len` is set, last of
-//! all. The caller of `reserve` holds the lock of the free lists.
+//! Segments are only ever added. Looking one up takes no lock: an entry is found once `len` is set,
+//! last of all. The caller of `reserve` holds the lock of the free lists.
 //!
 //! 1. The ranges of reserved segments are disjoint.
-//! 2. Once `len` is not zero, no word of the entry changes, and `pages` points to `len` descriptors of the
-//!    frames from `first` on, whose bytes begin at `base`.
+//! 2. Once `len` is not zero, no word of the entry changes, and `pages` points to `len` descriptors
+//!    of the frames from `first` on, whose bytes begin at `base`.
 
 use core::mem::size_of;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -24,7 +24,8 @@ use crate::machine::Machine;
 /// The most segments.
 const MAX_SEGMENTS: usize = 16;
 
-/// The first frame that is too high: numbers of frames are 32 bits wide, and the last one ends lists.
+/// The first frame that is too high: numbers of frames are 32 bits wide, and the last one ends
+/// lists.
 const FRAME_LIMIT: u64 = u32::MAX as u64;
 
 /// Descriptors in one frame.
@@ -103,7 +104,8 @@ impl Segments {
         self.ready().map(|segment| segment.len.load(Relaxed)).sum()
     }
 
-    /// Takes an entry for a range of frames that is good as a segment. The lock of the free lists is held.
+    /// Takes an entry for a range of frames that is good as a segment. The lock of the free lists
+    /// is held.
     pub(super) fn reserve(&self, start: Frame, end: Frame) -> Result<&Segment, SegmentError> {
         if end.0 > FRAME_LIMIT {
             return Err(SegmentError::TooHigh);
@@ -173,8 +175,8 @@ impl Segment {
         (0..self.len.load(Acquire)).map(|index| unsafe { self.descriptor(index) })
     }
 
-    /// Writes the descriptors of a reserved segment and lets it be found. Gives its usable frames: the
-    /// first, and the end.
+    /// Writes the descriptors of a reserved segment and lets it be found. Gives its usable frames:
+    /// the first, and the end.
     ///
     /// # Safety
     ///
@@ -185,8 +187,8 @@ impl Segment {
         let first = end - len;
         let pages = machine.frame_ptr(Frame(start)).cast::<Page>();
         for index in 0..len {
-            // SAFETY: the frames from `start` to `first` hold `len` descriptors (see `usable`), are one piece
-            // in the direct map (the machine's duty 1) and ours alone.
+            // SAFETY: the frames from `start` to `first` hold `len` descriptors (see `usable`), are
+            // one piece in the direct map (the machine's duty 1) and ours alone.
             unsafe {
                 pages
                     .add(index as usize)

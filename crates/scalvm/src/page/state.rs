@@ -11,8 +11,8 @@
 /// | `Free`, `Cached` | any state of use | allocated |
 /// | any state of use | `Free`, `Cached` | freed |
 ///
-/// No frame goes from one use to another without having been free. `Free` and `Tail` change only under the lock of
-/// the free lists, so who holds that may trust a neighbour's `Free`.
+/// No frame goes from one use to another without having been free. `Free` and `Tail` change only
+/// under the lock of the free lists, so who holds that may trust a neighbour's `Free`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum State {

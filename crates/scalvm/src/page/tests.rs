@@ -27,7 +27,8 @@ fn every_frame_once_then_none() {
         assert!(seen.insert(page.frame().0));
         assert_eq!(page.state(), State::Anon);
         assert!(page.owner::<u8>().is_none());
-        // SAFETY: the frame is ours; it must not be one that holds descriptors, which the checks would find.
+        // SAFETY: the frame is ours; it must not be one that holds descriptors, which the checks
+        // would find.
         unsafe {
             machine
                 .frame_ptr(page.frame())
@@ -91,7 +92,8 @@ fn blocks_are_aligned_and_join_again() {
 #[test]
 fn cached_frames_are_given_back_when_a_block_is_needed() {
     let (machine, frames) = setup(1026);
-    // Its usable part has no block of the highest order unless every single frame of it is in the lists.
+    // Its usable part has no block of the highest order unless every single frame of it is in the
+    // lists.
     let pages: Vec<_> = (0..40)
         .map(|n| {
             machine.set_cpu(n % 4);
@@ -255,7 +257,8 @@ fn freeing_a_mapped_page_is_caught() {
     frames.free_page(&machine, page);
 }
 
-/// Random allocations of all kinds, checked for overlap by writing the owner's number on every frame.
+/// Random allocations of all kinds, checked for overlap by writing the owner's number on every
+/// frame.
 fn churn(machine: &TestMachine, frames: &Frames, seed: u64, steps: usize) {
     let mut random = Random(seed);
     let mut held: Vec<(Ptr<Page>, u64)> = Vec::new();

@@ -1,9 +1,10 @@
 //! How the pages of objects use their descriptors: who holds them, and what is going on with them.
 //!
-//! A page of an object has one hold for its anon and one for everyone who uses it without a lock: I/O, and each
-//! [`HeldPage`](crate::HeldPage). The last to let go frees it. `mapped` counts the page-table entries that map it (the seed's count of
-//! places where an anon is actually mapped). The flags change under the lock of the object that has the page, but for `DIRTY`, which
-//! may be set by whoever finds that the page was written.
+//! A page of an object has one hold for its anon and one for everyone who uses it without a lock:
+//! I/O, and each [`HeldPage`](crate::HeldPage). The last to let go frees it. `mapped` counts the
+//! page-table entries that map it (the seed's count of places where an anon is actually mapped).
+//! The flags change under the lock of the object that has the page, but for `DIRTY`, which may be
+//! set by whoever finds that the page was written.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;

@@ -24,15 +24,16 @@ pub(crate) struct Bring<'v, M: Machine> {
 impl<'v, M: Machine> Bring<'v, M> {
     /// Starts it; no lock is held. The ticket is for the page that is wanted.
     pub fn start(self, vm: &'v Vm<M>) -> Ticket<'v> {
-        vm.counters.add(vm.machine.cpu(), Event::PageIn, self.io.count as u64);
+        vm.counters
+            .add(vm.machine.cpu(), Event::PageIn, self.io.count as u64);
         self.vnode.read_pages(vm, self.io);
         self.ticket
     }
 }
 
 impl<M: Machine> Vm<M> {
-    /// Makes a page for `index` of an object that lacks it, and for those around it that it lacks as well, as many as the
-    /// cluster has room for and memory allows.
+    /// Makes a page for `index` of an object that lacks it, and for those around it that it lacks
+    /// as well, as many as the cluster has room for and memory allows.
     pub(crate) fn begin_bring<'v>(
         &'v self,
         guard: &ObjectGuard<'_, M>,
@@ -40,10 +41,15 @@ impl<M: Machine> Vm<M> {
         index: u32,
     ) -> Result<Bring<'v, M>, OutOfMemory> {
         guard.covers(object);
-        let Kind::Vnode(vnode) = object.kind else { return Err(OutOfMemory) };
+        let Kind::Vnode(vnode) = object.kind else {
+            return Err(OutOfMemory);
+        };
         let cluster = vnode.cluster().clamp(1, MOST) as u32;
         let window = index - index % cluster;
-        let room = object.pages().saturating_sub(u64::from(window)).min(u64::from(cluster)) as usize;
+        let room = object
+            .pages()
+            .saturating_sub(u64::from(window))
+            .min(u64::from(cluster)) as usize;
         let page = self.insert_busy(object, index)?;
         let ticket = Ticket::new(self, &page);
         let wanted = (index - window) as usize;
@@ -68,7 +74,15 @@ impl<M: Machine> Vm<M> {
         let offset = u64::from(first) << PAGE_SHIFT;
         let bytes = (object.size.get() - offset).min((count * PAGE_SIZE) as u64) as usize;
         let wanted = wanted - begin;
-        let io = Io { object, direction: Direction::In, first, count, wanted, frames, bytes };
+        let io = Io {
+            object,
+            direction: Direction::In,
+            first,
+            count,
+            wanted,
+            frames,
+            bytes,
+        };
         Ok(Bring { io, vnode, ticket })
     }
 
@@ -78,7 +92,14 @@ impl<M: Machine> Vm<M> {
     }
 
     fn insert_if_absent(&self, object: Ptr<ObjectBody<M>>, index: u32) -> Option<Ptr<Page>> {
-        let absent = object.amap.get().is_some_and(|amap| amap.anon(index).is_none());
-        if absent { self.insert_busy(object, index).ok() } else { None }
+        let absent = object
+            .amap
+            .get()
+            .is_some_and(|amap| amap.anon(index).is_none());
+        if absent {
+            self.insert_busy(object, index).ok()
+        } else {
+            None
+        }
     }
 }

@@ -7,11 +7,12 @@ use crate::pager::io::{Direction, Io};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
-    /// Tells how a request ended. May be called from within the pager's function or at any later time, on any thread that
-    /// holds no lock of the manager.
+    /// Tells how a request ended. May be called from within the pager's function or at any later
+    /// time, on any thread that holds no lock of the manager.
     ///
-    /// Pages that could not be read are dropped again, and whoever waits for the page that caused the request gets the error;
-    /// pages that could not be written stay dirty, and the error is told to the next sync.
+    /// Pages that could not be read are dropped again, and whoever waits for the page that caused
+    /// the request gets the error; pages that could not be written stay dirty, and the error is
+    /// told to the next sync.
     pub fn io_done(&self, io: Io<M>, result: Result<(), PagerError>) {
         let object = io.object;
         if io.direction == Direction::In && result.is_ok() {
@@ -19,7 +20,9 @@ impl<M: Machine> Vm<M> {
         }
         let guard = object.lock(self);
         for (i, &frame) in io.frames().iter().enumerate() {
-            let Some(page) = self.page(frame) else { continue };
+            let Some(page) = self.page(frame) else {
+                continue;
+            };
             match (io.direction, result) {
                 (Direction::In, Ok(())) => {
                     page.clear_flags(BUSY);
@@ -51,7 +54,8 @@ impl<M: Machine> Vm<M> {
         self.release_object(object);
     }
 
-    /// Fills with zeros what lies beyond the end of the object: the pages are busy, nobody sees them.
+    /// Fills with zeros what lies beyond the end of the object: the pages are busy, nobody sees
+    /// them.
     fn clear_tails(&self, io: &Io<M>) {
         let size = io.object.size.get();
         let begin = u64::from(io.first) * crate::PAGE_SIZE as u64;
@@ -59,7 +63,8 @@ impl<M: Machine> Vm<M> {
         for (i, &frame) in io.frames().iter().enumerate() {
             let valid = io.valid(bytes, i);
             if valid < crate::PAGE_SIZE {
-                self.frames.clear(&self.machine, frame, valid..crate::PAGE_SIZE);
+                self.frames
+                    .clear(&self.machine, frame, valid..crate::PAGE_SIZE);
             }
         }
     }

@@ -16,8 +16,8 @@ pub(crate) enum Direction {
 }
 
 /// A request to bring or to put a run of pages. It is handed to the pager, which gives it back to
-/// [`Vm::io_done`](crate::Vm::io_done) exactly once, when and on whichever thread it likes. If it is dropped
-/// instead, the pages stay busy for ever.
+/// [`Vm::io_done`](crate::Vm::io_done) exactly once, when and on whichever thread it likes. If it
+/// is dropped instead, the pages stay busy for ever.
 #[must_use = "a request must be given back to Vm::io_done"]
 pub struct Io<M: Machine> {
     /// The request holds the object.
@@ -42,14 +42,15 @@ impl<M: Machine> Io<M> {
         u64::from(self.first)
     }
 
-    /// The frames of the pages, which follow each other in the object. Whoever serves the request may read or write them
-    /// through the machine's direct map until it is done.
+    /// The frames of the pages, which follow each other in the object. Whoever serves the request
+    /// may read or write them through the machine's direct map until it is done.
     pub fn frames(&self) -> &[Frame] {
         &self.frames[..self.count]
     }
 
-    /// How many bytes of them lie within the object: less than all where the last page is the object's
-    /// last. A pager that brings pages need not care, the rest is filled with zeros when it is done.
+    /// How many bytes of them lie within the object: less than all where the last page is the
+    /// object's last. A pager that brings pages need not care, the rest is filled with zeros when
+    /// it is done.
     pub fn len_bytes(&self) -> usize {
         self.bytes
     }

@@ -1,11 +1,12 @@
 //! Pagers bring pages in and put them back.
 //!
-//! Pages are brought and put in clusters of neighbours, each cluster as one [`Io`]. The pages of a request are *busy* for as
-//! long as it runs, and no lock is held: whoever needs such a page waits, see [`Ticket`](crate::Ticket). The request holds the
-//! object and its pages, so both may be truncated, unmapped or given up meanwhile.
+//! Pages are brought and put in clusters of neighbours, each cluster as one [`Io`]. The pages of a
+//! request are *busy* for as long as it runs, and no lock is held: whoever needs such a page waits,
+//! see [`Ticket`](crate::Ticket). The request holds the object and its pages, so both may be
+//! truncated, unmapped or given up meanwhile.
 //!
-//! The vnode pager stands between the objects and the file systems: `bring` is its get_pages, `put` its put_pages
-//! (NetBSD's names), and a [`Vnode`] is what a file system adds.
+//! The vnode pager stands between the objects and the file systems: `bring` is its get_pages, `put`
+//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds.
 
 mod bring;
 mod done;

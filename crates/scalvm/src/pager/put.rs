@@ -29,21 +29,25 @@ struct Run {
 }
 
 impl<M: Machine> Vm<M> {
-    /// Writes what is dirty from page `first` to `last`, both included, in clusters, and waits until it is written, by whomever.
-    /// A page that could not be written stays dirty, and the error is told once, to whoever syncs the object first after it.
+    /// Writes what is dirty from page `first` to `last`, both included, in clusters, and waits
+    /// until it is written, by whomever. A page that could not be written stays dirty, and the
+    /// error is told once, to whoever syncs the object first after it.
     pub(crate) fn sync_object(
         &self,
         object: Ptr<ObjectBody<M>>,
         first: u32,
         last: u32,
     ) -> Result<(), PagerError> {
-        let Kind::Vnode(vnode) = object.kind else { return Ok(()) };
+        let Kind::Vnode(vnode) = object.kind else {
+            return Ok(());
+        };
         self.harvest_dirty(object, first, last);
         let mut at = first;
         loop {
             match self.next_put(object, &mut at, last, vnode.cluster().clamp(1, MOST)) {
                 Next::Write(io) => {
-                    self.counters.add(self.machine.cpu(), Event::PageOut, io.count as u64);
+                    self.counters
+                        .add(self.machine.cpu(), Event::PageOut, io.count as u64);
                     vnode.write_pages(self, io);
                 }
                 Next::Wait(ticket) => ticket.wait(self),
@@ -59,12 +63,16 @@ impl<M: Machine> Vm<M> {
         error.map_or(Ok(()), Err)
     }
 
-    /// Gathers the dirty bits of all page tables into the pages, so that a write from now on sets them again.
+    /// Gathers the dirty bits of all page tables into the pages, so that a write from now on sets
+    /// them again.
     fn harvest_dirty(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
         let guard = object.lock(self);
         let pages = u64::from(last - first) + 1;
         self.each_range(&guard, object, first, pages, |map, range| {
-            let clear = Clear { accessed: false, dirty: true };
+            let clear = Clear {
+                accessed: false,
+                dirty: true,
+            };
             let debt = map.pmap.harvest(&self.machine, self, range, clear, |seen| {
                 if seen.dirty
                     && !self.is_zero_frame(seen.frame)
@@ -86,13 +94,21 @@ impl<M: Machine> Vm<M> {
         cluster: usize,
     ) -> Next<'v, M> {
         let _guard = object.lock(self);
-        let Some(amap) = object.amap.get() else { return Next::Done };
+        let Some(amap) = object.amap.get() else {
+            return Next::Done;
+        };
         let end = object.pages();
-        let mut run = Run { first: 0, count: 0, frames: [Frame::NONE; MOST] };
+        let mut run = Run {
+            first: 0,
+            count: 0,
+            frames: [Frame::NONE; MOST],
+        };
         let mut again: Option<Ptr<Page>> = None;
         let mut full = false;
         amap.for_each(*at, last, |index, anon| {
-            let Some(page) = anon.page.get().filter(|_| u64::from(index) < end) else { return };
+            let Some(page) = anon.page.get().filter(|_| u64::from(index) < end) else {
+                return;
+            };
             let flags = page.test_flags(DIRTY | BUSY | WRITING);
             if full || again.is_some() || flags & DIRTY == 0 || flags & BUSY != 0 {
                 return;
@@ -149,7 +165,12 @@ impl<M: Machine> Vm<M> {
     }
 
     /// A page of the range that is still being written.
-    fn being_written(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) -> Option<Ticket<'_>> {
+    fn being_written(
+        &self,
+        object: Ptr<ObjectBody<M>>,
+        first: u32,
+        last: u32,
+    ) -> Option<Ticket<'_>> {
         let _guard = object.lock(self);
         let mut found: Option<Ptr<Page>> = None;
         object.amap.get()?.for_each(first, last, |_, anon| {

@@ -5,12 +5,12 @@ use crate::pager::Io;
 use crate::pager::io::MOST;
 use crate::vm::Vm;
 
-/// A file system or a block device, as the vnode pager sees it. One may serve many objects: the request's cookie tells
-/// which.
+/// A file system or a block device, as the vnode pager sees it. One may serve many objects: the
+/// request's cookie tells which.
 ///
-/// The functions are called with no lock of the manager held, on the thread that faults or syncs. They begin a request and
-/// see to it that it reaches [`Vm::io_done`] exactly once: before they return, or later, on any thread. A kernel whose
-/// drivers wait for the device may simply do so.
+/// The functions are called with no lock of the manager held, on the thread that faults or syncs.
+/// They begin a request and see to it that it reaches [`Vm::io_done`] exactly once: before they
+/// return, or later, on any thread. A kernel whose drivers wait for the device may simply do so.
 pub trait Vnode<M: Machine>: Sync {
     /// Fills the pages of the request from the backing store (get_pages).
     fn read_pages(&self, vm: &Vm<M>, io: Io<M>);
@@ -23,7 +23,7 @@ pub trait Vnode<M: Machine>: Sync {
         MOST
     }
 
-    /// The object with this cookie is gone. What was dirty and has not been synced is lost: sync before the last
-    /// handle is dropped.
+    /// The object with this cookie is gone. What was dirty and has not been synced is lost: sync
+    /// before the last handle is dropped.
     fn released(&self, _cookie: usize) {}
 }

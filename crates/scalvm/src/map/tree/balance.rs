@@ -5,11 +5,14 @@ use super::{Ranged, Tree};
 use crate::kmem::Ptr;
 
 impl<T: Ranged> Tree<T> {
-    /// Puts `new`, or nothing, where the child `old` of `parent` (the root, if there is none) hangs. The link's size
-    /// and mark are left as they are.
+    /// Puts `new`, or nothing, where the child `old` of `parent` (the root, if there is none)
+    /// hangs. The link's size and mark are left as they are.
     pub(super) fn replace_child(&self, parent: Option<Ptr<T>>, old: Ptr<T>, new: Option<Ptr<T>>) {
         match parent {
-            Some(parent) => parent.node().link(parent.node().side_of(old)).set_child(new),
+            Some(parent) => parent
+                .node()
+                .link(parent.node().side_of(old))
+                .set_child(new),
             None => self.root.set(new),
         }
         if let Some(new) = new {
@@ -21,7 +24,10 @@ impl<T: Ranged> Tree<T> {
     pub(super) fn spread(&self, mut entry: Ptr<T>) {
         let mut size = entry.node().largest();
         while let Some(parent) = entry.node().parent() {
-            let (below, above) = (parent.node().link(Side::Below), parent.node().link(Side::Above));
+            let (below, above) = (
+                parent.node().link(Side::Below),
+                parent.node().link(Side::Above),
+            );
             if above.leads_to(entry) {
                 if !above.set_size(size) {
                     return;
@@ -56,8 +62,8 @@ impl<T: Ranged> Tree<T> {
         }
     }
 
-    /// Makes heights and sizes right on the way up from a link whose tree has become one less high, and whose size is
-    /// right.
+    /// Makes heights and sizes right on the way up from a link whose tree has become one less high,
+    /// and whose size is right.
     pub(super) fn shrunk(&self, mut parent: Ptr<T>, mut side: Side) {
         loop {
             let (link, other) = (parent.node().link(side), parent.node().link(!side));
@@ -74,17 +80,21 @@ impl<T: Ranged> Tree<T> {
                 }
                 top
             };
-            let Some(up) = top.node().parent() else { return };
+            let Some(up) = top.node().parent() else {
+                return;
+            };
             side = up.node().side_of(top);
             up.node().link(side).set_size(top.node().largest());
             parent = up;
         }
     }
 
-    /// Balances the tree under `entry`, which is two higher on this side than on the other, while all further down is
-    /// balanced. Gives its new top, and whether it is now one less high.
+    /// Balances the tree under `entry`, which is two higher on this side than on the other, while
+    /// all further down is balanced. Gives its new top, and whether it is now one less high.
     fn restore(&self, entry: Ptr<T>, side: Side) -> (Ptr<T>, bool) {
-        let Some(child) = entry.node().link(side).child() else { return (entry, false) };
+        let Some(child) = entry.node().link(side).child() else {
+            return (entry, false);
+        };
         let inner = child.node().link(!side);
         if let Some(grandchild) = inner.child()
             && inner.is_tall()
@@ -106,7 +116,8 @@ impl<T: Ranged> Tree<T> {
         (child, lower)
     }
 
-    /// Rotates: hangs `entry` under its child on this side. The two links between them lose their marks.
+    /// Rotates: hangs `entry` under its child on this side. The two links between them lose their
+    /// marks.
     fn lift(&self, entry: Ptr<T>, child: Ptr<T>, side: Side) {
         let (outer, inner) = (entry.node().link(side), child.node().link(!side));
         let moved = inner.child();

@@ -13,10 +13,11 @@ struct Wanted {
 }
 
 impl<T: Ranged> Tree<T> {
-    /// The highest address from which `len` bytes are free and lie within `low..high`. `len` and both bounds are
-    /// multiples of the page size, `len` is not 0, `align` is a power of two.
+    /// The highest address from which `len` bytes are free and lie within `low..high`. `len` and
+    /// both bounds are multiples of the page size, `len` is not 0, `align` is a power of two.
     ///
-    /// Takes O(log n), where `align` is larger than a page plus O(1) per gap that holds `len` but no aligned place.
+    /// Takes O(log n), where `align` is larger than a page plus O(1) per gap that holds `len` but
+    /// no aligned place.
     pub fn find_gap_down(
         &self,
         len: usize,
@@ -44,7 +45,12 @@ impl<T: Ranged> Tree<T> {
     ) -> Option<usize> {
         debug_assert!(len != 0 && (len | low | high) & crate::addr::PAGE_MASK == 0);
         debug_assert!(align.is_power_of_two());
-        let wanted = Wanted { len, align, low, high };
+        let wanted = Wanted {
+            len,
+            align,
+            low,
+            high,
+        };
         // A place starts at `top` or below, and ends at `bottom` or above.
         let top = high.checked_sub(len).filter(|top| *top >= low)?;
         let bottom = low + len;
@@ -52,8 +58,8 @@ impl<T: Ranged> Tree<T> {
             return wanted.within(first, self.low, self.high);
         };
 
-        // Down along the bound on that side, to the one gap in which it may lie. On the way we note the last entry
-        // within the bound that has a gap of this length on its other side.
+        // Down along the bound on that side, to the one gap in which it may lie. On the way we note
+        // the last entry within the bound that has a gap of this length on its other side.
         let mut noted = None;
         loop {
             let inside = match first {
@@ -81,14 +87,18 @@ impl<T: Ranged> Tree<T> {
             at = child;
         }
 
-        // All other gaps are within this bound. The first that is long enough will do, unless it is beyond the other
-        // bound or has no aligned place.
+        // All other gaps are within this bound. The first that is long enough will do, unless it is
+        // beyond the other bound or has no aligned place.
         at = noted?;
         loop {
             let mut side = !first;
             while let Some(child) = at.node().link(side).child() {
                 at = child;
-                side = if at.node().link(first).holds(len) { first } else { !first };
+                side = if at.node().link(first).holds(len) {
+                    first
+                } else {
+                    !first
+                };
             }
             let (floor, ceiling) = Self::gap(at, side);
             if let Some(place) = wanted.within(first, floor, ceiling) {

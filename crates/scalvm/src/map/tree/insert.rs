@@ -10,7 +10,8 @@ impl<T: Ranged> Tree<T> {
         self.insert_after(self.starting_at_or_below(entry.start()), entry);
     }
 
-    /// The same, for one who knows the entry below (none: there is none below); nothing is searched.
+    /// The same, for one who knows the entry below (none: there is none below); nothing is
+    /// searched.
     pub fn insert_after(&self, prev: Option<Ptr<T>>, entry: Ptr<T>) {
         let next = prev.map_or_else(|| self.first.get(), |prev| prev.node().next());
         let (floor, ceiling) = self.between(prev, next);
@@ -18,9 +19,10 @@ impl<T: Ranged> Tree<T> {
         debug_assert!(entry.end() <= ceiling, "the gap does not hold the entry");
 
         let node = entry.node();
-        for (side, size) in
-            [(Side::Below, entry.start() - floor), (Side::Above, ceiling - entry.end())]
-        {
+        for (side, size) in [
+            (Side::Below, entry.start() - floor),
+            (Side::Above, ceiling - entry.end()),
+        ] {
             node.link(side).set_child(None);
             node.link(side).set(size, false);
         }
@@ -69,11 +71,14 @@ impl<T: Ranged> Tree<T> {
 
     /// The bounds of the gap between two neighbours.
     pub(super) fn between(&self, prev: Option<Ptr<T>>, next: Option<Ptr<T>>) -> (usize, usize) {
-        (prev.map_or(self.low, |prev| prev.end()), next.map_or(self.high, |next| next.start()))
+        (
+            prev.map_or(self.low, |prev| prev.end()),
+            next.map_or(self.high, |next| next.start()),
+        )
     }
 
-    /// The empty link that stands for the gap between two neighbours: one of them is further down the tree than
-    /// the other, and has no child on that side. None in an empty tree.
+    /// The empty link that stands for the gap between two neighbours: one of them is further down
+    /// the tree than the other, and has no child on that side. None in an empty tree.
     fn gap_link(prev: Option<Ptr<T>>, next: Option<Ptr<T>>) -> Option<(Ptr<T>, Side)> {
         match (prev, next) {
             (Some(prev), _) if prev.node().link(Side::Above).child().is_none() => {

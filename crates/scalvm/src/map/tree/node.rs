@@ -63,7 +63,11 @@ impl<T: Ranged> Node<T> {
     /// The side on which this child is.
     #[inline(always)]
     pub(super) fn side_of(&self, child: Ptr<T>) -> Side {
-        if self.link(Side::Above).leads_to(child) { Side::Above } else { Side::Below }
+        if self.link(Side::Above).leads_to(child) {
+            Side::Above
+        } else {
+            Side::Below
+        }
     }
 
     /// The largest gap in the tree under this entry.
@@ -106,7 +110,10 @@ impl<T: Ranged> Node<T> {
 
 impl<T: Ranged> Link<T> {
     fn new() -> Link<T> {
-        Link { child: Field::new(None), word: Field::new(0) }
+        Link {
+            child: Field::new(None),
+            word: Field::new(0),
+        }
     }
 
     #[inline(always)]

@@ -22,7 +22,12 @@ impl<T: Ranged> Tree<T> {
         }
         let (floor, ceiling) = self.between(prev, next);
         let gap = ceiling - floor;
-        match (node.link(Side::Below).child(), node.link(Side::Above).child(), prev, next) {
+        match (
+            node.link(Side::Below).child(),
+            node.link(Side::Above).child(),
+            prev,
+            next,
+        ) {
             // A neighbour takes its place: that on the higher side, where it costs no rotation.
             (Some(_), Some(_), Some(prev), Some(next)) => {
                 if node.link(Side::Below).is_tall() {
@@ -37,7 +42,8 @@ impl<T: Ranged> Tree<T> {
         }
     }
 
-    /// Takes out an entry that has at most one child, which then is a leaf and faces it with this side.
+    /// Takes out an entry that has at most one child, which then is a leaf and faces it with this
+    /// side.
     fn cut(&self, entry: Ptr<T>, child: Option<(Ptr<T>, Side)>, gap: usize) {
         let parent = entry.node().parent();
         let mut size = gap;
@@ -58,9 +64,9 @@ impl<T: Ranged> Tree<T> {
         }
     }
 
-    /// Takes out an entry that has two children. The neighbour `heir` on this side takes its place; so the gap comes to
-    /// lie beside `other`, the neighbour on the other side. Both neighbours are further down than the entry, and have no
-    /// child on the side that faces it.
+    /// Takes out an entry that has two children. The neighbour `heir` on this side takes its place;
+    /// so the gap comes to lie beside `other`, the neighbour on the other side. Both neighbours are
+    /// further down than the entry, and have no child on the side that faces it.
     fn inherit(&self, entry: Ptr<T>, side: Side, heir: Ptr<T>, other: Ptr<T>, gap: usize) {
         if other.node().link(side).set_size(gap) {
             self.spread(other);

@@ -29,7 +29,11 @@ impl Ranged for Entry {
 
 fn entry(start: usize, end: usize) -> Ptr<Entry> {
     let (start, end) = (Field::new(start), Field::new(end));
-    Ptr::permanent(Box::leak(Box::new(Entry { node: Node::new(), start, end })))
+    Ptr::permanent(Box::leak(Box::new(Entry {
+        node: Node::new(),
+        start,
+        end,
+    })))
 }
 
 struct Random(u64);
@@ -58,7 +62,14 @@ struct Pair {
 impl Pair {
     fn new(low: usize, high: usize, seed: u64) -> Pair {
         let tree = Tree::new(low, high);
-        Pair { tree, model: BTreeMap::new(), low, high, idle: Vec::new(), random: Random(seed) }
+        Pair {
+            tree,
+            model: BTreeMap::new(),
+            low,
+            high,
+            idle: Vec::new(),
+            random: Random(seed),
+        }
     }
 
     /// An address from a little below the tree's bounds to a little above.
@@ -68,7 +79,10 @@ impl Pair {
     }
 
     fn floor(&self, addr: usize) -> Option<Ptr<Entry>> {
-        self.model.range(..=addr).next_back().map(|(_, entry)| *entry)
+        self.model
+            .range(..=addr)
+            .next_back()
+            .map(|(_, entry)| *entry)
     }
 
     fn ceiling(&self, addr: usize) -> Option<Ptr<Entry>> {
@@ -83,15 +97,23 @@ impl Pair {
     /// The gap around the address, if it is free.
     fn gap_at(&self, addr: usize) -> Option<(usize, usize)> {
         let floor = self.floor(addr).map_or(self.low, |entry| entry.end());
-        let ceiling = self.ceiling(addr + 1).map_or(self.high, |entry| entry.start());
+        let ceiling = self
+            .ceiling(addr + 1)
+            .map_or(self.high, |entry| entry.start());
         (floor <= addr && addr < ceiling).then_some((floor, ceiling))
     }
 
     fn insert(&mut self) {
         let addr = self.page();
-        let Some((_, ceiling)) = self.gap_at(addr) else { return };
+        let Some((_, ceiling)) = self.gap_at(addr) else {
+            return;
+        };
         let pages = (ceiling - addr) / PAGE_SIZE;
-        let most = if self.random.below(16) == 0 { pages } else { pages.min(4) };
+        let most = if self.random.below(16) == 0 {
+            pages
+        } else {
+            pages.min(4)
+        };
         let len = 1 + self.random.below(most);
         let new = self.idle.pop().unwrap_or_else(|| entry(0, 0));
         new.start.set(addr);
@@ -152,7 +174,9 @@ impl Pair {
             addr.is_multiple_of(align)
                 && addr >= low
                 && addr + len <= high
-                && self.gap_at(addr).is_some_and(|(_, ceiling)| addr + len <= ceiling)
+                && self
+                    .gap_at(addr)
+                    .is_some_and(|(_, ceiling)| addr + len <= ceiling)
         };
         let mut all = (self.low..self.high).step_by(PAGE_SIZE);
         let lowest = all.clone().find(|addr| fits(*addr));
@@ -189,8 +213,9 @@ fn agrees_with_a_plain_map() {
 #[test]
 fn sorted_input_stays_balanced() {
     let tree = Tree::new(0, usize::MAX & !(PAGE_SIZE - 1));
-    let entries: Vec<_> =
-        (0..1000).map(|i| entry(2 * i * PAGE_SIZE, (2 * i + 1) * PAGE_SIZE)).collect();
+    let entries: Vec<_> = (0..1000)
+        .map(|i| entry(2 * i * PAGE_SIZE, (2 * i + 1) * PAGE_SIZE))
+        .collect();
     for entry in &entries {
         tree.insert_after(tree.last(), *entry);
         tree.check_invariants();
@@ -211,8 +236,14 @@ fn the_ends_of_the_address_space() {
     let tree = Tree::<Entry>::new(0, high);
     assert_eq!(tree.find_gap_up(high, PAGE_SIZE, 0, high), Some(0));
     assert_eq!(tree.find_gap_down(high, PAGE_SIZE, 0, high), Some(0));
-    assert_eq!(tree.find_gap_up(PAGE_SIZE, 1 << 63, PAGE_SIZE, high), Some(1 << 63));
-    assert_eq!(tree.find_gap_up(PAGE_SIZE, 1 << 63, (1 << 63) + PAGE_SIZE, high), None);
+    assert_eq!(
+        tree.find_gap_up(PAGE_SIZE, 1 << 63, PAGE_SIZE, high),
+        Some(1 << 63)
+    );
+    assert_eq!(
+        tree.find_gap_up(PAGE_SIZE, 1 << 63, (1 << 63) + PAGE_SIZE, high),
+        None
+    );
     let whole = entry(0, high);
     tree.insert(whole);
     tree.check_invariants();
@@ -223,13 +254,18 @@ fn the_ends_of_the_address_space() {
     assert_eq!(tree.find_gap_down(PAGE_SIZE, PAGE_SIZE, 0, high), None);
     // Nothing is between bounds that have changed places.
     tree.remove(whole);
-    assert_eq!(tree.find_gap_down(PAGE_SIZE, PAGE_SIZE, 8 * PAGE_SIZE, 4 * PAGE_SIZE), None);
+    assert_eq!(
+        tree.find_gap_down(PAGE_SIZE, PAGE_SIZE, 8 * PAGE_SIZE, 4 * PAGE_SIZE),
+        None
+    );
 }
 
 #[test]
 fn all_are_taken_in_order() {
     let tree = Tree::new(0, 1 << 30);
-    let entries: Vec<_> = (0..100).map(|i| entry(i * PAGE_SIZE, (i + 1) * PAGE_SIZE)).collect();
+    let entries: Vec<_> = (0..100)
+        .map(|i| entry(i * PAGE_SIZE, (i + 1) * PAGE_SIZE))
+        .collect();
     for i in 0..100 {
         tree.insert(entries[i * 37 % 100]);
     }

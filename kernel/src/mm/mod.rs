@@ -1,0 +1,19 @@
+//! The port of the memory manager to this machine, and what else in the kernel concerns memory.
+//!
+//! [`VM`] is the only memory manager: frames, programs' memory, the file cache and the kernel's heap.
+
+mod heap;
+mod hw;
+pub mod user;
+
+pub use hw::Hw;
+
+use scalvm::Vm;
+
+/// The memory manager.
+pub static VM: Vm<Hw> = Vm::new(Hw::new());
+
+/// What can be mapped.
+pub type Object = scalvm::Object<'static, Hw>;
+/// An address space.
+pub type Map = scalvm::Map<'static, Hw>;

@@ -1,0 +1,41 @@
+//! Times and limits of processes.
+
+use linux_raw_sys::general::{
+    RLIM_INFINITY, RLIMIT_CORE, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_RTPRIO,
+    RLIMIT_STACK,
+};
+
+use super::stack;
+use crate::fs::table::MAX_FILES;
+
+/// The processor time of a process, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// Of its threads.
+    pub own_ns: u64,
+    /// Of its children that have been waited for, and of theirs.
+    pub children_ns: u64,
+}
+
+/// An alarm, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interval {
+    /// Until it rings, 0 if it does not.
+    pub left: u64,
+    /// From then on until it rings again, 0 if it does not.
+    pub interval: u64,
+}
+
+/// The limits of the first process.
+pub(super) fn default_limits() -> [[u64; 2]; 16] {
+    const NONE: u64 = RLIM_INFINITY as u64;
+    let mut limits = [[NONE; 2]; 16];
+    limits[RLIMIT_STACK as usize] = [stack::SIZE as u64, NONE];
+    limits[RLIMIT_NOFILE as usize] = [MAX_FILES as u64; 2];
+    limits[RLIMIT_CORE as usize] = [0, NONE];
+    limits[RLIMIT_NPROC as usize] = [32768; 2];
+    limits[RLIMIT_MSGQUEUE as usize] = [0; 2];
+    limits[RLIMIT_NICE as usize] = [0; 2];
+    limits[RLIMIT_RTPRIO as usize] = [0; 2];
+    limits
+}

@@ -1,0 +1,51 @@
+//! Processes, threads, the scheduler, waiting and signals.
+//!
+//! A process is an address space, files, a place in the file system, and signal actions; its threads
+//! run. One processor, no preemption in the kernel: a thread gives the processor up where it waits
+//! ([`WaitQueue`]), and on its way back to its program. So what lies behind a [`Mutex`] or in an atomic
+//! is consistent whenever no thread is in the middle of changing it, and no lock may be held while
+//! waiting.
+//!
+//! Files: `process`, `thread`, `space` (what they are), `table` (all of them), `sched` (who runs),
+//! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4), `groups`, `signal`.
+//!
+//! [`Mutex`]: crate::sync::Mutex
+
+mod clock;
+mod elf;
+mod exec;
+mod exit;
+mod fork;
+mod groups;
+mod process;
+mod reap;
+mod sched;
+mod signal;
+mod space;
+mod stack;
+mod start;
+mod table;
+mod thread;
+mod timers;
+mod wait;
+
+pub use clock::{Interval, Times};
+pub use exec::exec;
+pub use exit::{exit_group, exit_thread};
+pub use fork::{CloneRequest, clone};
+pub use groups::{group_exists, new_session, set_group};
+pub use process::Process;
+pub use reap::{Wanted, WaitedFor, wait_for_child};
+pub use sched::{before_return, current, current_thread, fault, first_return, on_timer, yield_now};
+pub use signal::{
+    Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_process, post_to_thread, signal_current,
+    signal_group, signal_process,
+};
+pub use space::Space;
+pub use start::start_init;
+pub use table::{all, find, find_thread};
+pub use thread::Thread;
+pub use wait::{WaitQueue, Woken, wait_on_word, wake_word};
+
+/// The number of a process or thread.
+pub type Pid = i32;

@@ -1,0 +1,21 @@
+//! Signals: what is sent, what a process does with it, and how a handler is called.
+//!
+//! Files: `set`, `info`, `action`, `pending` (what they are), `send`, `act` (what happens before the return to
+//! a program), `frame` (what a handler finds on its stack).
+
+mod act;
+mod action;
+mod frame;
+mod info;
+mod pending;
+mod send;
+mod set;
+
+pub(super) use act::act;
+pub(super) use action::Actions;
+pub use action::{Action, Default};
+pub use frame::{AltStack, FaultContext, sigreturn};
+pub use info::SigInfo;
+pub(super) use pending::Pending;
+pub use send::{fault_signal, post_to_process, post_to_thread, signal_current, signal_group, signal_process};
+pub use set::SigSet;

@@ -1,0 +1,79 @@
+//! [`Space`]: a program's memory.
+
+use alloc::sync::Arc;
+use core::ops::Deref;
+
+use scalvm::{MapRequest, Place, Prot, page_ceil};
+
+use crate::arch::layout::{USER_HIGH, USER_LOW};
+use crate::fs::memory;
+use crate::linux::Errno;
+use crate::mm::{Map, VM};
+use crate::sync::Mutex;
+
+/// An address space, and the heap's end in it.
+pub struct Space {
+    map: Map,
+    brk: Mutex<Brk>,
+}
+
+/// The heap that brk(2) moves the end of. The pages from `page_ceil(start)` to `page_ceil(end)` are mapped.
+#[derive(Clone, Copy)]
+struct Brk {
+    start: usize,
+    end: usize,
+}
+
+impl Space {
+    /// An empty space whose heap starts at `heap`.
+    pub fn new() -> Result<Arc<Space>, Errno> {
+        let map = VM.new_map(USER_LOW, USER_HIGH)?;
+        memory::arc(Space { map, brk: Mutex::new(Brk { start: 0, end: 0 }) })
+    }
+
+    /// A copy, for fork.
+    pub fn fork(&self) -> Result<Arc<Space>, Errno> {
+        let map = self.map.fork()?;
+        memory::arc(Space { map, brk: Mutex::new(*self.brk.lock()) })
+    }
+
+    /// Says where the heap starts.
+    pub fn set_heap(&self, start: usize) {
+        *self.brk.lock() = Brk { start, end: start };
+    }
+
+    /// brk(2): moves the heap's end if that can be, and returns it.
+    pub fn move_break(&self, to: usize) -> usize {
+        let Brk { start, end } = *self.brk.lock();
+        let (Some(old), Some(new)) = (page_ceil(end), page_ceil(to)) else { return end };
+        if to < start {
+            return end;
+        }
+        let done = match () {
+            _ if new > old => {
+                let request = MapRequest::anonymous(new - old, Prot::RW).at(Place::Free(old));
+                self.map.map(request).is_ok()
+            }
+            _ if new < old => self.map.unmap(new, old - new).is_ok(),
+            _ => true,
+        };
+        if done {
+            self.brk.lock().end = to;
+        }
+        self.brk.lock().end
+    }
+
+    /// The heap's first address and its end.
+    pub fn heap(&self) -> (usize, usize) {
+        let brk = self.brk.lock();
+        (brk.start, brk.end)
+    }
+}
+
+impl Deref for Space {
+    type Target = Map;
+    #[inline(always)]
+    fn deref(&self) -> &Map {
+        &self.map
+    }
+}

@@ -1,0 +1,230 @@
+//! [`Thread`]: what runs.
+
+use alloc::sync::Arc;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use scalvm::{Frame, Machine};
+
+use super::Pid;
+use super::process::Process;
+use super::signal::{AltStack, FaultContext, Pending, SigSet};
+use super::{sched, table, timers};
+use crate::arch::frame;
+use crate::arch::fpu;
+use crate::arch::switch::{self, SegmentBases};
+use crate::fs::memory;
+use crate::linux::Errno;
+use crate::mm::VM;
+use crate::sync::Mutex;
+
+/// log2 of the pages of a kernel stack.
+const STACK_ORDER: u32 = 2;
+const STACK_SIZE: usize = scalvm::PAGE_SIZE << STACK_ORDER;
+/// Lies at the far end of each kernel stack.
+const CANARY: u64 = 0x5ca1_ab1e_0b57_ac1e;
+
+/// What a thread does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum State {
+    /// Runs, or waits for the processor.
+    Ready,
+    /// Waits, and a signal ends that.
+    Interruptible,
+    /// Waits, and only the end of the thread ends that.
+    Killable,
+    /// Waits.
+    Uninterruptible,
+    /// Has ended.
+    Dead,
+}
+
+/// A thread of a process.
+pub struct Thread {
+    tid: AtomicI32,
+    process: Arc<Process>,
+    stack: Stack,
+    state: AtomicU8,
+    /// The kernel stack's pointer while another thread runs.
+    pub(super) saved_stack: Cell<usize>,
+    /// The vector registers while another thread runs.
+    pub(super) fpu: fpu::State,
+    /// The program's thread-local memory.
+    pub segments: SegmentBases,
+    /// Time on the processor, in nanoseconds.
+    pub(super) run_ns: AtomicU64,
+    /// Signals that are held back.
+    pub(super) mask: Cell<SigSet>,
+    /// What the mask becomes again after a call that changed it while it waited.
+    pub(super) mask_to_restore: Cell<Option<SigSet>>,
+    /// Signals sent to this thread alone.
+    pub(super) pending: Pending,
+    /// The stack for signal handlers that ask for one.
+    pub(super) alt_stack: Cell<AltStack>,
+    /// The exception that the program is in.
+    pub(super) fault: Cell<FaultContext>,
+    /// The thread is to end, though its process goes on.
+    pub(super) end: AtomicBool,
+    /// Where zero is written, and a futex woken, when the thread ends.
+    pub clear_child_tid: AtomicUsize,
+}
+
+// SAFETY: one processor, no preemption in the kernel: nobody is in the middle of a change to a cell when another
+// looks, and none of them hands out references.
+unsafe impl Sync for Thread {}
+// SAFETY: nothing in it belongs to one thread only.
+unsafe impl Send for Thread {}
+
+/// A kernel stack.
+struct Stack(Frame);
+
+impl Stack {
+    fn new() -> Result<Stack, Errno> {
+        let stack = Stack(VM.alloc_frames(STACK_ORDER)?);
+        // SAFETY: the stack is new.
+        unsafe { stack.canary().write(CANARY) };
+        Ok(stack)
+    }
+
+    fn canary(&self) -> *mut u64 {
+        VM.machine().frame_ptr(self.0).cast()
+    }
+
+    fn top(&self) -> usize {
+        VM.machine().frame_ptr(self.0) as usize + STACK_SIZE
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: it came from alloc_frames, and its thread runs no more.
+        unsafe { VM.free_frames(self.0, STACK_ORDER) };
+    }
+}
+
+impl Thread {
+    /// A thread of a process, which will go on with these registers. It is not ready yet.
+    pub(super) fn new(tid: Pid, process: Arc<Process>, registers: &frame::Frame) -> Result<Arc<Thread>, Errno> {
+        let threads = table::count_threads() + 1;
+        sched::reserve(threads)?;
+        timers::reserve(threads)?;
+        let stack = Stack::new()?;
+        // SAFETY: the stack is new.
+        let saved_stack = unsafe { switch::prepare(stack.top(), registers) };
+        memory::arc(Thread {
+            tid: AtomicI32::new(tid),
+            process,
+            stack,
+            state: AtomicU8::new(State::Uninterruptible as u8),
+            saved_stack: Cell::new(saved_stack),
+            fpu: fpu::State::new(),
+            segments: SegmentBases::default(),
+            run_ns: AtomicU64::new(0),
+            mask: Cell::new(SigSet::EMPTY),
+            mask_to_restore: Cell::new(None),
+            pending: Pending::new(),
+            alt_stack: Cell::new(AltStack::NONE),
+            fault: Cell::new(FaultContext::NONE),
+            end: AtomicBool::new(false),
+            clear_child_tid: AtomicUsize::new(0),
+        })
+    }
+
+    /// Its number.
+    pub fn tid(&self) -> Pid {
+        self.tid.load(Relaxed)
+    }
+
+    /// The thread that is left after exec has its process's number.
+    pub(super) fn become_leader(&self) {
+        self.tid.store(self.process.pid, Relaxed);
+    }
+
+    /// Its process.
+    #[inline(always)]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// The end of its kernel stack.
+    #[inline(always)]
+    pub(super) fn stack_top(&self) -> usize {
+        self.stack.top()
+    }
+
+    /// Panics if the thread has used more of its kernel stack than there is.
+    #[inline(always)]
+    pub(super) fn check_stack(&self) {
+        // SAFETY: the word was written when the stack was made.
+        if unsafe { self.stack.canary().read() } != CANARY {
+            panic!("the kernel stack of thread {} has overflown", self.tid());
+        }
+    }
+
+    /// What it does.
+    #[inline(always)]
+    pub fn state(&self) -> State {
+        match self.state.load(Relaxed) {
+            0 => State::Ready,
+            1 => State::Interruptible,
+            2 => State::Killable,
+            3 => State::Uninterruptible,
+            _ => State::Dead,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    /// Whether it is to end now.
+    #[inline]
+    pub(super) fn is_killed(&self) -> bool {
+        self.end.load(Relaxed) || self.process.is_exiting()
+    }
+
+    /// Whether it has to look at its signals, or at what its process is told to do, before it goes on.
+    #[inline]
+    pub(super) fn must_look(&self) -> bool {
+        !(self.pending.set() | self.process.pending.set()).without(self.mask.get()).is_empty()
+            || self.process.is_told()
+            || self.end.load(Relaxed)
+    }
+
+    /// The signals that are held back.
+    pub fn mask(&self) -> SigSet {
+        self.mask.get()
+    }
+
+    /// Signals that have come and are held back.
+    pub fn pending(&self) -> SigSet {
+        (self.pending.set() | self.process.pending.set()).and(self.mask.get())
+    }
+
+    /// Changes which signals are held back. SIGKILL and SIGSTOP never are.
+    pub fn set_mask(&self, mask: SigSet) {
+        self.mask.set(mask.without(SigSet::UNMASKABLE));
+        sched::look_before_return();
+    }
+
+    /// Changes which signals are held back until the next one has been handled, or nothing came.
+    pub fn set_mask_for_wait(&self, mask: SigSet) {
+        self.mask_to_restore.set(Some(self.mask.get()));
+        self.set_mask(mask);
+    }
+
+    /// The stack for signal handlers.
+    pub fn alt_stack(&self) -> AltStack {
+        self.alt_stack.get()
+    }
+
+    /// Changes the stack for signal handlers.
+    pub fn set_alt_stack(&self, stack: AltStack) {
+        self.alt_stack.set(stack);
+    }
+}
+
+/// The names of threads, one for all of a process.
+pub type Name = Mutex<[u8; 16]>;

@@ -12,7 +12,7 @@ use scalvm::{Frame, PAGE_SIZE};
 
 /// One run of frames.
 struct Block {
-    frames: Range<u64>,
+    frames: Range<Frame>,
     memory: *mut u8,
 }
 
@@ -28,7 +28,7 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    pub fn new(runs: impl Iterator<Item = Range<u64>>) -> Arena {
+    pub fn new(runs: impl Iterator<Item = Range<Frame>>) -> Arena {
         let mut arena = Arena { blocks: Vec::new() };
         for frames in runs {
             assert!(!frames.is_empty(), "a run of no frames");
@@ -51,8 +51,8 @@ impl Arena {
     /// Where a frame's bytes are.
     pub fn frame(&self, frame: Frame) -> *mut u8 {
         for block in &self.blocks {
-            if block.frames.contains(&frame.0) {
-                let offset = (frame.0 - block.frames.start) as usize * PAGE_SIZE;
+            if block.frames.contains(&frame) {
+                let offset = (frame.0 - block.frames.start.0) as usize * PAGE_SIZE;
                 // SAFETY: inside of the block.
                 return unsafe { block.memory.add(offset) };
             }
@@ -131,7 +131,7 @@ impl Drop for Arena {
     }
 }
 
-fn layout(frames: &Range<u64>) -> Layout {
-    let bytes = (frames.end - frames.start) as usize * PAGE_SIZE;
+fn layout(frames: &Range<Frame>) -> Layout {
+    let bytes = (frames.end.0 - frames.start.0) as usize * PAGE_SIZE;
     Layout::from_size_align(bytes, PAGE_SIZE).expect("a run of frames too long for this host")
 }

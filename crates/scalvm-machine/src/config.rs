@@ -3,16 +3,18 @@
 use std::fmt;
 use std::ops::Range;
 
+use scalvm::Frame;
+
 use crate::runtime::{Runtime, Threads};
 
 /// What a machine is made of. `Config::default()` has four processors, one segment of 1024 frames and no
 /// caprice.
 pub struct Config {
-    /// Runs of physical memory, as frame numbers; not overlapping. It is for the test to hand them to the
+    /// Runs of physical memory, not overlapping. It is for the test to hand them to the
     /// manager, all or some of them, at once or later.
-    pub segments: Vec<Range<u64>>,
+    pub segments: Vec<Range<Frame>>,
     /// Frames of devices: memory that is never handed to the manager.
-    pub devices: Vec<Range<u64>>,
+    pub devices: Vec<Range<Frame>>,
     /// Processors, at most [`MAX_CPUS`](scalvm::MAX_CPUS).
     pub cpus: usize,
     /// Seed of the machine's caprice.
@@ -28,7 +30,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            segments: vec![0x1000..0x1400],
+            segments: vec![Frame(0x1000)..Frame(0x1400)],
             devices: Vec::new(),
             cpus: 4,
             seed: 0,

@@ -22,8 +22,8 @@ pub(crate) struct Hardware {
     /// Tells machines apart.
     id: u64,
     pub arena: Arena,
-    segments: Vec<Range<u64>>,
-    devices: Vec<Range<u64>>,
+    segments: Vec<Range<Frame>>,
+    devices: Vec<Range<Frame>>,
     cores: Vec<Mutex<Core>>,
     check_lock_order: bool,
     runtime: Box<dyn Runtime>,
@@ -80,15 +80,14 @@ impl Emulated {
     /// A machine with one segment of so many frames.
     pub fn with_frames(frames: u64) -> Emulated {
         Emulated::new(Config {
-            segments: vec![0x1000..0x1000 + frames],
+            segments: vec![Frame(0x1000)..Frame(0x1000 + frames)],
             ..Config::default()
         })
     }
 
     /// The frames of a segment. Panics if there is none of this number.
     pub fn segment(&self, number: usize) -> Range<Frame> {
-        let run = &self.hardware.segments[number];
-        Frame(run.start)..Frame(run.end)
+        self.hardware.segments[number].clone()
     }
 
     /// How many segments there are.
@@ -98,8 +97,7 @@ impl Emulated {
 
     /// The frames of a device. Panics if there is none of this number.
     pub fn device(&self, number: usize) -> Range<Frame> {
-        let run = &self.hardware.devices[number];
-        Frame(run.start)..Frame(run.end)
+        self.hardware.devices[number].clone()
     }
 
     /// How many processors there are.

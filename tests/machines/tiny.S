@@ -22,12 +22,14 @@
 	.text
 	.code32
 	.globl	start
+	.type	start, @function
 start:
 	cli
 	mov	$stack, %esp
 	xor	%ebp, %ebp
 	tell	0x3f8, hello
 	call	act
+	.size	start, . - start
 
 write:	lodsb
 	test	%al, %al

@@ -23,6 +23,20 @@ pub struct Cli {
 pub enum Command {
     /// Boot the kernel in QEMU: a shell, or one program whose status becomes this command's
     Run(RunOptions),
+    /// Run everything that must pass: checks, tests on the host, tests in a guest
+    Test(TestOptions),
+    /// Say which tools are there, and which are missing
+    Doctor,
+}
+
+/// Options of `test`.
+#[derive(Args)]
+pub struct TestOptions {
+    /// More steps, more rounds, big programs
+    #[arg(long)]
+    pub long: bool,
+    /// Only tests whose names contain this, such as `c/cow`; `host/NAME` for cargo's tests
+    pub pattern: Option<String>,
 }
 
 /// Options of `run`.
@@ -90,7 +104,9 @@ mod tests {
     #[test]
     fn the_program_keeps_its_own_options() {
         let cli = Cli::try_parse_from(["x", "run", "--icount", "--", "/bin/ls", "--mem"]);
-        let Command::Run(options) = cli.unwrap_or_else(|e| panic!("{e}")).command;
+        let Command::Run(options) = cli.unwrap_or_else(|e| panic!("{e}")).command else {
+            panic!("not run");
+        };
         assert!(options.icount);
         assert_eq!(options.program, ["/bin/ls", "--mem"]);
         assert!(Cli::try_parse_from(["x", "run", "--cpus", "2"]).is_err());

@@ -1,16 +1,18 @@
 //! `cargo xtask`: the one tool that builds, runs, tests and measures the reference kernel.
 //!
 //! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
-//! file system; [`machine`] runs a guest in QEMU and tells how it ended.
+//! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must pass.
 
 mod build;
 mod cli;
+mod doctor;
 mod image;
 mod machine;
 mod paths;
 mod run;
 mod say;
 mod setup;
+mod suite;
 
 use std::process::exit;
 
@@ -22,6 +24,8 @@ const FAILED: u8 = 125;
 fn main() {
     let result = match cli::Cli::parse().command {
         cli::Command::Run(options) => run::run(options),
+        cli::Command::Test(options) => suite::test(options),
+        cli::Command::Doctor => Ok(doctor::doctor()),
     };
     exit(match result {
         Ok(status) => i32::from(status),

@@ -43,6 +43,7 @@ pub fn run(options: RunOptions) -> Result<u8> {
         icount: options.icount,
         stats: options.stats,
         timeout: options.timeout.map(Duration::from_secs),
+        notices: true,
         gdb: options.gdb,
         console: if interactive {
             Console::Terminal { rows, cols }

@@ -67,6 +67,7 @@ mod tests {
             icount: false,
             stats: true,
             timeout: None,
+            notices: false,
             gdb: false,
             console: Console::Terminal { rows: 24, cols: 80 },
             program: vec!["/bin/sh".into(), "-c".into(), "ls -l".into()],

@@ -36,6 +36,8 @@ pub struct Config {
     pub stats: bool,
     /// How long the guest may run.
     pub timeout: Option<Duration>,
+    /// Whether the kernel's notices are shown as they come.
+    pub notices: bool,
     /// Whether to wait for a debugger.
     pub gdb: bool,
     /// How the console behaves.

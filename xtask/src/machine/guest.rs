@@ -233,7 +233,9 @@ impl Guest<'_> {
         } else if line.starts_with("qemu-system-x86_64: ") {
             self.complaints.push(line);
         } else if !self.panic.line(&line) {
-            say::line(&line);
+            if self.config.notices {
+                say::line(&line);
+            }
             self.notices.push(line);
         }
     }

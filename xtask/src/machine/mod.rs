@@ -15,7 +15,7 @@ pub mod terminal;
 mod watch;
 
 pub use config::{Config, Console};
-pub use console::{Input, Output};
+pub use console::{Input, Memory};
 pub use end::End;
 pub use guest::{Finished, run};
 pub use scratch::Scratch;

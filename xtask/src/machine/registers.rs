@@ -18,7 +18,8 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// Reads the answer to `info registers`.
+    /// Reads the answer to `info registers`. Before the kernel has left 32-bit mode, the names
+    /// are those of that mode.
     pub fn parse(text: &str) -> Option<Self> {
         // A name stands at the begin of a word, `RIP=00…`; some have a space before the `=`.
         let value = |name: &str| -> Option<u64> {
@@ -37,11 +38,11 @@ impl Registers {
             u64::from_str_radix(&digits, 16).ok()
         };
         Some(Self {
-            rip: value("RIP")?,
-            rsp: value("RSP")?,
-            rbp: value("RBP")?,
+            rip: value("RIP").or(value("EIP"))?,
+            rsp: value("RSP").or(value("ESP"))?,
+            rbp: value("RBP").or(value("EBP"))?,
             in_kernel: value("CPL")? == 0,
-            interrupts_on: value("RFL")? & 0x200 != 0,
+            interrupts_on: value("RFL").or(value("EFL"))? & 0x200 != 0,
             halted: value("HLT")? != 0,
         })
     }

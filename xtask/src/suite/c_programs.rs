@@ -1,0 +1,25 @@
+//! C programs that print the same on Linux and in a guest.
+
+use std::process::Command;
+
+use super::lab::stem;
+use super::{Lab, Plan, Report, compare, host};
+
+/// Programs that other groups run, with arguments.
+const OTHERS: [&str; 2] = ["devmsync", "rounds"];
+
+/// Runs each program on both sides.
+pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
+    for program in lab.programs() {
+        let name = stem(program);
+        let test = format!("c/{name}");
+        if OTHERS.contains(&&name[..]) || !plan.wants(&test) {
+            continue;
+        }
+        report.test(&test, || {
+            let linux = host::run(&mut Command::new(program))?;
+            let here = lab.guest(&[&format!("/tests/{name}")]).run()?;
+            compare::same(&linux, &here)
+        });
+    }
+}

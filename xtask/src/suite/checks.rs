@@ -1,0 +1,70 @@
+//! Format, lints and documentation, of the workspace and of the kernel.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use super::{Plan, Report};
+use crate::setup::{Toolchain, running_cargo};
+use crate::{build, paths};
+
+/// Runs the checks.
+pub fn run(plan: &Plan, report: &mut Report) {
+    let mut check = |name: &str, command: &dyn Fn() -> Result<Command>| {
+        if plan.wants(name) {
+            report.test(name, || quietly(command()?));
+        }
+    };
+    check("check/fmt", &|| Ok(workspace(&["fmt", "--all", "--check"])));
+    check("check/fmt-kernel", &|| {
+        let mut command = workspace(&["fmt", "--check"]);
+        command.current_dir(paths::root().join("kernel"));
+        Ok(command)
+    });
+    check("check/clippy", &|| {
+        let words = [
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-Dwarnings",
+        ];
+        Ok(workspace(&words))
+    });
+    check("check/clippy-kernel", &|| {
+        let mut command = Toolchain::ensure()?.cargo("clippy");
+        build::kernel_settings(&mut command);
+        command
+            .args(["--quiet", "--release", "--target-dir"])
+            .arg(paths::target().join("kernel-checks"))
+            .args(["--", "-Dwarnings"])
+            .current_dir(paths::root().join("kernel"));
+        Ok(command)
+    });
+    check("check/docs", &|| {
+        let mut command = workspace(&["doc", "--quiet", "--workspace", "--no-deps"]);
+        command.env("RUSTDOCFLAGS", "-Dwarnings");
+        Ok(command)
+    });
+}
+
+/// A command of the running cargo in the checkout's root.
+pub fn workspace(words: &[&str]) -> Command {
+    let mut command = Command::new(running_cargo());
+    command.args(words).current_dir(paths::root());
+    command
+}
+
+/// Runs a command; what it prints is shown only when it fails.
+fn quietly(mut command: Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

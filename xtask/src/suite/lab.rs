@@ -1,0 +1,226 @@
+//! Guests for tests: a root with the test programs in it, started again for each test.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Plan, Report};
+use crate::image::{self, Node};
+use crate::machine::{self, Config, Console, End, Input, Memory, Scratch};
+use crate::{build, paths, setup};
+
+/// How long a guest may run, unless a test says otherwise.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a program left.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its status, 128 and more for a signal.
+    pub status: u8,
+    /// What it printed.
+    pub output: String,
+}
+
+/// What guests are made of.
+pub struct Lab {
+    scratch: Scratch,
+    config: Config,
+    programs: Vec<PathBuf>,
+}
+
+/// A guest that is about to be started.
+pub struct Run<'a> {
+    lab: &'a Lab,
+    program: Vec<OsString>,
+    input: Vec<u8>,
+    disks: Vec<PathBuf>,
+    mem: u64,
+    patience: Duration,
+}
+
+impl Lab {
+    /// Builds all that guests are made of, unless no test in a guest is wanted.
+    pub fn ready(plan: &Plan, report: &mut Report) -> Option<Self> {
+        let groups = [
+            "c/",
+            "disk/",
+            "shell/",
+            "rounds/",
+            "vmbench/",
+            "guest/build",
+        ];
+        let names = c_sources().unwrap_or_default();
+        let wanted = groups
+            .iter()
+            .any(|group| plan.wants(group) || plan.within(group.trim_end_matches('/')).is_some())
+            || names
+                .iter()
+                .any(|path| plan.wants(&format!("c/{}", stem(path))));
+        if !wanted {
+            return None;
+        }
+        let mut lab = None;
+        report.test("guest/build", || {
+            lab = Some(Self::new()?);
+            Ok(())
+        });
+        lab
+    }
+
+    /// Builds all that guests are made of.
+    pub fn new() -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let mut root = image::default_root()?;
+        let out = paths::work()?.join("c");
+        std::fs::create_dir_all(&out)?;
+        let mut programs = Vec::new();
+        for source in c_sources()? {
+            let program = out.join(stem(&source));
+            build::compile_c(&source, &program, &["-pthread"])?;
+            root.add(
+                format!("tests/{}", stem(&source)),
+                0o755,
+                Node::Host(program.clone()),
+            );
+            programs.push(program);
+        }
+        for script in files("tests/shell", "sh")? {
+            root.add(
+                format!("tests/{}.sh", stem(&script)),
+                0o644,
+                Node::Host(script),
+            );
+        }
+        let archive = scratch.path("root");
+        root.write_to(&archive)?;
+        let config = Config {
+            qemu: setup::ensure(&setup::QEMU)?,
+            kernel: build::kernel()?,
+            root: archive,
+            mem: 256 << 20,
+            disks: Vec::new(),
+            icount: false,
+            stats: false,
+            timeout: Some(PATIENCE),
+            notices: false,
+            gdb: false,
+            console: Console::Raw,
+            program: Vec::new(),
+        };
+        Ok(Self {
+            scratch,
+            config,
+            programs,
+        })
+    }
+
+    /// The compiled C programs, which lie in the guest under `/tests`.
+    pub fn programs(&self) -> &[PathBuf] {
+        &self.programs
+    }
+
+    /// A name in a folder that goes with the lab.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path(name)
+    }
+
+    /// A guest whose first process is this program.
+    pub fn guest(&self, program: &[&str]) -> Run<'_> {
+        Run {
+            lab: self,
+            program: program.iter().map(OsString::from).collect(),
+            input: Vec::new(),
+            disks: Vec::new(),
+            mem: self.config.mem,
+            patience: PATIENCE,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Gives the program something to read.
+    pub fn input(mut self, bytes: &[u8]) -> Self {
+        self.input = bytes.to_vec();
+        self
+    }
+
+    /// Attaches a disk.
+    pub fn disk(mut self, file: &Path) -> Self {
+        self.disks.push(file.to_path_buf());
+        self
+    }
+
+    /// Gives the guest so many bytes of memory.
+    pub fn mem(mut self, bytes: u64) -> Self {
+        self.mem = bytes;
+        self
+    }
+
+    /// Lets the guest run so long.
+    pub fn patience(mut self, seconds: u64) -> Self {
+        self.patience = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Runs the guest. An error unless the program ended by itself.
+    pub fn run(self) -> Result<Outcome> {
+        let base = &self.lab.config;
+        let config = Config {
+            qemu: base.qemu.clone(),
+            kernel: base.kernel.clone(),
+            root: base.root.clone(),
+            mem: self.mem,
+            disks: self.disks,
+            timeout: Some(self.patience),
+            program: self.program,
+            ..*base
+        };
+        let output = Memory::default();
+        let input = if self.input.is_empty() {
+            Input::Empty
+        } else {
+            Input::Bytes(self.input)
+        };
+        let finished = machine::run(&config, input, Box::new(output.clone()))?;
+        let output = String::from_utf8_lossy(&output.take()).into_owned();
+        match finished.end {
+            End::Exited(status) => Ok(Outcome { status, output }),
+            End::Crashed { what, trace } => bail!("{what}\n{}\nafter:\n{output}", trace.join("\n")),
+            End::TimedOut { after, trace } => bail!(
+                "not done after {} seconds\n{}\nafter:\n{output}",
+                after.as_secs(),
+                trace.join("\n")
+            ),
+            End::Left | End::Signalled(_) => bail!("interrupted"),
+        }
+    }
+}
+
+/// The sources of the C programs.
+fn c_sources() -> Result<Vec<PathBuf>> {
+    files("tests/c", "c")
+}
+
+/// The files of a folder of the checkout that end so, in order.
+pub fn files(dir: &str, extension: &str) -> Result<Vec<PathBuf>> {
+    let dir = paths::root().join(dir);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A file's name without its end.
+pub fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}

@@ -25,7 +25,9 @@ use crate::error::{FaultError, OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::{Map, MapBody, MapEntry};
-use crate::object::{Kind, Miss, NewObject, ObjectBody, ObjectGuard, Readable, Zeros};
+use crate::object::{
+    Found, Kind, Miss, NewObject, ObjectBody, ObjectGuard, Readable, Writable, Zeros,
+};
 use crate::page::{Page, State};
 use crate::pager::Bring;
 use crate::pmap::{Cache, Enter, Pmap};
@@ -93,8 +95,6 @@ enum Step<'v> {
     Done(Fault<'v>),
     /// Begin again.
     Again,
-    /// A page of zeros is needed.
-    Zeros,
     /// The entry needs a private object.
     Private,
 }
@@ -111,10 +111,6 @@ impl<'v, M: Machine> Map<'v, M> {
             match self.step(va, access, &mut zeros) {
                 Step::Done(outcome) => break outcome,
                 Step::Again => {}
-                Step::Zeros => match vm.zeroed_page() {
-                    Ok(page) => zeros = Some(page),
-                    Err(OutOfMemory) => break Fault::OutOfMemory,
-                },
                 Step::Private => {
                     if self.make_private(va).is_err() {
                         break Fault::OutOfMemory;
@@ -188,42 +184,41 @@ impl<'v, M: Machine> Map<'v, M> {
                 Fault::BeyondEnd
             });
         }
-        let guard = object.lock(vm);
-        if !end.has_page(index) {
-            return Step::Done(Fault::BeyondEnd);
-        }
-        if write && attributes.share == Share::Private && !object.private {
-            return Step::Private;
-        }
-        let found = if write {
-            vm.page_to_write(&guard, index, zeros)
-                .map(|found| (found.page, found.old))
-        } else {
-            match vm.page_to_read(&guard, index, zeros) {
-                Ok(Readable::Page(page)) => Ok((page, None)),
-                Ok(Readable::Zeros) => {
-                    return Step::Done(vm.enter_zeros_around(&place, &guard, index));
+        let private = attributes.share == Share::Private;
+        let mut guard = object.lock(vm);
+        let miss = loop {
+            if !end.has_page(index) {
+                return Step::Done(Fault::BeyondEnd);
+            }
+            if write && private && !object.private {
+                return Step::Private;
+            }
+            let entered = if write {
+                vm.page_to_write(&guard, index, zeros)
+                    .map(|found| vm.enter_to_write(&place, object, index, found))
+            } else {
+                vm.page_to_read(&guard, index, zeros)
+                    .map(|found| vm.enter_to_read(&place, &guard, index, found))
+            };
+            match entered {
+                Ok(fault) => return Step::Done(fault),
+                Err(Miss::NeedZeros) => {
+                    drop(guard);
+                    match vm.zeroed_page() {
+                        Ok(page) => *zeros = Some(page),
+                        Err(OutOfMemory) => return Step::Done(Fault::OutOfMemory),
+                    }
+                    guard = object.lock(vm);
                 }
-                Err(miss) => Err(miss),
+                Err(miss) => break miss,
             }
         };
-        match found {
-            Ok((page, old)) => {
-                let entered = vm.enter_page(&place, object, index, page);
-                if let Some(old) = old {
-                    vm.release_anon(old);
-                }
-                if entered.is_ok() && !write {
-                    let zero = vm.zeros_for(object);
-                    vm.enter_around(&place, &guard, index, zero);
-                }
-                Step::Done(entered.map_or(Fault::OutOfMemory, |()| Fault::Resolved))
-            }
-            Err(Miss::NeedZeros) => Step::Zeros,
-            Err(Miss::OutOfMemory) => Step::Done(Fault::OutOfMemory),
-            Err(Miss::Failed(error)) => Step::Done(Fault::Pager(error)),
-            Err(Miss::Busy(page)) => Step::Done(Fault::Wait(Ticket::new(vm, &page))),
-            Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index) {
+        match miss {
+            Miss::NeedZeros => Step::Again,
+            Miss::OutOfMemory => Step::Done(Fault::OutOfMemory),
+            Miss::Failed(error) => Step::Done(Fault::Pager(error)),
+            Miss::Busy(page) => Step::Done(Fault::Wait(Ticket::new(vm, &page))),
+            Miss::Absent(holder) => match vm.begin_bring(&guard, holder, index) {
                 Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
                 Ok(bring) => {
                     drop(guard);
@@ -305,81 +300,104 @@ impl<M: Machine> Vm<M> {
         }
     }
 
+    /// Enters a page to be written. The anon that it replaced is let go of when no translation to
+    /// its page is left.
+    #[inline]
+    fn enter_to_write(
+        &self,
+        at: &Faulting<M>,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+        writable: Writable<M>,
+    ) -> Fault<'static> {
+        let fault = self.enter_page(at, object, index, &writable.found);
+        if let Some(old) = writable.old {
+            self.release_anon(old);
+        }
+        fault
+    }
+
+    /// Enters a page to be read, and its neighbours.
+    #[inline]
+    fn enter_to_read(
+        &self,
+        at: &Faulting<M>,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        readable: Readable<M>,
+    ) -> Fault<'static> {
+        let object = guard.object();
+        let fault = match readable {
+            Readable::Page(found) => self.enter_page(at, object, index, &found),
+            Readable::Zeros => self.enter_zero(at),
+        };
+        if matches!(fault, Fault::Resolved) {
+            self.enter_around(at, guard, index);
+        }
+        fault
+    }
+
     /// Enters a page of an object. A mapping that this replaces is flushed.
+    #[inline]
     fn enter_page(
         &self,
         at: &Faulting<M>,
         object: Ptr<ObjectBody<M>>,
         index: u32,
-        page: Ptr<Page>,
-    ) -> Result<(), OutOfMemory> {
+        found: &Found<M>,
+    ) -> Fault<'static> {
         let how = Enter {
-            frame: page.frame(),
+            frame: found.page.frame(),
             prot: at.granted(),
             access: at.access,
             cache: Cache::WriteBack,
             origin: (object.id, u64::from(index)),
         };
-        let (replaced, debt) = at.map.pmap.enter(&self.machine, self, at.va, how)?;
-        page.mapped();
+        let entered = at.map.pmap.enter(&self.machine, self, at.va, how);
+        let Ok((replaced, debt)) = entered else {
+            return Fault::OutOfMemory;
+        };
+        found.page.mapped();
+        found.place.set_mapped();
         if let Some(replaced) = replaced {
             self.unmapped(replaced);
         }
         self.pay(debt, &at.map.target().pmap);
-        for holder in [Some(object), object.under].into_iter().flatten() {
-            if let Some(chunk) = holder.amap.get().and_then(|amap| amap.chunk(index)) {
-                chunk.set_mapped(index as usize % SLOTS);
-                break;
-            }
-        }
-        Ok(())
+        Fault::Resolved
     }
 
     /// Maps untouched anonymous memory, for reading, and its neighbours with it.
     fn enter_zeros(&self, at: &Faulting<M>) -> Fault<'static> {
-        let Ok(zero) = self.zero_frame() else {
-            return Fault::OutOfMemory;
-        };
-        if self.enter_zero(at, zero).is_err() {
-            return Fault::OutOfMemory;
+        let fault = self.enter_zero(at);
+        if let (Fault::Resolved, Ok(zero)) = (&fault, self.zero_frame()) {
+            let (first, count) = at.window(at.entry.index_of(at.va));
+            let frames = [zero; AROUND];
+            self.fill(at, first, &frames[..count]);
         }
-        let (first, count) = at.window(at.entry.index_of(at.va));
-        let frames = [zero; AROUND];
-        self.fill(at, first, &frames[..count]);
-        Fault::Resolved
+        fault
     }
 
-    /// The same in an object that has a page here or there.
-    fn enter_zeros_around(
-        &self,
-        at: &Faulting<M>,
-        guard: &ObjectGuard<'_, M>,
-        index: u32,
-    ) -> Fault<'static> {
-        let Ok(zero) = self.zero_frame() else {
+    /// Maps the shared frame of zeros.
+    fn enter_zero(&self, at: &Faulting<M>) -> Fault<'static> {
+        let Ok(frame) = self.zero_frame() else {
             return Fault::OutOfMemory;
         };
-        if self.enter_zero(at, zero).is_err() {
-            return Fault::OutOfMemory;
-        }
-        self.enter_around(at, guard, index, zero);
-        Fault::Resolved
-    }
-
-    fn enter_zero(&self, at: &Faulting<M>, zero: Frame) -> Result<(), OutOfMemory> {
         let how = Enter {
-            frame: zero,
+            frame,
             prot: at.granted(),
             access: at.access,
             cache: Cache::WriteBack,
             origin: (0, 0),
         };
-        let (replaced, debt) = at.map.pmap.enter(&self.machine, self, at.va, how)?;
+        let entered = at.map.pmap.enter(&self.machine, self, at.va, how);
+        let Ok((replaced, debt)) = entered else {
+            return Fault::OutOfMemory;
+        };
         if let Some(replaced) = replaced {
             self.unmapped(replaced);
         }
         self.pay(debt, &at.map.target().pmap);
-        Ok(())
+        Fault::Resolved
     }
 
     fn enter_device(
@@ -407,7 +425,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Maps what the object has in memory around a page that has just been entered for reading.
-    fn enter_around(&self, at: &Faulting<M>, guard: &ObjectGuard<'_, M>, index: u32, zero: Frame) {
+    fn enter_around(&self, at: &Faulting<M>, guard: &ObjectGuard<'_, M>, index: u32) {
         let (first, count) = at.window(index);
         if count <= 1 {
             return;
@@ -415,6 +433,7 @@ impl<M: Machine> Vm<M> {
         let mut frames = [Frame::NONE; AROUND];
         let frames = &mut frames[..count];
         let back = ((at.va - first) >> PAGE_SHIFT) as u32;
+        let zero = self.zeros_for(guard.object());
         self.neighbours(guard, index.wrapping_sub(back), frames, zero);
         self.fill(at, first, frames);
     }

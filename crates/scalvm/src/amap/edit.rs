@@ -7,21 +7,77 @@ use crate::kmem::{Child, Ptr};
 use crate::machine::Machine;
 use crate::vm::Vm;
 
-/// A slot of a chunk that only one object has: what lies there may be replaced.
+/// A slot of a chunk.
 pub(crate) struct Place<M: Machine> {
     chunk: Ptr<Node<M>>,
     slot: usize,
 }
 
+impl<M: Machine> Clone for Place<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Machine> Copy for Place<M> {}
+
 impl<M: Machine> Place<M> {
     /// The anon that lies here.
-    pub fn anon(&self) -> Option<Ptr<Anon<M>>> {
+    #[inline(always)]
+    pub fn anon(self) -> Option<Ptr<Anon<M>>> {
         self.chunk.anon(self.slot)
+    }
+
+    /// Notes that the anon that lies here is mapped now (M4).
+    #[inline(always)]
+    pub fn set_mapped(self) {
+        self.chunk.set_mapped(self.slot);
+    }
+}
+
+/// A slot of a chunk that only one object has: what lies there may be replaced.
+pub(crate) struct OwnPlace<M: Machine>(Place<M>);
+
+impl<M: Machine> OwnPlace<M> {
+    /// The slot.
+    #[inline(always)]
+    pub fn place(&self) -> Place<M> {
+        self.0
     }
 
     /// Puts an anon here. The caller has taken over the reference of what lay here.
     pub fn set(&self, anon: Ptr<Anon<M>>) {
-        self.chunk.set_child(self.slot, Some(Child::Right(anon)));
+        let Place { chunk, slot } = self.0;
+        chunk.set_child(slot, Some(Child::Right(anon)));
+    }
+}
+
+impl<M: Machine> Amap<M> {
+    /// The slot for `index`, if its chunk is there.
+    #[inline]
+    pub fn place(&self, index: u32) -> Option<Place<M>> {
+        let chunk = self.chunk(index)?;
+        Some(Place {
+            chunk,
+            slot: index as usize % SLOTS,
+        })
+    }
+
+    /// The same if nothing on the way to it is shared.
+    #[inline]
+    pub fn own_place(&self, index: u32) -> Option<OwnPlace<M>> {
+        let mut node = self.root.get()?;
+        if self.refs() != 1 || !node.covers(self.base.get(), index) {
+            return None;
+        }
+        while node.refs() == 1 {
+            if node.level() == 0 {
+                let slot = index as usize % SLOTS;
+                return Some(OwnPlace(Place { chunk: node, slot }));
+            }
+            node = node.child(index)?;
+        }
+        None
     }
 }
 
@@ -32,7 +88,7 @@ impl<M: Machine> Vm<M> {
         &self,
         amap: Ptr<Amap<M>>,
         index: u32,
-    ) -> Result<Place<M>, OutOfMemory> {
+    ) -> Result<OwnPlace<M>, OutOfMemory> {
         let mut node = self.amap_root(amap, index)?;
         while node.level() > 0 {
             let slot = node.slot(index);
@@ -45,10 +101,8 @@ impl<M: Machine> Vm<M> {
             node.set_child(slot, Some(Child::Left(child)));
             node = child;
         }
-        Ok(Place {
-            chunk: node,
-            slot: index as usize % SLOTS,
-        })
+        let slot = index as usize % SLOTS;
+        Ok(OwnPlace(Place { chunk: node, slot }))
     }
 
     /// A root that covers `index` and has one reference.

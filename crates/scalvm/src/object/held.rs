@@ -95,7 +95,7 @@ impl<'v, M: Machine> Object<'v, M> {
                 if let Some(old) = found.old {
                     vm.release_anon(old);
                 }
-                found.page
+                found.found.page
             })
         } else {
             match vm.look(&guard, self.body, index) {
@@ -107,7 +107,7 @@ impl<'v, M: Machine> Object<'v, M> {
                 _ => vm
                     .page_to_read(&guard, index, zeros)
                     .and_then(|found| match found {
-                        Readable::Page(page) => Ok(page),
+                        Readable::Page(found) => Ok(found.page),
                         Readable::Zeros => Err(Miss::NeedZeros),
                     }),
             }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | "when a write fault occurs we check the amap's refcount; if >1, we copy a new amap" | [`Vm::own_amap`], and its nodes as they are needed |
 //! | "now we identify in which anon the fault refers, and check that anon's refcnt" | [`Vm::page_to_write`] |
-//! | "if 1, we keep it around, map that page rw" | [`Writable::page`] without `old` |
+//! | "if 1, we keep it around, map that page rw" | [`Writable`] without `old` |
 //! | "if >1, we make a new anon and copy it into our amap. -- old anon refcnt" | the same with `old` |
 //!
 //! All functions here run with the object locked.
@@ -14,7 +14,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::Frame;
-use crate::amap::{Amap, SLOTS};
+use crate::amap::{Amap, OwnPlace, Place, SLOTS};
 use crate::anon::Anon;
 use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
@@ -24,10 +24,16 @@ use crate::page::{BUSY, DIRTY, Page, State};
 use crate::stats::Event;
 use crate::vm::Vm;
 
+/// A page of an object, and the slot in which its anon lies.
+pub(crate) struct Found<M: Machine> {
+    pub page: Ptr<Page>,
+    pub place: Place<M>,
+}
+
 /// What an object has at an index.
-pub(crate) enum Look {
+pub(crate) enum Look<M: Machine> {
     /// This page.
-    Page(Ptr<Page>),
+    Page(Found<M>),
     /// Nothing: zeros.
     Hole,
     /// Nothing in memory: the vnode pager has it.
@@ -58,17 +64,23 @@ impl<M: Machine> From<OutOfMemory> for Miss<M> {
 }
 
 /// A page to be read.
-pub(crate) enum Readable {
-    Page(Ptr<Page>),
+pub(crate) enum Readable<M: Machine> {
+    Page(Found<M>),
     /// The shared frame of zeros will do (O4).
     Zeros,
 }
 
 /// A page to be written, and what it replaced.
 pub(crate) struct Writable<M: Machine> {
-    pub page: Ptr<Page>,
+    pub found: Found<M>,
     /// The anon that lay there before and is shared: released once no translation to it is left.
     pub old: Option<Ptr<Anon<M>>>,
+}
+
+impl<M: Machine> From<Found<M>> for Writable<M> {
+    fn from(found: Found<M>) -> Self {
+        Writable { found, old: None }
+    }
 }
 
 /// A page of zeros that was made before the locks were taken.
@@ -82,28 +94,30 @@ impl<M: Machine> Vm<M> {
         guard: &ObjectGuard<'_, M>,
         object: Ptr<ObjectBody<M>>,
         index: u32,
-    ) -> Look {
+    ) -> Look<M> {
         guard.covers(object);
-        let anon = object.amap.get().and_then(|amap| amap.anon(index));
-        let Some(page) = anon.and_then(|anon| anon.page.get()) else {
-            return if matches!(object.kind, Kind::Vnode(_)) {
-                Look::Absent
-            } else {
-                Look::Hole
-            };
-        };
-        if page.is_plain() {
-            return Look::Page(page);
+        let place = object.amap.get().and_then(|amap| amap.place(index));
+        let found = place.and_then(|place| {
+            let page = place.anon()?.page.get()?;
+            Some(Found { page, place })
+        });
+        match found {
+            Some(found) if found.page.is_plain() => Look::Page(found),
+            Some(found) => self.look_closely(object, index, found.page),
+            None if matches!(object.kind, Kind::Vnode(_)) => Look::Absent,
+            None => Look::Hole,
         }
-        if page.test_flags(BUSY) != 0 {
-            return Look::Busy(page);
-        }
+    }
+
+    /// The same for a page that cannot be used as it is.
+    #[cold]
+    fn look_closely(&self, object: Ptr<ObjectBody<M>>, index: u32, page: Ptr<Page>) -> Look<M> {
         match page.error() {
             Some(error) => {
                 self.drop_page(object, index);
                 Look::Failed(error)
             }
-            None => Look::Page(page),
+            None => Look::Busy(page),
         }
     }
 
@@ -133,7 +147,7 @@ impl<M: Machine> Vm<M> {
         guard: &ObjectGuard<'_, M>,
         index: u32,
         zeros: &mut Zeros,
-    ) -> Result<Readable, Miss<M>> {
+    ) -> Result<Readable<M>, Miss<M>> {
         let object = guard.object();
         let mut holder = object;
         let mut look = self.look(guard, object, index);
@@ -142,16 +156,19 @@ impl<M: Machine> Vm<M> {
             look = self.look(guard, under, index);
         }
         match look {
-            Look::Page(page) => Ok(Readable::Page(page)),
+            Look::Page(found) => Ok(Readable::Page(found)),
             Look::Busy(page) => Err(Miss::Busy(page)),
             Look::Absent => Err(Miss::Absent(holder)),
             Look::Failed(error) => Err(Miss::Failed(error)),
             Look::Hole if holder.exclusive.get() => Ok(Readable::Zeros),
-            Look::Hole => self.insert_zeros(holder, index, zeros).map(Readable::Page),
+            Look::Hole => self
+                .insert_zeros(holder, index, None, zeros)
+                .map(Readable::Page),
         }
     }
 
     /// The page that a write of `index` may change, in the object itself.
+    #[inline]
     pub(crate) fn page_to_write(
         &self,
         guard: &ObjectGuard<'_, M>,
@@ -160,56 +177,118 @@ impl<M: Machine> Vm<M> {
     ) -> Result<Writable<M>, Miss<M>> {
         let object = guard.object();
         if let Kind::Vnode(_) = object.kind {
-            return match self.look(guard, object, index) {
-                Look::Page(page) => {
-                    page.set_flags(DIRTY);
-                    Ok(Writable { page, old: None })
-                }
-                Look::Busy(page) => Err(Miss::Busy(page)),
-                Look::Failed(error) => Err(Miss::Failed(error)),
-                Look::Absent | Look::Hole => Err(Miss::Absent(object)),
-            };
+            return self.vnode_page_to_write(guard, index);
         }
-        let own = object.amap.get().and_then(|amap| amap.anon(index));
-        if own.is_none() {
-            let source = match object.under {
-                Some(under) => self.look(guard, under, index),
-                None => Look::Hole,
-            };
-            return match source {
-                Look::Page(source) => self.insert_copy(guard, index, source),
-                Look::Busy(page) => Err(Miss::Busy(page)),
-                Look::Failed(error) => Err(Miss::Failed(error)),
-                Look::Absent => Err(Miss::Absent(object.under.unwrap_or(object))),
-                Look::Hole => self
-                    .insert_zeros(object, index, zeros)
-                    .map(|page| Writable { page, old: None }),
-            };
-        }
-        let amap = self.own_amap(object)?;
-        let place = self.amap_place(amap, index)?;
+        let amap = object.amap.get().ok_or(OutOfMemory)?;
+        let Some(own) = amap.own_place(index) else {
+            return self.unshared_page(guard, index, zeros);
+        };
+        let place = own.place();
         let Some(anon) = place.anon() else {
-            return Err(Miss::OutOfMemory);
+            return self.first_page(guard, index, Some(own), zeros);
         };
-        let Some(page) = anon.page.get() else {
-            return Err(Miss::OutOfMemory);
-        };
-        if anon.refs() == 1 {
-            return Ok(Writable { page, old: None });
+        match anon.page.get() {
+            Some(page) if anon.refs() == 1 => Ok(Found { page, place }.into()),
+            _ => self.copied_page(guard, index, &own, anon),
         }
-        // Shared with another object: a copy of our own takes its place.
-        let copy = self.new_anon(object, index, State::Anon)?;
-        let to = copy.1;
-        self.machine.copy_frame(page.frame(), to.frame());
+    }
+
+    fn vnode_page_to_write(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+    ) -> Result<Writable<M>, Miss<M>> {
+        let object = guard.object();
+        match self.look(guard, object, index) {
+            Look::Page(found) => {
+                found.page.set_flags(DIRTY);
+                Ok(found.into())
+            }
+            Look::Busy(page) => Err(Miss::Busy(page)),
+            Look::Failed(error) => Err(Miss::Failed(error)),
+            Look::Absent | Look::Hole => Err(Miss::Absent(object)),
+        }
+    }
+
+    /// The same where something on the way to the anon is shared, or lacking.
+    #[cold]
+    fn unshared_page(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        zeros: &mut Zeros,
+    ) -> Result<Writable<M>, Miss<M>> {
+        let object = guard.object();
+        if object
+            .amap
+            .get()
+            .and_then(|amap| amap.anon(index))
+            .is_none()
+        {
+            return self.first_page(guard, index, None, zeros);
+        }
+        let own = self.make_place(object, index)?;
+        let place = own.place();
+        let anon = place.anon().ok_or(OutOfMemory)?;
+        match anon.page.get() {
+            Some(page) if anon.refs() == 1 => Ok(Found { page, place }.into()),
+            _ => self.copied_page(guard, index, &own, anon),
+        }
+    }
+
+    /// A copy of a page whose anon another object has as well, in its place.
+    fn copied_page(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        own: &OwnPlace<M>,
+        old: Ptr<Anon<M>>,
+    ) -> Result<Writable<M>, Miss<M>> {
+        let object = guard.object();
+        let from = old.page.get().ok_or(OutOfMemory)?;
+        let (anon, page) = self.new_anon(object, index, State::Anon)?;
+        self.machine.copy_frame(from.frame(), page.frame());
         self.count(Event::CowCopy);
-        place.set(copy.0);
+        own.set(anon);
         if !object.exclusive.get() {
-            self.unmap_page(guard, object, index);
+            self.unmap_object(guard, object, index, 1);
         }
+        let place = own.place();
         Ok(Writable {
-            page: to,
-            old: Some(anon),
+            found: Found { page, place },
+            old: Some(old),
         })
+    }
+
+    /// The first page that the object gets at an index: a copy of what shows through, or zeros.
+    fn first_page(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        own: Option<OwnPlace<M>>,
+        zeros: &mut Zeros,
+    ) -> Result<Writable<M>, Miss<M>> {
+        let object = guard.object();
+        if let Some(under) = object.under {
+            match self.look(guard, under, index) {
+                Look::Page(source) => return self.insert_copy(guard, index, source.page),
+                Look::Busy(page) => return Err(Miss::Busy(page)),
+                Look::Failed(error) => return Err(Miss::Failed(error)),
+                Look::Absent => return Err(Miss::Absent(under)),
+                Look::Hole => {}
+            }
+        }
+        Ok(self.insert_zeros(object, index, own, zeros)?.into())
+    }
+
+    /// The slot for `index`, with nothing shared on the way to it.
+    fn make_place(
+        &self,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+    ) -> Result<OwnPlace<M>, OutOfMemory> {
+        let amap = self.own_amap(object)?;
+        self.amap_place(amap, index)
     }
 
     /// A new page with its anon, in no amap yet.
@@ -251,23 +330,23 @@ impl<M: Machine> Vm<M> {
         &self,
         object: Ptr<ObjectBody<M>>,
         index: u32,
+        own: Option<OwnPlace<M>>,
         zeros: &mut Zeros,
-    ) -> Result<Ptr<Page>, Miss<M>> {
-        let Some(page) = *zeros else {
-            return Err(Miss::NeedZeros);
-        };
-        let amap = self.own_amap(object)?;
+    ) -> Result<Found<M>, Miss<M>> {
+        let page = zeros.ok_or(Miss::NeedZeros)?;
         let anon = self.adopt(object, index, page)?;
-        match self.amap_place(amap, index) {
-            Ok(place) => place.set(anon),
+        let own = match own.map_or_else(|| self.make_place(object, index), Ok) {
+            Ok(own) => own,
             Err(error) => {
                 page.disown();
                 self.anons.free(&self.machine, &self.frames, anon);
                 return Err(error.into());
             }
-        }
+        };
+        own.set(anon);
         *zeros = None;
-        Ok(page)
+        let place = own.place();
+        Ok(Found { page, place })
     }
 
     /// Puts a copy of a page of the object underneath where the object has nothing.
@@ -278,21 +357,22 @@ impl<M: Machine> Vm<M> {
         source: Ptr<Page>,
     ) -> Result<Writable<M>, Miss<M>> {
         let object = guard.object();
-        let amap = self.own_amap(object)?;
         let (anon, page) = self.new_anon(object, index, State::Anon)?;
-        match self.amap_place(amap, index) {
-            Ok(place) => place.set(anon),
+        let own = match self.make_place(object, index) {
+            Ok(own) => own,
             Err(error) => {
                 self.release_anon(anon);
                 return Err(error.into());
             }
-        }
+        };
         self.machine.copy_frame(source.frame(), page.frame());
         self.count(Event::CowCopy);
+        own.set(anon);
         if !object.exclusive.get() {
-            self.unmap_page(guard, object, index);
+            self.unmap_object(guard, object, index, 1);
         }
-        Ok(Writable { page, old: None })
+        let place = own.place();
+        Ok(Found { page, place }.into())
     }
 
     /// Puts a new, busy page for the vnode pager to fill where the object has nothing.
@@ -301,28 +381,16 @@ impl<M: Machine> Vm<M> {
         object: Ptr<ObjectBody<M>>,
         index: u32,
     ) -> Result<Ptr<Page>, OutOfMemory> {
-        let amap = self.own_amap(object)?;
         let (anon, page) = self.new_anon(object, index, State::File)?;
         page.set_flags(BUSY);
-        match self.amap_place(amap, index) {
-            Ok(place) => place.set(anon),
+        match self.make_place(object, index) {
+            Ok(own) => own.set(anon),
             Err(error) => {
                 self.release_anon(anon);
                 return Err(error);
             }
         }
         Ok(page)
-    }
-
-    /// Removes every mapping of one page of an object, in whatever map, directly or through an
-    /// object that stands on it (O5), so that all find what has taken its place.
-    pub(crate) fn unmap_page(
-        &self,
-        guard: &ObjectGuard<'_, M>,
-        object: Ptr<ObjectBody<M>>,
-        index: u32,
-    ) {
-        self.unmap_object(guard, object, index, 1);
     }
 
     /// The frames that a fault may map along: those of the pages from index `first` on, in one

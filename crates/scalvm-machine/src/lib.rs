@@ -56,3 +56,8 @@ pub use machine::Emulated;
 pub use rng::Rng;
 pub use runtime::{Runtime, Threads};
 pub use tables::TableArena;
+
+/// The example in the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -117,6 +117,29 @@ impl fmt::Display for FaultError {
     }
 }
 
+impl fmt::Display for SegmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SegmentError::TooSmall => "too few frames for a segment",
+            SegmentError::TooHigh => "frames beyond 16 TiB",
+            SegmentError::Overlap => "frames of another segment",
+            SegmentError::TooMany => "too many segments",
+        })
+    }
+}
+
+impl fmt::Display for PagerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PagerError::Io => "the device failed",
+            PagerError::NoRoom => "no room on the backing store",
+            PagerError::Gone => "the backing store is gone",
+        })
+    }
+}
+
 impl core::error::Error for OutOfMemory {}
+impl core::error::Error for PagerError {}
+impl core::error::Error for SegmentError {}
 impl core::error::Error for MapError {}
 impl core::error::Error for FaultError {}

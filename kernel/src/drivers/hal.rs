@@ -1,0 +1,54 @@
+//! [`VirtioHal`]: memory that is shared with virtio devices.
+
+use core::ptr::NonNull;
+
+use scalvm::{Frame, Machine, PAGE_SIZE};
+use virtio_drivers::{BufferDirection, Hal, PhysAddr};
+
+use crate::arch::layout::{phys_to_virt, virt_to_phys};
+use crate::mm::VM;
+
+/// The manager's frames, and the direct map.
+pub struct VirtioHal;
+
+/// The order of the least power of two that holds so many pages.
+fn order(pages: usize) -> u32 {
+    pages.next_power_of_two().trailing_zeros()
+}
+
+// SAFETY: frames from the manager are nobody else's until they are given back, and the direct map shows
+// them, and the devices' registers, for ever. The kernel's memory is all in the direct map or in the
+// image, whose physical addresses are known.
+unsafe impl Hal for VirtioHal {
+    fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
+        match VM.alloc_frames(order(pages)) {
+            Ok(first) => {
+                let bytes = VM.machine().frame_ptr(first);
+                // SAFETY: the frames are ours, at least `pages` of them.
+                unsafe { bytes.write_bytes(0, pages * PAGE_SIZE) };
+                (
+                    first.address(),
+                    NonNull::new(bytes).unwrap_or(NonNull::dangling()),
+                )
+            }
+            // Address 0 tells the crate that there is no memory.
+            Err(_) => (0, NonNull::dangling()),
+        }
+    }
+
+    unsafe fn dma_dealloc(address: PhysAddr, _bytes: NonNull<u8>, pages: usize) -> i32 {
+        // SAFETY: the caller gives back what dma_alloc gave.
+        unsafe { VM.free_frames(Frame::containing(address), order(pages)) };
+        0
+    }
+
+    unsafe fn mmio_phys_to_virt(address: PhysAddr, _size: usize) -> NonNull<u8> {
+        NonNull::new(phys_to_virt(address)).unwrap_or(NonNull::dangling())
+    }
+
+    unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> PhysAddr {
+        virt_to_phys(buffer.cast::<u8>().as_ptr().addr())
+    }
+
+    unsafe fn unshare(_address: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
+}

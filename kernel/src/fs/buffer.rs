@@ -1,0 +1,123 @@
+//! [`Buf`]: where the bytes of a read go to, and those of a write come from.
+//!
+//! Almost always that is memory of the program that calls, which may not be there, may have to be
+//! brought in first (so copying blocks), and may change at any time: it is only ever touched by the
+//! copy routines of `mm::user`. The kernel's own memory takes the same way for sendfile and exec.
+//! A `Buf` moves along as it is used. No lock may be held while bytes move.
+
+use core::marker::PhantomData;
+
+use crate::linux::Errno;
+use crate::mm::user;
+
+/// A window of memory that shrinks from its start as bytes move.
+pub struct Buf<'a> {
+    address: usize,
+    left: usize,
+    in_kernel: bool,
+    memory: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Buf<'a> {
+    /// Memory of the program that calls. Nothing is checked before bytes move.
+    pub fn user(address: usize, len: usize) -> Buf<'static> {
+        Buf {
+            address,
+            left: len,
+            in_kernel: false,
+            memory: PhantomData,
+        }
+    }
+
+    /// The kernel's own memory.
+    pub fn kernel(bytes: &'a mut [u8]) -> Buf<'a> {
+        Buf {
+            address: bytes.as_mut_ptr() as usize,
+            left: bytes.len(),
+            in_kernel: true,
+            memory: PhantomData,
+        }
+    }
+
+    /// The bytes left.
+    pub fn len(&self) -> usize {
+        self.left
+    }
+
+    /// Whether no bytes are left.
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Makes the window no longer than `len`.
+    pub fn limit(&mut self, len: usize) {
+        self.left = self.left.min(len);
+    }
+
+    /// Copies as many of the bytes as there is room for into the window.
+    pub fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
+        // SAFETY: a slice is readable and nobody changes it.
+        unsafe { self.put_raw(from.as_ptr(), from.len()) }
+    }
+
+    /// Fills as much of the slice as bytes are left.
+    pub fn take(&mut self, to: &mut [u8]) -> Result<usize, Errno> {
+        // SAFETY: the slice is writable and ours alone.
+        unsafe { self.take_raw(to.as_mut_ptr(), to.len()) }
+    }
+
+    /// [`put`](Buf::put) from memory that may change meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// `len` bytes are readable at `from` until this returns.
+    pub unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
+        let len = len.min(self.left);
+        if self.in_kernel {
+            // SAFETY: the window is a slice that we hold exclusively, `from` the caller's promise.
+            unsafe { core::ptr::copy(from, self.address as *mut u8, len) };
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { user::copy_from_raw(self.address, from, len)? };
+        }
+        self.advance(len);
+        Ok(len)
+    }
+
+    /// [`take`](Buf::take) into memory that others may look at meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// `len` bytes are writable at `to` until this returns.
+    pub unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
+        let len = len.min(self.left);
+        if self.in_kernel {
+            // SAFETY: the window is a slice that we hold exclusively, `to` the caller's promise.
+            unsafe { core::ptr::copy(self.address as *const u8, to, len) };
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { user::copy_to_raw(self.address, to, len)? };
+        }
+        self.advance(len);
+        Ok(len)
+    }
+
+    /// Puts zeros into the whole window.
+    pub fn put_zeros(&mut self) -> Result<usize, Errno> {
+        static ZEROS: [u8; 4096] = [0; 4096];
+        let mut done = 0;
+        while self.left > 0 {
+            match self.put(&ZEROS) {
+                Ok(n) => done += n,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.address += len;
+        self.left -= len;
+    }
+}

@@ -1,0 +1,95 @@
+//! Files: the tree of names, what lies behind them, and what processes have open.
+//!
+//! - [`inode`] the traits, [`file`] the open file, [`table`] descriptors, [`context`] where a
+//!   process stands;
+//! - [`walk`] from a path to an inode, [`names`] back again, [`mount`] what is mounted where;
+//! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
+//!   the devices, [`procfs`];
+//! - without names: [`pipe`] over a [`ring`], [`eventfd`], [`epoll`] with [`wait`], [`label`];
+//! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
+//!   [`locks`] advisory locks, [`memory`] allocation that can fail.
+//!
+//! No lock is held while anything blocks: a copy to or from user memory, I/O, a wait.
+
+pub mod block;
+pub mod buffer;
+pub mod context;
+mod cpio;
+pub mod dev;
+pub mod epoll;
+pub mod eventfd;
+mod exec;
+pub mod file;
+pub mod inode;
+mod label;
+pub mod locks;
+pub mod memory;
+pub mod mount;
+pub mod names;
+mod paged;
+pub mod pipe;
+pub mod procfs;
+mod ring;
+pub mod table;
+pub mod tmpfs;
+mod unpack;
+pub mod wait;
+pub mod walk;
+
+use linux_raw_sys::general::{O_NOCTTY, O_RDWR};
+
+pub use context::FsContext;
+pub use exec::{Executable, open_exec};
+pub use file::{File, FileHandle};
+pub use names::object_name;
+pub use table::FileTable;
+
+use crate::linux::Errno;
+use crate::tty;
+use inode::New;
+use walk::Last;
+
+/// Makes the tree: the root from the archive, /dev and /proc on it. Disks must be known by now.
+pub fn init(initramfs: &'static [u8]) -> Result<(), Errno> {
+    let root = tmpfs::new_root(0o755)?;
+    unpack::unpack(&root, initramfs)?;
+    mount::mount_root(root.clone())?;
+    dev::fill(&tmpfs::new_root(0o755)?)?;
+    for (name, kind, mode) in [
+        ("dev", "devtmpfs", 0o755),
+        ("proc", "proc", 0o555),
+        ("tmp", "", 0o1777),
+    ] {
+        let dir = match root.lookup(name.as_bytes()) {
+            Err(Errno::ENOENT) => root.make(name.as_bytes(), New::Directory, mode)?,
+            other => other?,
+        };
+        if !kind.is_empty() {
+            mount::mount(dir, kind.as_bytes(), kind.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of the first process, and of its session and group.
+const FIRST: crate::task::Pid = 1;
+
+/// What the first process starts with: the root directory, and the console, which is its terminal,
+/// as descriptors 0 to 2.
+pub fn first_process() -> Result<(FsContext, FileTable), Errno> {
+    let context = FsContext::new(mount::root().ok_or(Errno::ENOENT)?);
+    let mut table = FileTable::new();
+    let node = walk::lookup(&context, &context.root, b"/dev/console", Last::Follow)?;
+    let io = node.clone().open(O_RDWR | O_NOCTTY)?;
+    tty::give(FIRST);
+    let console = File::new(node, io, O_RDWR)?;
+    for _ in 0..3 {
+        table.add(console.clone(), 0, false)?;
+    }
+    Ok((context, table))
+}
+
+/// Puts everything that is dirty to the disks. Blocks. To be called before the power goes off.
+pub fn sync() -> Result<(), Errno> {
+    block::sync_all()
+}

@@ -1,0 +1,144 @@
+//! The table of mounted file systems.
+//!
+//! A mount covers a directory: a walk that finds the directory goes on at the root of the file
+//! system mounted last on it, and `..` of that root is the directory above the covered one.
+//!
+//! Invariants: the first mount is the root of the tree and the only one that covers nothing; a
+//! file system's root is in at most one mount.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::inode::{Kind, Node};
+use super::{memory, names, procfs, tmpfs, walk};
+use crate::linux::Errno;
+use crate::sync::Mutex;
+
+/// A file system at its place.
+#[derive(Clone)]
+pub struct Mount {
+    /// The directory that it covers; none for the root of the tree.
+    pub covered: Option<Node>,
+    /// Its root directory.
+    pub root: Node,
+    /// The type, as in mount(2).
+    pub kind: &'static str,
+    /// What was given as the source.
+    pub source: String,
+}
+
+static MOUNTS: Mutex<Vec<Mount>> = Mutex::new(Vec::new());
+
+/// The types that mount(2) knows, as /proc/filesystems lists them.
+pub const TYPES: &[&str] = &["tmpfs", "proc", "devtmpfs"];
+
+/// Makes `root` the root of the tree.
+pub fn mount_root(root: Node) -> Result<(), Errno> {
+    let mount = Mount {
+        covered: None,
+        root,
+        kind: "tmpfs",
+        source: String::from("tmpfs"),
+    };
+    memory::push(&mut MOUNTS.lock(), mount)
+}
+
+/// Mounts a new file system of the type `kind` on a directory.
+pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
+    if covered.kind() != Kind::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    let (kind, root) = match kind {
+        b"tmpfs" | b"ramfs" => ("tmpfs", tmpfs::new_root(0o1777)?),
+        b"proc" => ("proc", procfs::new_root()?),
+        b"devtmpfs" => ("devtmpfs", super::dev::root()?),
+        _ => return Err(Errno::ENODEV),
+    };
+    let mut source = String::from_utf8_lossy(source).into_owned();
+    if source.is_empty() {
+        source.push_str("none");
+    }
+    let mut mounts = MOUNTS.lock();
+    if mounts.iter().any(|mount| walk::same(&mount.root, &root)) {
+        return Err(Errno::EBUSY);
+    }
+    memory::push(
+        &mut mounts,
+        Mount {
+            covered: Some(covered),
+            root,
+            kind,
+            source,
+        },
+    )
+}
+
+/// Takes away the mount whose root this is. EBUSY if another is mounted in it, EINVAL if it is none.
+pub fn unmount(root: &Node) -> Result<(), Errno> {
+    let all = list();
+    let index = all
+        .iter()
+        .position(|mount| walk::same(&mount.root, root))
+        .ok_or(Errno::EINVAL)?;
+    let inside = |mount: &Mount| {
+        mount
+            .covered
+            .as_ref()
+            .is_some_and(|node| walk::same(&fs_root(node), root))
+    };
+    if index == 0 || all.iter().any(inside) {
+        return Err(Errno::EBUSY);
+    }
+    drop(MOUNTS.lock().remove(index));
+    Ok(())
+}
+
+/// What a walk that came upon `node` goes on with: itself, or the root of what is mounted there.
+#[inline]
+pub fn enter(node: Node) -> Node {
+    let mounts = MOUNTS.lock();
+    let mut node = node;
+    for mount in mounts.iter() {
+        if mount
+            .covered
+            .as_ref()
+            .is_some_and(|covered| walk::same(covered, &node))
+        {
+            node = mount.root.clone();
+        }
+    }
+    node
+}
+
+/// The directory that the file system with this root covers.
+pub fn covered_by(root: &Node) -> Option<Node> {
+    let mounts = MOUNTS.lock();
+    let mount = mounts.iter().find(|mount| walk::same(&mount.root, root))?;
+    mount.covered.clone()
+}
+
+/// The root of the tree.
+pub fn root() -> Option<Node> {
+    MOUNTS.lock().first().map(|mount| mount.root.clone())
+}
+
+/// All mounts, in the order of their making.
+pub fn list() -> Vec<Mount> {
+    MOUNTS.lock().clone()
+}
+
+impl Mount {
+    /// The path of the directory that it covers.
+    pub fn path(&self) -> Result<Vec<u8>, Errno> {
+        names::path_of(&self.root)
+    }
+}
+
+/// The root of the file system that holds `node`.
+fn fs_root(node: &Node) -> Node {
+    let mut here = node.clone();
+    while let Some((parent, _)) = here.place() {
+        here = parent;
+    }
+    here
+}

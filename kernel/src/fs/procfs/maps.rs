@@ -1,0 +1,95 @@
+//! /proc/PID/maps, and the sums of it that other files want.
+
+use scalvm::{PAGE_SIZE, Prot, Region, Share};
+
+use super::text::Text;
+use crate::arch::layout::USER_HIGH;
+use crate::fs::{dev, names};
+use crate::linux::Errno;
+use crate::task::{Process, Space};
+
+/// The column at which names begin.
+const NAME_COLUMN: usize = 73;
+
+/// The mappings of a space, from the lowest.
+fn regions(space: &Space) -> impl Iterator<Item = Region> {
+    let mut at = 0;
+    core::iter::from_fn(move || {
+        let region = space.query(at)?;
+        at = region.end;
+        Some(region)
+    })
+}
+
+/// A line for each mapping.
+pub(super) fn maps(process: &Process, text: &mut Text) -> Result<(), Errno> {
+    let space = process.map();
+    let heap = space.heap();
+    for region in regions(&space) {
+        let file = region.cookie.and_then(names::object_name);
+        let (device, ino) = file
+            .as_ref()
+            .map_or((0, 0), |(device, ino, _)| (*device, *ino));
+        let right = |right, letter| {
+            if region.prot.contains(right) {
+                letter
+            } else {
+                '-'
+            }
+        };
+        let start = text.len();
+        write!(
+            text,
+            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {ino} ",
+            region.start,
+            region.end,
+            right(Prot::READ, 'r'),
+            right(Prot::WRITE, 'w'),
+            right(Prot::EXEC, 'x'),
+            if region.share == Share::Shared {
+                's'
+            } else {
+                'p'
+            },
+            if region.object_id.is_some() {
+                region.offset
+            } else {
+                0
+            },
+            dev::major(device),
+            dev::minor(device),
+        )?;
+        let name = match &file {
+            Some((_, _, path)) => path.as_str(),
+            None if region.object_id.is_some() && region.share == Share::Shared => {
+                "/dev/zero (deleted)"
+            }
+            None if region.start < heap.1 && heap.0 < region.end => "[heap]",
+            None if region.end == USER_HIGH => "[stack]",
+            None => "",
+        };
+        if !name.is_empty() {
+            text.pad(start, NAME_COLUMN)?;
+            text.bytes(name.as_bytes())?;
+        }
+        text.bytes(b"\n")?;
+    }
+    Ok(())
+}
+
+/// Pages mapped: of files and shared memory, of code, of memory that only the process writes.
+pub(super) fn shares(process: &Process) -> (u64, u64, u64) {
+    let (mut shared, mut code, mut data) = (0, 0, 0);
+    for region in regions(&process.map()) {
+        let pages = ((region.end - region.start) / PAGE_SIZE) as u64;
+        if region.prot.contains(Prot::EXEC) {
+            code += pages;
+        } else if region.share == Share::Private && region.prot.contains(Prot::WRITE) {
+            data += pages;
+        }
+        if region.object_id.is_some() {
+            shared += pages;
+        }
+    }
+    (shared, code, data)
+}

@@ -1,0 +1,34 @@
+//! /proc: what the kernel knows of itself and of processes, in Linux's formats.
+//!
+//! Nothing is kept: a [`ProcNode`] is a word for what is asked, made when a walk comes by. Files
+//! are texts, made anew when they are read from their start ([`ProcText`]): [`system`] has those of
+//! the kernel, [`process`] and [`maps`] those of a process.
+
+mod maps;
+mod node;
+mod process;
+mod system;
+mod text;
+
+use alloc::sync::Arc;
+
+use super::inode::Node;
+use super::memory;
+use crate::linux::Errno;
+use node::{ProcNode, What};
+use text::{ProcText, Text};
+
+/// The root directory of a new instance.
+pub fn new_root() -> Result<Node, Errno> {
+    ProcNode::new(What::Root, None)
+}
+
+/// What makes the text of a file about the kernel.
+type SystemText = fn(&mut Text) -> Result<(), Errno>;
+/// What makes the text of a file about a process.
+type ProcessText = fn(&crate::task::Process, &mut Text) -> Result<(), Errno>;
+
+/// The file of this text.
+fn file(what: What) -> Result<Arc<ProcText>, Errno> {
+    memory::arc(ProcText::new(what))
+}

@@ -1,0 +1,382 @@
+//! [`ProcNode`]: an inode of /proc.
+
+use alloc::format;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
+
+use super::process::{FILES as PROCESS_FILES, LINKS};
+use super::system::FILES;
+use super::text::Text;
+use super::{ProcessText, SystemText, file};
+use crate::arch::time::wall_ns;
+use crate::fs::inode::{DirEntry, FileIo, FsStat, Inode, Kind, Node, Stat, Target};
+use crate::fs::memory;
+use crate::linux::Errno;
+use crate::task::{self, Pid, Process};
+
+const MAGIC: u64 = 0x9fa0;
+const DEVICE: u64 = 3;
+/// Cookies of processes in the root directory are above this.
+const PROCESSES: u64 = 1 << 16;
+
+/// What an inode stands for.
+#[derive(Clone, Copy)]
+pub enum What {
+    /// The root directory.
+    Root,
+    /// The link to the directory of whoever looks.
+    Itself,
+    /// The link to the mounts that whoever looks can see.
+    Mounts,
+    /// A directory of files about the kernel: what their paths begin with.
+    Directory(&'static str),
+    /// A file about the kernel: its number in [`FILES`].
+    File(usize),
+    /// The directory of a process.
+    Process(Pid),
+    /// A file about a process: its number in [`PROCESS_FILES`].
+    ProcessFile(Pid, usize),
+    /// A link of a process: its number in [`LINKS`].
+    ProcessLink(Pid, usize),
+    /// The directory of a process's descriptors.
+    Descriptors(Pid),
+    /// A descriptor.
+    Descriptor(Pid, usize),
+}
+
+/// An inode of /proc.
+pub struct ProcNode {
+    what: What,
+    /// The directory that holds it; none for the root.
+    parent: Option<Node>,
+    made: u64,
+    this: Weak<ProcNode>,
+}
+
+impl What {
+    /// What the file says now.
+    pub fn text(self) -> Result<Text, Errno> {
+        let mut text = Text::default();
+        match self {
+            What::File(index) => {
+                let make: SystemText = FILES[index].1;
+                make(&mut text)?;
+            }
+            What::ProcessFile(pid, index) => {
+                let make: ProcessText = PROCESS_FILES[index].1;
+                make(&*process(pid)?, &mut text)?;
+            }
+            _ => return Err(Errno::EISDIR),
+        }
+        Ok(text)
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            What::Root | What::Directory(_) | What::Process(_) | What::Descriptors(_) => {
+                Kind::Directory
+            }
+            What::Itself | What::Mounts | What::ProcessLink(..) | What::Descriptor(..) => {
+                Kind::Symlink
+            }
+            What::File(_) | What::ProcessFile(..) => Kind::Regular,
+        }
+    }
+
+    fn ino(self) -> u64 {
+        let of = |pid: Pid, entry: usize| (pid as u64) << 20 | entry as u64;
+        match self {
+            What::Root => 1,
+            What::Itself => 2,
+            What::Mounts => 3,
+            What::File(index) => 0x100 + index as u64,
+            What::Directory(prefix) => 0x1000 + first_below(prefix) as u64 * 16 + depth(prefix),
+            What::Process(pid) => of(pid, 0),
+            What::Descriptors(pid) => of(pid, 1),
+            What::ProcessFile(pid, index) => of(pid, 0x100 + index),
+            What::ProcessLink(pid, index) => of(pid, 0x200 + index),
+            What::Descriptor(pid, fd) => of(pid, 0x1000 + fd),
+        }
+    }
+
+    fn name(self) -> Vec<u8> {
+        match self {
+            What::Root => Vec::new(),
+            What::Itself => b"self".to_vec(),
+            What::Mounts => b"mounts".to_vec(),
+            What::Directory(path) => last_name(path).as_bytes().to_vec(),
+            What::File(index) => last_name(FILES[index].0).as_bytes().to_vec(),
+            What::Process(pid) => format!("{pid}").into_bytes(),
+            What::ProcessFile(_, index) => PROCESS_FILES[index].0.as_bytes().to_vec(),
+            What::ProcessLink(_, index) => LINKS[index].0.as_bytes().to_vec(),
+            What::Descriptors(_) => b"fd".to_vec(),
+            What::Descriptor(_, fd) => format!("{fd}").into_bytes(),
+        }
+    }
+
+    /// What has this name in the directory.
+    fn find(self, name: &[u8]) -> Result<What, Errno> {
+        let find = || match self {
+            What::Root => match name {
+                b"self" => Some(What::Itself),
+                b"mounts" => Some(What::Mounts),
+                _ => number(name)
+                    .and_then(|pid| process(Pid::try_from(pid).ok()?).ok())
+                    .map(|process| What::Process(process.pid))
+                    .or_else(|| below("", name)),
+            },
+            What::Directory(prefix) => below(prefix, name),
+            What::Process(pid) => {
+                process(pid).ok()?;
+                let has_name = |entry: &str| entry.as_bytes() == name;
+                if name == b"fd" {
+                    return Some(What::Descriptors(pid));
+                }
+                let file = PROCESS_FILES.iter().position(|(entry, _)| has_name(entry));
+                let link = LINKS.iter().position(|(entry, _)| has_name(entry));
+                file.map(|index| What::ProcessFile(pid, index))
+                    .or_else(|| link.map(|index| What::ProcessLink(pid, index)))
+            }
+            What::Descriptors(pid) => {
+                let fd = number(name)?;
+                process(pid).ok()?.files().lock().get(fd).ok()?;
+                Some(What::Descriptor(pid, fd))
+            }
+            _ => None,
+        };
+        if self.kind() != Kind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        find().ok_or(Errno::ENOENT)
+    }
+
+    /// Shows the entries whose cookie is above `after`.
+    fn each(self, after: u64, each: &mut dyn FnMut(u64, What) -> bool) {
+        let mut cookie = 2;
+        let mut show = |what: What| {
+            cookie += 1;
+            cookie <= after || each(cookie, what)
+        };
+        match self {
+            What::Root => {
+                let fixed = [What::Itself, What::Mounts]
+                    .into_iter()
+                    .chain(all_below(""));
+                if !fixed.into_iter().all(&mut show) {
+                    return;
+                }
+                for process in task::all() {
+                    let cookie = PROCESSES + process.pid as u64;
+                    if cookie > after && !each(cookie, What::Process(process.pid)) {
+                        return;
+                    }
+                }
+            }
+            What::Directory(prefix) => {
+                all_below(prefix).all(&mut show);
+            }
+            What::Process(pid) => {
+                let files = (0..PROCESS_FILES.len()).map(|index| What::ProcessFile(pid, index));
+                let links = (0..LINKS.len()).map(|index| What::ProcessLink(pid, index));
+                core::iter::once(What::Descriptors(pid))
+                    .chain(files)
+                    .chain(links)
+                    .all(&mut show);
+            }
+            What::Descriptors(pid) => {
+                let Ok(process) = process(pid) else { return };
+                let first = after.saturating_sub(2) as usize;
+                let files = process.files();
+                let used: Vec<usize> = files.lock().used(first).map(|(fd, _)| fd).collect();
+                for fd in used {
+                    if !each(fd as u64 + 3, What::Descriptor(pid, fd)) {
+                        return;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl ProcNode {
+    /// The inode that stands for this, in this directory.
+    pub(super) fn new(what: What, parent: Option<Node>) -> Result<Node, Errno> {
+        memory::prove(
+            size_of::<ProcNode>() + 2 * size_of::<usize>(),
+            align_of::<ProcNode>(),
+        )?;
+        Ok(Arc::new_cyclic(|this| ProcNode {
+            what,
+            parent,
+            made: wall_ns(),
+            this: this.clone(),
+        }))
+    }
+}
+
+impl Inode for ProcNode {
+    fn kind(&self) -> Kind {
+        self.what.kind()
+    }
+
+    fn stat(&self) -> Stat {
+        let permissions = match self.what {
+            What::ProcessLink(..) | What::Itself | What::Mounts => 0o777,
+            What::Descriptor(..) => 0o700,
+            What::Descriptors(_) => 0o500,
+            What::File(_) | What::ProcessFile(..) => 0o444,
+            _ => 0o555,
+        };
+        Stat {
+            dev: DEVICE,
+            ino: self.what.ino(),
+            mode: self.kind().mode_bits() | permissions,
+            nlink: if self.kind() == Kind::Directory { 2 } else { 1 },
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            blocks: 0,
+            atime: self.made,
+            mtime: self.made,
+            ctime: self.made,
+        }
+    }
+
+    fn fs_stat(&self) -> FsStat {
+        FsStat {
+            magic: MAGIC,
+            blocks: 0,
+            free: 0,
+        }
+    }
+
+    fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn FileIo>, Errno> {
+        if self.kind() == Kind::Regular && flags & O_ACCMODE != O_RDONLY {
+            return Err(Errno::EACCES);
+        }
+        Ok(file(self.what)?)
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Node, Errno> {
+        let what = self.what.find(name)?;
+        let this: Node = self.this.upgrade().ok_or(Errno::ENOENT)?;
+        ProcNode::new(what, Some(this))
+    }
+
+    fn make(
+        &self,
+        _name: &[u8],
+        _new: crate::fs::inode::New<'_>,
+        _mode: u32,
+    ) -> Result<Node, Errno> {
+        Err(Errno::ENOENT)
+    }
+
+    fn entries(&self, after: u64, each: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<(), Errno> {
+        self.what.each(after, &mut |cookie, what| {
+            each(DirEntry {
+                ino: what.ino(),
+                cookie,
+                kind: what.kind(),
+                name: &what.name(),
+            })
+        });
+        Ok(())
+    }
+
+    fn follow(&self) -> Result<Target, Errno> {
+        match self.what {
+            What::Itself => Ok(Target::Path(
+                format!("{}", task::current().pid).into_bytes(),
+            )),
+            What::Mounts => Ok(Target::Path(b"self/mounts".to_vec())),
+            What::ProcessLink(pid, index) => (LINKS[index].1)(&*process(pid)?),
+            What::Descriptor(pid, fd) => {
+                let files = process(pid)?.files();
+                let file = files.lock().get(fd).map_err(|_| Errno::ENOENT)?.clone();
+                Ok(Target::Node(file.node().clone()))
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn place(&self) -> Option<(Node, Vec<u8>)> {
+        Some((self.parent.clone()?, self.what.name()))
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// A process that has not ended: what has is no longer told of, but for its entry.
+fn process(pid: Pid) -> Result<Arc<Process>, Errno> {
+    task::find(pid).ok_or(Errno::ESRCH)
+}
+
+/// The number that a name is, in its shortest form.
+fn number(name: &[u8]) -> Option<usize> {
+    let text = core::str::from_utf8(name).ok()?;
+    let number: usize = text.parse().ok()?;
+    (format!("{number}").as_bytes() == name).then_some(number)
+}
+
+/// The name at the end of a path.
+fn last_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The part of a file's path below a directory.
+fn rest<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    if prefix.is_empty() {
+        Some(path)
+    } else {
+        path.strip_prefix(prefix)?.strip_prefix('/')
+    }
+}
+
+fn depth(prefix: &str) -> u64 {
+    prefix.split('/').count() as u64
+}
+
+fn first_below(prefix: &str) -> usize {
+    FILES
+        .iter()
+        .position(|(path, _)| rest(path, prefix).is_some())
+        .unwrap_or(0)
+}
+
+/// What a file's path leads to in the directory `prefix`: the file, or a directory on its way.
+fn step(index: usize, prefix: &str) -> Option<(What, &'static str)> {
+    let path: &'static str = FILES[index].0;
+    let rest = rest(path, prefix)?;
+    match rest.split_once('/') {
+        None => Some((What::File(index), rest)),
+        Some((name, _)) => {
+            let end = path.len() - rest.len() + name.len();
+            Some((What::Directory(&path[..end]), name))
+        }
+    }
+}
+
+/// What has this name in the directory `prefix`.
+fn below(prefix: &'static str, name: &[u8]) -> Option<What> {
+    let mut steps = (0..FILES.len()).filter_map(|index| step(index, prefix));
+    steps
+        .find(|(_, entry)| entry.as_bytes() == name)
+        .map(|(what, _)| what)
+}
+
+/// Everything in the directory `prefix`; files of one directory stand side by side.
+fn all_below(prefix: &'static str) -> impl Iterator<Item = What> {
+    let mut last = "";
+    (0..FILES.len()).filter_map(move |index| {
+        let (what, name) = step(index, prefix)?;
+        (core::mem::replace(&mut last, name) != name).then_some(what)
+    })
+}

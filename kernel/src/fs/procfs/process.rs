@@ -1,0 +1,167 @@
+//! The files of /proc about a process.
+
+use alloc::string::String;
+
+use scalvm::PAGE_SIZE;
+
+use super::system::TICK;
+use super::text::Text;
+use super::{ProcessText, maps};
+use crate::fs::dev;
+use crate::fs::inode::Target;
+use crate::fs::mount;
+use crate::linux::Errno;
+use crate::task::{self, Process};
+use crate::tty;
+
+/// The files: name, and what makes the text.
+pub(super) const FILES: &[(&str, ProcessText)] = &[
+    ("cmdline", |process, text| text.bytes(&process.args())),
+    ("comm", |process, text| writeln!(text, "{}", name(process))),
+    ("maps", maps::maps),
+    ("mounts", mounts),
+    ("stat", stat),
+    ("statm", statm),
+    ("status", status),
+];
+
+/// Where a link leads.
+type Link = fn(&Process) -> Result<Target, Errno>;
+
+/// The links: name, and where they lead.
+pub(super) const LINKS: &[(&str, Link)] = &[
+    ("cwd", |process| {
+        Ok(Target::Node(process.fs().lock().cwd.clone()))
+    }),
+    ("exe", exe),
+    ("root", |process| {
+        Ok(Target::Node(process.fs().lock().root.clone()))
+    }),
+];
+
+fn exe(process: &Process) -> Result<Target, Errno> {
+    let path = process.exe();
+    // What has no program, a zombie, has no such link.
+    if path.is_empty() {
+        Err(Errno::ENOENT)
+    } else {
+        Ok(Target::Path(path.into_bytes()))
+    }
+}
+
+fn name(process: &Process) -> String {
+    let comm = process.comm();
+    let end = comm
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into_owned()
+}
+
+fn mounts(_process: &Process, text: &mut Text) -> Result<(), Errno> {
+    for mount in mount::list() {
+        write!(text, "{} ", mount.source)?;
+        for byte in mount.path()? {
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\\' => write!(text, "\\{byte:03o}")?,
+                _ => text.bytes(&[byte])?,
+            }
+        }
+        writeln!(text, " {} rw,relatime 0 0", mount.kind)?;
+    }
+    Ok(())
+}
+
+fn stat(process: &Process, text: &mut Text) -> Result<(), Errno> {
+    let usage = process.map().usage();
+    let times = process.times();
+    let has_terminal = tty::is_controlling(process.sid());
+    let terminal = if has_terminal { dev::number(4, 64) } else { 0 };
+    let foreground = tty::foreground_of(process.sid()).unwrap_or(-1);
+    write!(
+        text,
+        "{} ({}) {} {} {} {} {terminal} {foreground}",
+        process.pid,
+        name(process),
+        process.state_char(),
+        process.ppid(),
+        process.pgid(),
+        process.sid(),
+    )?;
+    // flags, and minor and major faults: of the process, of its children
+    write!(text, " 0 0 0 0 0")?;
+    write!(
+        text,
+        " {} 0 {} 0",
+        times.own_ns / TICK,
+        times.children_ns / TICK
+    )?;
+    // priority, nice, threads, an old timer
+    write!(
+        text,
+        " 20 0 {} 0 {}",
+        process.threads(),
+        process.start_ns() / TICK
+    )?;
+    write!(text, " {} {}", usage.mapped_bytes, usage.resident_pages)?;
+    // limit of resident memory, addresses (5), signals (4), wchan, swapped (2)
+    write!(text, " {} 0 0 0 0 0 0 0 0 0 0 0 0", u64::MAX)?;
+    // exit signal, processor, real-time (2), delays, guest (2), addresses (7), exit code
+    writeln!(text, " 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0")
+}
+
+fn statm(process: &Process, text: &mut Text) -> Result<(), Errno> {
+    let usage = process.map().usage();
+    let pages = usage.mapped_bytes / PAGE_SIZE as u64;
+    let (shared, code, data) = maps::shares(process);
+    writeln!(
+        text,
+        "{pages} {} {shared} {code} 0 {data} 0",
+        usage.resident_pages
+    )
+}
+
+fn status(process: &Process, text: &mut Text) -> Result<(), Errno> {
+    let usage = process.map().usage();
+    let kib = |bytes: u64| bytes / 1024;
+    let state = match process.state_char() {
+        'R' => "R (running)",
+        'D' => "D (disk sleep)",
+        'T' => "T (stopped)",
+        'Z' => "Z (zombie)",
+        _ => "S (sleeping)",
+    };
+    writeln!(text, "Name:\t{}", name(process))?;
+    writeln!(text, "Umask:\t{:04o}", process.fs().lock().umask)?;
+    writeln!(text, "State:\t{state}")?;
+    writeln!(
+        text,
+        "Tgid:\t{}\nNgid:\t0\nPid:\t{}",
+        process.pid, process.pid
+    )?;
+    writeln!(text, "PPid:\t{}\nTracerPid:\t0", process.ppid())?;
+    writeln!(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0")?;
+    writeln!(
+        text,
+        "FDSize:\t{}\nGroups:\t0 ",
+        process.files().lock().end()
+    )?;
+    if !process.is_zombie() {
+        let (_, code, data) = maps::shares(process);
+        let page = PAGE_SIZE as u64;
+        writeln!(text, "VmSize:\t{:8} kB", kib(usage.mapped_bytes))?;
+        writeln!(text, "VmLck:\t{:8} kB", kib(usage.wired_bytes))?;
+        writeln!(text, "VmRSS:\t{:8} kB", kib(usage.resident_pages * page))?;
+        writeln!(text, "VmData:\t{:8} kB", kib(data * page))?;
+        writeln!(text, "VmExe:\t{:8} kB", kib(code * page))?;
+        writeln!(text, "VmPTE:\t{:8} kB", kib(usage.table_frames * page))?;
+    }
+    writeln!(text, "Threads:\t{}", process.threads())?;
+    let (mut ignored, mut caught) = (0u64, 0u64);
+    for signal in 1..=64 {
+        let action = process.action(signal);
+        ignored |= u64::from(action.handler == task::Action::IGNORE) << (signal - 1);
+        caught |= u64::from(action.calls()) << (signal - 1);
+    }
+    writeln!(text, "SigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}")
+}

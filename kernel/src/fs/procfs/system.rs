@@ -1,0 +1,243 @@
+//! The files of /proc about the kernel.
+
+use core::arch::x86_64::__cpuid;
+
+use scalvm::{PAGE_SIZE, Stats};
+
+use super::SystemText;
+use super::text::Text;
+use crate::arch::time::{SECOND, now_ns, wall_ns};
+use crate::fs::{block, mount, names, pipe, table};
+use crate::linux::Errno;
+use crate::mm::VM;
+use crate::task;
+
+/// Clock ticks per second, in which Linux tells times.
+const TICKS: u64 = 100;
+/// Nanoseconds of a clock tick.
+pub(super) const TICK: u64 = SECOND / TICKS;
+
+/// What uname(2) says too.
+const RELEASE: &str = concat!("6.12.0-scalvm-", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = "#1";
+/// Numbers of processes are below this.
+const PID_MAX: u64 = 4_194_304;
+
+/// The files: path below /proc, and what makes the text. Those of one directory stand side by side.
+pub(super) const FILES: &[(&str, SystemText)] = &[
+    ("cpuinfo", cpuinfo),
+    ("devices", |text| {
+        text.write_fmt(format_args!(
+            "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n\nBlock devices:\n254 virtblk\n"
+        ))
+    }),
+    ("filesystems", filesystems),
+    ("loadavg", loadavg),
+    ("meminfo", meminfo),
+    ("partitions", partitions),
+    ("scalvm", scalvm),
+    ("stat", stat),
+    ("swaps", |text| {
+        text.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")
+    }),
+    ("sys/fs/file-max", |text| {
+        number(text, table::MAX_FILES as u64 * 1024)
+    }),
+    ("sys/fs/pipe-max-size", |text| {
+        number(text, pipe::CAPACITY as u64)
+    }),
+    ("sys/kernel/osrelease", |text| line(text, RELEASE)),
+    ("sys/kernel/ostype", |text| line(text, "Linux")),
+    ("sys/kernel/pid_max", |text| number(text, PID_MAX)),
+    ("sys/kernel/version", |text| line(text, VERSION)),
+    ("sys/vm/max_map_count", |text| number(text, i32::MAX as u64)),
+    // Memory is given when it is touched, whatever was asked for before.
+    ("sys/vm/overcommit_memory", |text| number(text, 1)),
+    ("uptime", uptime),
+    ("version", |text| {
+        writeln!(text, "Linux version {RELEASE} {VERSION}")
+    }),
+    ("vmstat", vmstat),
+];
+
+fn line(text: &mut Text, line: &str) -> Result<(), Errno> {
+    writeln!(text, "{line}")
+}
+
+fn number(text: &mut Text, number: u64) -> Result<(), Errno> {
+    writeln!(text, "{number}")
+}
+
+fn filesystems(text: &mut Text) -> Result<(), Errno> {
+    for kind in mount::TYPES {
+        writeln!(text, "nodev\t{kind}")?;
+    }
+    Ok(())
+}
+
+fn partitions(text: &mut Text) -> Result<(), Errno> {
+    text.bytes(b"major minor  #blocks  name\n\n")?;
+    block::for_each(|name, major, minor, bytes| {
+        write!(text, "{major:4}  {minor:7} {:10} ", bytes / 1024)?;
+        text.bytes(name)?;
+        text.bytes(b"\n")
+    })
+}
+
+/// The counters of the memory manager, by the names it has for them.
+fn scalvm(text: &mut Text) -> Result<(), Errno> {
+    let mut result = Ok(());
+    VM.stats().for_each(|name, value| {
+        if result.is_ok() {
+            result = writeln!(text, "{name} {value}");
+        }
+    });
+    result
+}
+
+fn meminfo(text: &mut Text) -> Result<(), Errno> {
+    let stats = VM.stats();
+    let shared = names::shared_memory_pages();
+    // Disks are the only files whose pages could be brought again.
+    let available = stats.frames_free + stats.frames_file;
+    let lines = [
+        ("MemTotal", stats.frames_total),
+        ("MemFree", stats.frames_free),
+        ("MemAvailable", available),
+        ("Buffers", stats.frames_file),
+        ("Cached", shared),
+        ("SwapCached", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("AnonPages", private_pages(&stats, shared)),
+        ("Shmem", shared),
+        ("Slab", stats.frames_kernel),
+        ("SReclaimable", 0),
+        ("SUnreclaim", stats.frames_kernel),
+        ("PageTables", stats.frames_tables),
+    ];
+    for (name, pages) in lines {
+        let start = text.len();
+        write!(text, "{name}:")?;
+        text.pad(start, 16)?;
+        writeln!(text, "{:8} kB", pages * (PAGE_SIZE as u64 / 1024))?;
+    }
+    Ok(())
+}
+
+/// Pages of anonymous objects that are not those of files in memory.
+fn private_pages(stats: &Stats, shared: u64) -> u64 {
+    stats.frames_anon.saturating_sub(shared)
+}
+
+fn vmstat(text: &mut Text) -> Result<(), Errno> {
+    let stats = VM.stats();
+    let shared = names::shared_memory_pages();
+    const KIB_PER_PAGE: u64 = PAGE_SIZE as u64 / 1024;
+    let lines = [
+        ("nr_free_pages", stats.frames_free),
+        ("nr_anon_pages", private_pages(&stats, shared)),
+        ("nr_file_pages", stats.frames_file + shared),
+        ("nr_shmem", shared),
+        ("nr_slab_unreclaimable", stats.frames_kernel),
+        ("nr_page_table_pages", stats.frames_tables),
+        ("pgpgin", stats.pageins * KIB_PER_PAGE),
+        ("pgpgout", stats.pageouts * KIB_PER_PAGE),
+        ("pswpin", 0),
+        ("pswpout", 0),
+        ("pgfault", stats.faults),
+        ("pgmajfault", stats.faults_major),
+    ];
+    for (name, value) in lines {
+        writeln!(text, "{name} {value}")?;
+    }
+    Ok(())
+}
+
+/// Processor time since boot in clock ticks: with work, and without.
+fn busy_and_idle() -> (u64, u64) {
+    let total = now_ns() / TICK;
+    let times = task::all().into_iter().map(|process| process.times());
+    let busy: u64 = times
+        .map(|times| times.own_ns + times.children_ns)
+        .sum::<u64>()
+        / TICK;
+    (busy, total.saturating_sub(busy))
+}
+
+fn stat(text: &mut Text) -> Result<(), Errno> {
+    let (busy, idle) = busy_and_idle();
+    for name in ["cpu ", "cpu0"] {
+        writeln!(text, "{name} {busy} 0 0 {idle} 0 0 0 0 0 0")?;
+    }
+    let running = task::all()
+        .iter()
+        .filter(|process| process.state_char() == 'R')
+        .count();
+    writeln!(text, "btime {}", (wall_ns() - now_ns()) / SECOND)?;
+    writeln!(text, "procs_running {running}\nprocs_blocked 0")
+}
+
+fn uptime(text: &mut Text) -> Result<(), Errno> {
+    let (_, idle) = busy_and_idle();
+    let up = now_ns() / TICK;
+    writeln!(
+        text,
+        "{}.{:02} {}.{:02}",
+        up / TICKS,
+        up % TICKS,
+        idle / TICKS,
+        idle % TICKS
+    )
+}
+
+fn loadavg(text: &mut Text) -> Result<(), Errno> {
+    let all = task::all();
+    let running = all
+        .iter()
+        .filter(|process| process.state_char() == 'R')
+        .count();
+    let threads: usize = all.iter().map(|process| process.threads()).sum();
+    let last = all.iter().map(|process| process.pid).max().unwrap_or(0);
+    // The averages over minutes are not kept: the number that is running stands for all three.
+    writeln!(
+        text,
+        "{running}.00 {running}.00 {running}.00 {running}/{threads} {last}"
+    )
+}
+
+fn cpuinfo(text: &mut Text) -> Result<(), Errno> {
+    let vendor = __cpuid(0);
+    let version = __cpuid(1);
+    let (family, model) = (
+        version.eax >> 8 & 15,
+        version.eax >> 4 & 15 | version.eax >> 12 & 0xf0,
+    );
+    writeln!(text, "processor\t: 0")?;
+    text.bytes(b"vendor_id\t: ")?;
+    for part in [vendor.ebx, vendor.edx, vendor.ecx] {
+        text.bytes(&part.to_le_bytes())?;
+    }
+    writeln!(
+        text,
+        "\ncpu family\t: {}",
+        if family == 15 {
+            15 + (version.eax >> 20 & 255)
+        } else {
+            family
+        }
+    )?;
+    writeln!(text, "model\t\t: {model}")?;
+    text.bytes(b"model name\t: ")?;
+    if __cpuid(0x8000_0000).eax >= 0x8000_0004 {
+        for leaf in 0x8000_0002..=0x8000_0004 {
+            let name = __cpuid(leaf);
+            for part in [name.eax, name.ebx, name.ecx, name.edx] {
+                let bytes = part.to_le_bytes();
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(4);
+                text.bytes(&bytes[..end])?;
+            }
+        }
+    }
+    writeln!(text, "\nstepping\t: {}\n", version.eax & 15)
+}

@@ -1,0 +1,109 @@
+//! The bytes of files in memory.
+
+use alloc::sync::Arc;
+use core::any::Any;
+
+use scalvm::{Access, FaultError, PAGE_SHIFT, PAGE_SIZE};
+
+use super::MAX_SIZE;
+use super::node::{Body, TmpNode};
+use crate::fs::buffer::Buf;
+use crate::fs::file::File;
+use crate::fs::inode::{FileIo, Node};
+use crate::fs::paged;
+use crate::linux::Errno;
+use crate::mm::{Object, VM};
+
+impl TmpNode {
+    /// The bytes; EISDIR for a directory, which is the only other thing that is opened as itself.
+    fn bytes(&self) -> Result<&Object, Errno> {
+        match &self.body {
+            Body::Regular(object) => Ok(object),
+            _ => Err(Errno::EISDIR),
+        }
+    }
+}
+
+impl FileIo for TmpNode {
+    fn read(&self, _file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+        paged::read(self.bytes()?, at, buf)
+    }
+
+    fn write(&self, _file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+        let object = self.bytes()?;
+        let end = at
+            .checked_add(buf.len() as u64)
+            .filter(|end| *end <= MAX_SIZE)
+            .ok_or(Errno::EFBIG)?;
+        let old = object.size();
+        if end > old {
+            object.set_size(end).map_err(no_room)?;
+        }
+        let result = paged::write(object, at, buf).map_err(|error| match error {
+            Errno::ENOMEM => Errno::ENOSPC,
+            error => error,
+        });
+        // What was not written does not count, unless somebody else has grown the file since.
+        let reached = at + *result.as_ref().unwrap_or(&0) as u64;
+        if reached < end && object.size() == end && end > old {
+            object.set_size(reached.max(old)).map_err(no_room)?;
+        }
+        self.touch();
+        result
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.bytes().map_or(0, Object::size))
+    }
+
+    fn object(&self, _node: &Node) -> Result<Object, Errno> {
+        self.bytes().cloned().map_err(|_| Errno::ENODEV)
+    }
+
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        let object = self.bytes()?;
+        if size > MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        object.set_size(size).map_err(no_room)?;
+        self.touch();
+        Ok(())
+    }
+
+    fn allocate(&self, at: u64, len: u64, keep_size: bool) -> Result<(), Errno> {
+        let object = self.bytes().map_err(|_| Errno::ENODEV)?;
+        let end = at
+            .checked_add(len)
+            .filter(|end| *end <= MAX_SIZE)
+            .ok_or(Errno::EFBIG)?;
+        if len / PAGE_SIZE as u64 > VM.stats().frames_free {
+            return Err(Errno::ENOSPC);
+        }
+        if end > object.size() {
+            // Memory beyond the end cannot be kept, and need not be: it is there when it is written.
+            if keep_size {
+                return Ok(());
+            }
+            object.set_size(end).map_err(no_room)?;
+        }
+        for index in at >> PAGE_SHIFT..((end - 1) >> PAGE_SHIFT) + 1 {
+            object.hold(index, Access::Write).map_err(no_room)?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+fn no_room(error: FaultError) -> Errno {
+    match error {
+        FaultError::OutOfMemory => Errno::ENOSPC,
+        error => paged::errno(error),
+    }
+}

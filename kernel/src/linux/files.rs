@@ -1,0 +1,189 @@
+//! System calls on open files.
+//!
+//! Here the common ones, reading and writing; in [`descriptors`] what concerns descriptors alone,
+//! in [`fcntl`] fcntl and ioctl, in [`transfer`] those that move bytes from file to file.
+
+// Linux's names of its calls.
+#![allow(non_upper_case_globals)]
+
+mod descriptors;
+mod fcntl;
+mod transfer;
+
+pub(super) use descriptors::install;
+
+use linux_raw_sys::general::*;
+
+use super::Errno;
+use crate::fs::buffer::Buf;
+use crate::fs::{self, FileHandle};
+use crate::mm::user;
+use crate::task;
+
+/// The most bytes that one call moves, as on Linux.
+const MAX_BYTES: usize = 0x7fff_f000;
+/// The most pieces of readv(2).
+const MAX_PIECES: usize = 1024;
+
+/// Carries a call out; none if it is not one of these.
+#[inline]
+pub fn dispatch(nr: usize, a: [usize; 6]) -> Option<Result<usize, Errno>> {
+    Some(match nr as u32 {
+        __NR_read => read(a[0], a[1], a[2]),
+        __NR_write => write(a[0], a[1], a[2]),
+        __NR_pread64 => pread(a[0], a[1], a[2], a[3]),
+        __NR_pwrite64 => pwrite(a[0], a[1], a[2], a[3]),
+        __NR_readv => vectored(Way::In, a[0], a[1], a[2], None),
+        __NR_writev => vectored(Way::Out, a[0], a[1], a[2], None),
+        __NR_preadv => vectored(Way::In, a[0], a[1], a[2], Some(a[3])),
+        __NR_pwritev => vectored(Way::Out, a[0], a[1], a[2], Some(a[3])),
+        __NR_preadv2 if a[5] == 0 => vectored(Way::In, a[0], a[1], a[2], offset(a[3])),
+        __NR_pwritev2 if a[5] == 0 => vectored(Way::Out, a[0], a[1], a[2], offset(a[3])),
+        __NR_preadv2 | __NR_pwritev2 => Err(Errno::EOPNOTSUPP),
+        __NR_lseek => seek(a[0], a[1], a[2]),
+        __NR_ftruncate => truncate(a[0], a[1]),
+        __NR_fallocate => allocate(a[0], a[1], a[2], a[3]),
+        __NR_fsync | __NR_fdatasync => sync(a[0]),
+        __NR_sync => fs::sync().map(|()| 0),
+        __NR_syncfs => file(a[0]).and_then(|_| fs::sync()).map(|()| 0),
+        __NR_fadvise64 | __NR_readahead => file(a[0]).map(|_| 0),
+        __NR_ioctl => fcntl::ioctl(a[0], a[1] as u32, a[2]),
+        __NR_fcntl => fcntl::fcntl(a[0], a[1] as u32, a[2]),
+        __NR_flock => fcntl::flock(a[0], a[1] as u32),
+        __NR_sendfile => transfer::sendfile(a[0], a[1], a[2], a[3]),
+        __NR_copy_file_range => transfer::copy_file_range(&a),
+        _ => return descriptors::dispatch(nr, &a),
+    })
+}
+
+/// The file of a descriptor of the process that calls.
+#[inline]
+pub(super) fn file(fd: usize) -> Result<FileHandle, Errno> {
+    task::current().files().lock().get(fd).cloned()
+}
+
+/// An offset where -1 means the file's own position.
+fn offset(at: usize) -> Option<usize> {
+    (at != usize::MAX).then_some(at)
+}
+
+/// A byte offset that a program gave; EINVAL if it is negative.
+fn checked(at: usize) -> Result<u64, Errno> {
+    if (at as isize) < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(at as u64)
+    }
+}
+
+fn read(fd: usize, address: usize, len: usize) -> Result<usize, Errno> {
+    file(fd)?.read(&mut Buf::user(address, len.min(MAX_BYTES)))
+}
+
+fn write(fd: usize, address: usize, len: usize) -> Result<usize, Errno> {
+    file(fd)?.write(&mut Buf::user(address, len.min(MAX_BYTES)))
+}
+
+fn pread(fd: usize, address: usize, len: usize, at: usize) -> Result<usize, Errno> {
+    file(fd)?.read_at(checked(at)?, &mut Buf::user(address, len.min(MAX_BYTES)))
+}
+
+fn pwrite(fd: usize, address: usize, len: usize, at: usize) -> Result<usize, Errno> {
+    file(fd)?.write_at(checked(at)?, &mut Buf::user(address, len.min(MAX_BYTES)))
+}
+
+/// Which way bytes go: into the program or out of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+/// readv(2) and its kin: piece by piece, until one is not filled.
+fn vectored(
+    way: Way,
+    fd: usize,
+    pieces: usize,
+    count: usize,
+    at: Option<usize>,
+) -> Result<usize, Errno> {
+    if count > MAX_PIECES {
+        return Err(Errno::EINVAL);
+    }
+    let file = file(fd)?;
+    let at = at.map(checked).transpose()?;
+    let is_stream = file.io()?.size().is_none();
+    let mut done = 0;
+    for piece in 0..count {
+        let step = || {
+            let [address, len] =
+                user::read::<[usize; 2]>(pieces + piece * size_of::<[usize; 2]>())?;
+            if len > isize::MAX as usize {
+                return Err(Errno::EINVAL);
+            }
+            let len = len.min(MAX_BYTES - done);
+            let mut buf = Buf::user(address, len);
+            let moved = match (way, at) {
+                (Way::In, None) => file.read(&mut buf),
+                (Way::Out, None) => file.write(&mut buf),
+                (Way::In, Some(at)) => file.read_at(at + done as u64, &mut buf),
+                (Way::Out, Some(at)) => file.write_at(at + done as u64, &mut buf),
+            }?;
+            Ok((moved, moved < len))
+        };
+        // What has been read of a stream is given at once: there may be no more for a long time.
+        if done > 0 && way == Way::In && is_stream && file.ready() & POLLIN == 0 {
+            break;
+        }
+        match step() {
+            Ok((moved, is_short)) => {
+                done += moved;
+                if is_short {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+fn seek(fd: usize, offset: usize, whence: usize) -> Result<usize, Errno> {
+    Ok(file(fd)?.seek(offset as i64, whence as u32)? as usize)
+}
+
+fn truncate(fd: usize, size: usize) -> Result<usize, Errno> {
+    let size = checked(size)?;
+    let file = file(fd)?;
+    if !file.writable() {
+        return Err(Errno::EINVAL);
+    }
+    file.io()?.truncate(size)?;
+    Ok(0)
+}
+
+fn allocate(fd: usize, mode: usize, at: usize, len: usize) -> Result<usize, Errno> {
+    let file = file(fd)?;
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    let keep_size = match mode as u32 {
+        0 => false,
+        FALLOC_FL_KEEP_SIZE => true,
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    let (at, len) = (checked(at)?, checked(len)?);
+    if len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let io = file.io()?;
+    io.size().ok_or(Errno::ESPIPE)?;
+    io.allocate(at, len, keep_size)?;
+    Ok(0)
+}
+
+fn sync(fd: usize) -> Result<usize, Errno> {
+    file(fd)?.io()?.sync()?;
+    Ok(0)
+}

@@ -1,0 +1,78 @@
+//! Where a process stands, and what is mounted where.
+
+use linux_raw_sys::general::{
+    MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MS_BIND, MS_MOVE, MS_PRIVATE, MS_REMOUNT, MS_SHARED,
+    MS_SLAVE, MS_UNBINDABLE, UMOUNT_NOFOLLOW,
+};
+
+use super::{At, CWD};
+use crate::fs::walk::{self, Last, MAX_PATH};
+use crate::fs::{mount as mounts, names};
+use crate::linux::Errno;
+use crate::linux::files::file;
+use crate::mm::user;
+use crate::task;
+
+pub(super) fn chdir(path: usize) -> Result<usize, Errno> {
+    let node = walk::directory(At::new(CWD, path)?.node(0)?)?;
+    task::current().fs().lock().cwd = node;
+    Ok(0)
+}
+
+pub(super) fn fchdir(fd: usize) -> Result<usize, Errno> {
+    let node = walk::directory(file(fd)?.node().clone())?;
+    task::current().fs().lock().cwd = node;
+    Ok(0)
+}
+
+pub(super) fn chroot(path: usize) -> Result<usize, Errno> {
+    let node = walk::directory(At::new(CWD, path)?.node(0)?)?;
+    task::current().fs().lock().root = node;
+    Ok(0)
+}
+
+pub(super) fn getcwd(to: usize, len: usize) -> Result<usize, Errno> {
+    let context = task::current().fs().lock().clone();
+    if context.cwd.stat().nlink == 0 {
+        return Err(Errno::ENOENT);
+    }
+    let mut path = names::path_below(&context.cwd, Some(&context.root))?;
+    crate::fs::memory::push(&mut path, 0)?;
+    if path.len() > len {
+        return Err(Errno::ERANGE);
+    }
+    user::copy_out(to, &path)?;
+    Ok(path.len())
+}
+
+pub(super) fn mount(source: usize, target: usize, kind: usize, flags: u32) -> Result<usize, Errno> {
+    let string = |address: usize| match address {
+        0 => Ok(alloc::vec::Vec::new()),
+        address => user::copy_in_str(address, MAX_PATH),
+    };
+    let (source, kind) = (string(source)?, string(kind)?);
+    let node = At::new(CWD, target)?.node(0)?;
+    if flags & (MS_BIND | MS_MOVE) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // Nothing is shared between mounts, and no option changes anything.
+    if flags & (MS_REMOUNT | MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE) != 0 {
+        return Ok(0);
+    }
+    mounts::mount(node, &kind, &source)?;
+    Ok(0)
+}
+
+pub(super) fn umount(path: usize, flags: u32) -> Result<usize, Errno> {
+    if flags & !(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let at = At::new(CWD, path)?;
+    let last = if flags & UMOUNT_NOFOLLOW != 0 {
+        Last::Keep
+    } else {
+        Last::Follow
+    };
+    mounts::unmount(&at.locate(last)?.existing()?)?;
+    Ok(0)
+}

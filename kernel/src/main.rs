@@ -9,10 +9,39 @@
 extern crate alloc;
 
 mod arch;
+mod boot_options;
 mod drivers;
 mod fs;
 mod linux;
 mod mm;
+mod panic;
 mod sync;
 mod task;
 mod tty;
+
+use boot_options::BootOptions;
+
+/// Where Rust begins: the machine has just entered long mode. `start_info` is the physical address of what the
+/// loader says.
+extern "C" fn kernel_main(start_info: u64) -> ! {
+    // SAFETY: this runs once, on the boot code's stack, and the loader's memory is untouched.
+    let info = unsafe {
+        arch::init();
+        arch::boot::StartInfo::new(start_info)
+    };
+    // SAFETY: as above.
+    let initramfs = unsafe { mm::init(&info) };
+    let options = BootOptions::parse(info.command_line());
+    tty::configure(options.raw_console, options.rows, options.columns);
+    drivers::init();
+    let result = fs::init(initramfs).and_then(|()| {
+        arch::serial::listen();
+        // From now on no input is lost.
+        arch::print::tell(format_args!("ready"));
+        task::start_init(&options.program, options.print_stats)
+    });
+    if let Err(error) = result {
+        println!("scalvm: the first program cannot be started: error {}", error.0);
+    }
+    arch::power_off(127)
+}

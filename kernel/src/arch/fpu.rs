@@ -15,20 +15,23 @@ pub struct State(UnsafeCell<[u8; STATE_SIZE]>);
 // SAFETY: only touched for the thread it belongs to, by the one processor.
 unsafe impl Sync for State {}
 
-/// The state in which a program starts: x87 control word 0x37f, MXCSR 0x1f80, all registers empty.
-static INITIAL: State = State(UnsafeCell::new({
-    let mut bytes = [0; STATE_SIZE];
-    bytes[0] = 0x7f;
-    bytes[1] = 0x03;
-    bytes[24] = 0x80;
-    bytes[25] = 0x1f;
-    bytes
-}));
+static INITIAL: State = State::new();
 
 impl State {
-    /// The state in which a program starts.
+    /// The state in which a program starts: x87 control word 0x37f, MXCSR 0x1f80, all registers empty.
     pub const fn new() -> State {
-        State(UnsafeCell::new([0; STATE_SIZE]))
+        let mut bytes = [0; STATE_SIZE];
+        bytes[0] = 0x7f;
+        bytes[1] = 0x03;
+        bytes[24] = 0x80;
+        bytes[25] = 0x1f;
+        State(UnsafeCell::new(bytes))
+    }
+
+    /// Makes this the same as another one.
+    pub fn copy_from(&self, other: &State) {
+        // SAFETY: one processor, and neither belongs to a thread that runs.
+        unsafe { *self.0.get() = *other.0.get() };
     }
 
     /// Puts the registers here.

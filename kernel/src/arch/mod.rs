@@ -12,6 +12,7 @@ mod paging;
 mod pic;
 mod power;
 pub mod print;
+pub mod random;
 pub mod serial;
 pub mod switch;
 pub mod syscall;

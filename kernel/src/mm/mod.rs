@@ -4,9 +4,11 @@
 
 mod heap;
 mod hw;
+mod init;
 pub mod user;
 
 pub use hw::Hw;
+pub use init::init;
 
 use scalvm::Vm;
 

@@ -7,6 +7,7 @@ use linux_raw_sys::general::{SIGCONT, SIGHUP};
 use super::process::Process;
 use super::{Pid, sched, signal_group, table};
 use crate::linux::Errno;
+use crate::tty;
 
 /// Whether a group has members.
 pub fn group_exists(group: Pid) -> bool {
@@ -77,6 +78,9 @@ fn holds_group(process: &Process, parent: Pid) -> bool {
 
 /// A process ends: groups of its children that are orphaned by that, and have stopped members, are told.
 pub(super) fn before_exit(process: &Process) {
+    if process.sid() == process.pid {
+        tty::session_ended(process.pid);
+    }
     let children = process.children.lock().clone();
     for child in children {
         let group = child.pgid();
@@ -87,9 +91,8 @@ pub(super) fn before_exit(process: &Process) {
             other.pgid() == group && other.ppid() != process.pid && holds_group(other, other.ppid())
         });
         if !held && any(|other| other.pgid() == group && other.is_stopped()) {
-            // The group has a member: the child.
-            let _ = signal_group(group, SIGHUP);
-            let _ = signal_group(group, SIGCONT);
+            signal_group(group, SIGHUP);
+            signal_group(group, SIGCONT);
         }
     }
 }

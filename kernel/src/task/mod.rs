@@ -36,15 +36,19 @@ pub use fork::{CloneRequest, clone};
 pub use groups::{group_exists, new_session, set_group};
 pub use process::Process;
 pub use reap::{Wanted, WaitedFor, wait_for_child};
-pub use sched::{before_return, current, current_thread, fault, first_return, on_timer, yield_now};
+pub use sched::{
+    before_return, count_ready, current, current_thread, fault, first_return, look, must_look, on_timer,
+    user_stack_pointer, yield_now,
+};
 pub use signal::{
-    Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_process, post_to_thread, signal_current,
-    signal_group, signal_process,
+    Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process, post_to_thread,
+    signal_current, signal_group, signal_process, sigreturn,
 };
 pub use space::Space;
-pub use start::start_init;
+pub use stack::{CLOCK_TICKS, Strings};
+pub use start::{power_off, start_init};
 pub use table::{all, find, find_thread};
-pub use thread::Thread;
+pub use thread::{State, Thread};
 pub use wait::{WaitQueue, Woken, wait_on_word, wake_word};
 
 /// The number of a process or thread.

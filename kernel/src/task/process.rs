@@ -11,7 +11,7 @@ use super::thread::{State, Thread};
 use super::wait::WaitQueue;
 use super::{Pid, Space, Times, post_to_process, sched, timers};
 use crate::arch::time::now_ns;
-use crate::fs::{FileTable, FsContext};
+use crate::fs::{FileTable, FsContext, memory};
 use crate::linux::Errno;
 use crate::sync::Mutex;
 
@@ -157,6 +157,15 @@ impl Process {
     /// Changes the table of files; returns what it was.
     pub(super) fn replace_files(&self, files: Arc<Mutex<FileTable>>) -> Arc<Mutex<FileTable>> {
         core::mem::replace(&mut *self.files.lock(), files)
+    }
+
+    /// A table of its own with the same files: the one it has, unless that is shared.
+    pub(super) fn own_files(&self) -> Result<Arc<Mutex<FileTable>>, Errno> {
+        let files = self.files.lock();
+        if Arc::strong_count(&files) == 1 {
+            return Ok(files.clone());
+        }
+        memory::arc(Mutex::new(files.lock().duplicate()?))
     }
 
     /// Where it stands in the file system.

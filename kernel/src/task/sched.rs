@@ -298,8 +298,8 @@ fn account() {
     let since = SINCE.swap(now, Relaxed);
     // SAFETY: CURRENT is a counted reference, or null at boot.
     if let Some(current) = unsafe { CURRENT.load(Relaxed).as_ref() } {
-        let ns = current.run_ns.load(Relaxed) + now.saturating_sub(since);
-        current.run_ns.store(ns, Relaxed);
+        let ns = current.ran_ns.load(Relaxed) + now.saturating_sub(since);
+        current.ran_ns.store(ns, Relaxed);
     }
 }
 
@@ -308,7 +308,14 @@ pub(super) fn run_ns(thread: &Thread) -> u64 {
     if ptr::eq(thread, CURRENT.load(Relaxed)) {
         account();
     }
-    thread.run_ns.load(Relaxed)
+    thread.ran_ns.load(Relaxed)
+}
+
+/// The stack pointer of the program that is in a system call.
+pub fn user_stack_pointer() -> usize {
+    let frame = current_thread().stack_top() - size_of::<Frame>();
+    // SAFETY: entry code has put the program's registers there.
+    unsafe { (*(frame as *const Frame)).rsp }
 }
 
 /// Threads ready to run, the current one too.

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use scalvm::{MapRequest, Place, Prot, page_ceil};
 
@@ -15,6 +16,8 @@ use crate::sync::Mutex;
 pub struct Space {
     map: Map,
     brk: Mutex<Brk>,
+    /// Whether what is mapped from now on is wired.
+    lock_future: AtomicBool,
 }
 
 /// The heap that brk(2) moves the end of. The pages from `page_ceil(start)` to `page_ceil(end)` are mapped.
@@ -25,16 +28,20 @@ struct Brk {
 }
 
 impl Space {
-    /// An empty space whose heap starts at `heap`.
+    /// An empty space.
     pub fn new() -> Result<Arc<Space>, Errno> {
         let map = VM.new_map(USER_LOW, USER_HIGH)?;
-        memory::arc(Space { map, brk: Mutex::new(Brk { start: 0, end: 0 }) })
+        memory::arc(Space {
+            map,
+            brk: Mutex::new(Brk { start: 0, end: 0 }),
+            lock_future: AtomicBool::new(false),
+        })
     }
 
     /// A copy, for fork.
     pub fn fork(&self) -> Result<Arc<Space>, Errno> {
         let map = self.map.fork()?;
-        memory::arc(Space { map, brk: Mutex::new(*self.brk.lock()) })
+        memory::arc(Space { map, brk: Mutex::new(*self.brk.lock()), lock_future: AtomicBool::new(false) })
     }
 
     /// Says where the heap starts.
@@ -61,6 +68,16 @@ impl Space {
             self.brk.lock().end = to;
         }
         self.brk.lock().end
+    }
+
+    /// Whether what is mapped from now on is wired.
+    pub fn lock_future(&self) -> bool {
+        self.lock_future.load(Relaxed)
+    }
+
+    /// Says whether what is mapped from now on is wired.
+    pub fn set_lock_future(&self, yes: bool) {
+        self.lock_future.store(yes, Relaxed);
     }
 
     /// The heap's first address and its end.

@@ -8,7 +8,7 @@ use scalvm::{Frame, Machine};
 
 use super::Pid;
 use super::process::Process;
-use super::signal::{AltStack, FaultContext, Pending, SigSet};
+use super::signal::{AltStack, FaultContext, Pending, SigInfo, SigSet};
 use super::{sched, table, timers};
 use crate::arch::frame;
 use crate::arch::fpu;
@@ -16,7 +16,6 @@ use crate::arch::switch::{self, SegmentBases};
 use crate::fs::memory;
 use crate::linux::Errno;
 use crate::mm::VM;
-use crate::sync::Mutex;
 
 /// log2 of the pages of a kernel stack.
 const STACK_ORDER: u32 = 2;
@@ -53,7 +52,7 @@ pub struct Thread {
     /// The program's thread-local memory.
     pub segments: SegmentBases,
     /// Time on the processor, in nanoseconds.
-    pub(super) run_ns: AtomicU64,
+    pub(super) ran_ns: AtomicU64,
     /// Signals that are held back.
     pub(super) mask: Cell<SigSet>,
     /// What the mask becomes again after a call that changed it while it waited.
@@ -120,7 +119,7 @@ impl Thread {
             saved_stack: Cell::new(saved_stack),
             fpu: fpu::State::new(),
             segments: SegmentBases::default(),
-            run_ns: AtomicU64::new(0),
+            ran_ns: AtomicU64::new(0),
             mask: Cell::new(SigSet::EMPTY),
             mask_to_restore: Cell::new(None),
             pending: Pending::new(),
@@ -203,6 +202,16 @@ impl Thread {
         (self.pending.set() | self.process.pending.set()).and(self.mask.get())
     }
 
+    /// Takes one of these signals, which is then not handled.
+    pub fn take_signal(&self, which: SigSet) -> Option<SigInfo> {
+        self.pending.take(which).or_else(|| self.process.pending.take(which))
+    }
+
+    /// Time on the processor, in nanoseconds.
+    pub fn run_ns(&self) -> u64 {
+        sched::run_ns(self)
+    }
+
     /// Changes which signals are held back. SIGKILL and SIGSTOP never are.
     pub fn set_mask(&self, mask: SigSet) {
         self.mask.set(mask.without(SigSet::UNMASKABLE));
@@ -225,6 +234,3 @@ impl Thread {
         self.alt_stack.set(stack);
     }
 }
-
-/// The names of threads, one for all of a process.
-pub type Name = Mutex<[u8; 16]>;

@@ -1,9 +1,7 @@
 //! What happens with signals before the processor returns to a program.
 
-use linux_raw_sys::general::{
-    __NR_clock_nanosleep, __NR_epoll_pwait, __NR_epoll_wait, __NR_nanosleep, __NR_pause, __NR_poll, __NR_ppoll,
-    __NR_pselect6, __NR_rt_sigsuspend, __NR_rt_sigtimedwait, __NR_select, SA_RESETHAND, SA_RESTART, SIGSEGV, SIGSTOP,
-};
+use linux_raw_sys::general as nr;
+use linux_raw_sys::general::{SA_RESETHAND, SA_RESTART, SIGSEGV, SIGSTOP};
 
 use super::action::{self, Action, Default};
 use super::frame;
@@ -83,16 +81,16 @@ fn make_call_again(frame: &mut Frame, call: usize) {
 fn restarts(call: usize) -> bool {
     !matches!(
         call as u32,
-        __NR_nanosleep
-            | __NR_clock_nanosleep
-            | __NR_pause
-            | __NR_rt_sigsuspend
-            | __NR_rt_sigtimedwait
-            | __NR_poll
-            | __NR_ppoll
-            | __NR_select
-            | __NR_pselect6
-            | __NR_epoll_wait
-            | __NR_epoll_pwait
+        nr::__NR_nanosleep
+            | nr::__NR_clock_nanosleep
+            | nr::__NR_pause
+            | nr::__NR_rt_sigsuspend
+            | nr::__NR_rt_sigtimedwait
+            | nr::__NR_poll
+            | nr::__NR_ppoll
+            | nr::__NR_select
+            | nr::__NR_pselect6
+            | nr::__NR_epoll_wait
+            | nr::__NR_epoll_pwait
     )
 }

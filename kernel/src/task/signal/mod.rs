@@ -13,9 +13,11 @@ mod set;
 
 pub(super) use act::act;
 pub(super) use action::Actions;
-pub use action::{Action, Default};
+pub use action::Action;
 pub use frame::{AltStack, FaultContext, sigreturn};
 pub use info::SigInfo;
 pub(super) use pending::Pending;
-pub use send::{fault_signal, post_to_process, post_to_thread, signal_current, signal_group, signal_process};
+pub use send::{
+    fault_signal, post_to_group, post_to_process, post_to_thread, signal_current, signal_group, signal_process,
+};
 pub use set::SigSet;

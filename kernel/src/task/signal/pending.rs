@@ -36,7 +36,7 @@ impl Pending {
 
     /// Adds one. False if a real-time signal finds no room.
     pub fn add(&self, info: SigInfo) -> bool {
-        if info.signal < FIRST_QUEUED && self.set.get().has(info.signal) {
+        if info.signal < FIRST_QUEUED && self.set.get().contains(info.signal) {
             return true;
         }
         let mut infos = self.infos.lock();
@@ -69,7 +69,7 @@ impl Pending {
     pub fn forget(&self, which: SigSet) {
         if !self.set.get().and(which).is_empty() {
             self.set.set(self.set.get().without(which));
-            self.infos.lock().retain(|info| !which.has(info.signal));
+            self.infos.lock().retain(|info| !which.contains(info.signal));
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn post_to_process(process: &Arc<Process>, info: SigInfo) {
     }
     process.pending.add(info);
     let threads = process.threads.lock();
-    let takes = |thread: &&Arc<Thread>| !thread.mask().has(info.signal);
+    let takes = |thread: &&Arc<Thread>| !thread.mask().contains(info.signal);
     let current = sched::current_arc();
     let mut takers = threads.iter().filter(takes);
     let preferred = current.filter(|thread| Arc::ptr_eq(thread.process(), process) && takes(&thread));
@@ -57,12 +57,12 @@ fn prepare(process: &Arc<Process>, target: Option<&Arc<Thread>>, signal: u32) ->
             process.tell_to_go_on();
             tell_parent(process, CLD_CONTINUED, SIGCONT as i32);
         }
-    } else if SigSet::STOPS.has(signal) {
+    } else if SigSet::STOPS.contains(signal) {
         process.forget_signals(SigSet::GO_ON);
     }
     let held_back = match target {
-        Some(thread) => thread.mask().has(signal),
-        None => process.threads.lock().iter().all(|thread| thread.mask().has(signal)),
+        Some(thread) => thread.mask().contains(signal),
+        None => process.threads.lock().iter().all(|thread| thread.mask().contains(signal)),
     };
     !held_back && process.action(signal).ignores(signal)
 }
@@ -100,16 +100,17 @@ impl Process {
     }
 }
 
-/// Sends a signal from the kernel to the process with this number. ESRCH if there is none.
-pub fn signal_process(pid: Pid, signal: u32) -> Result<(), Errno> {
-    let process = table::find(pid).ok_or(Errno::ESRCH)?;
-    post_to_process(&process, SigInfo::kernel(signal));
-    Ok(())
+/// Sends a signal from the kernel to the process with this number, if there is one.
+pub fn signal_process(pid: Pid, signal: u32) {
+    if let Some(process) = table::find(pid) {
+        post_to_process(&process, SigInfo::kernel(signal));
+    }
 }
 
-/// Sends a signal from the kernel to all processes of a group. ESRCH if there are none.
-pub fn signal_group(group: Pid, signal: u32) -> Result<(), Errno> {
-    post_to_group(group, SigInfo::kernel(signal))
+/// Sends a signal from the kernel to all processes of a group.
+pub fn signal_group(group: Pid, signal: u32) {
+    // A group without members needs no signal.
+    let _ = post_to_group(group, SigInfo::kernel(signal));
 }
 
 /// Sends a signal to all processes of a group. ESRCH if there are none.
@@ -139,7 +140,7 @@ pub fn fault_signal(info: SigInfo, context: FaultContext) {
     let Some(thread) = sched::current_arc() else { return };
     let process = thread.process();
     let action = process.action(info.signal);
-    if thread.mask.get().has(info.signal) || action.handler == Action::IGNORE {
+    if thread.mask.get().contains(info.signal) || action.handler == Action::IGNORE {
         process.set_action(info.signal, Action { handler: Action::DEFAULT, ..action });
         thread.set_mask(thread.mask.get().without(SigSet::of(info.signal)));
     }

@@ -42,7 +42,7 @@ impl SigSet {
     }
 
     /// Whether this one is in it.
-    pub const fn has(self, signal: u32) -> bool {
+    pub const fn contains(self, signal: u32) -> bool {
         self.0 & SigSet::of(signal).0 != 0
     }
 

@@ -1,0 +1,66 @@
+//! What the command line says.
+
+use alloc::vec::Vec;
+
+/// The kernel's options, and the first program.
+#[derive(Default)]
+pub struct BootOptions {
+    /// `scalvm.stats=1`: the manager's counters are printed at the end.
+    pub print_stats: bool,
+    /// `scalvm.console=raw`: what programs write reaches the serial line as it is.
+    pub raw_console: bool,
+    /// `scalvm.rows=N`: lines of the terminal.
+    pub rows: Option<u16>,
+    /// `scalvm.cols=N`: columns of the terminal.
+    pub columns: Option<u16>,
+    /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`, and so on.
+    pub program: Vec<Vec<u8>>,
+}
+
+impl BootOptions {
+    /// Takes a command line apart. Unknown options are left out.
+    pub fn parse(line: &[u8]) -> BootOptions {
+        let mut options = BootOptions::default();
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        for word in words.by_ref() {
+            match word {
+                b"--" => break,
+                b"scalvm.stats=1" => options.print_stats = true,
+                b"scalvm.console=raw" => options.raw_console = true,
+                _ => {
+                    options.rows = number(word, b"scalvm.rows=").or(options.rows);
+                    options.columns = number(word, b"scalvm.cols=").or(options.columns);
+                }
+            }
+        }
+        options.program = words.map(decode).collect();
+        if options.program.is_empty() {
+            options.program.push(b"/bin/sh".to_vec());
+        }
+        options
+    }
+}
+
+fn number(word: &[u8], option: &[u8]) -> Option<u16> {
+    core::str::from_utf8(word.strip_prefix(option)?).ok()?.parse().ok()
+}
+
+/// Replaces `%XX` by the byte with that hexadecimal number; a `%` alone is an empty word.
+fn decode(word: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = if word == b"%" { b"" } else { word };
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|digits| core::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(code) if byte == b'%' => {
+                decoded.push(code);
+                rest = &after[2..];
+            }
+            _ => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}

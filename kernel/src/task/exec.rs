@@ -1,0 +1,164 @@
+//! A new program.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::elf::Elf;
+use super::signal::AltStack;
+use super::space::Space;
+use super::stack::{self, Strings, Told};
+use super::{exit, sched};
+use crate::arch::frame::Frame;
+use crate::arch::fpu;
+use crate::fs::{Executable, FsContext, memory, open_exec};
+use crate::linux::Errno;
+use crate::sync::Mutex;
+
+/// Where programs lie that can lie anywhere.
+const PROGRAM_BASE: usize = 0x5555_5555_4000;
+/// Where programs lie that load others.
+const INTERPRETER_BASE: usize = 0x7fff_0000_0000;
+/// The most scripts that may stand before a program.
+const MAX_SCRIPTS: usize = 5;
+/// Bytes of a script's first line that count.
+const SCRIPT_HEAD: usize = 256;
+
+/// A program in an address space of its own, ready to run.
+pub(super) struct Loaded {
+    pub space: Arc<Space>,
+    pub entry: usize,
+    pub sp: usize,
+    pub exe: String,
+    pub name: Vec<u8>,
+    pub args: Vec<u8>,
+}
+
+/// Loads a program, or the one that a script names. Blocks.
+pub(super) fn load(
+    context: &FsContext,
+    path: &[u8],
+    mut args: Strings,
+    env: &Strings,
+) -> Result<Loaded, Errno> {
+    let mut file = open_exec(context, path)?;
+    let mut name = memory::vec(path)?;
+    for _ in 0..MAX_SCRIPTS {
+        match script(&file, &name, &args)? {
+            None => return load_elf(context, &file, path, args, env),
+            Some((interpreter, new_args)) => {
+                file = open_exec(context, &interpreter)?;
+                name = interpreter;
+                args = new_args;
+            }
+        }
+    }
+    Err(Errno::ELOOP)
+}
+
+/// If the file is a script: the program that runs it, and that one's arguments.
+fn script(file: &Executable, path: &[u8], args: &Strings) -> Result<Option<(Vec<u8>, Strings)>, Errno> {
+    let mut head = [0u8; SCRIPT_HEAD];
+    let len = file.object.read_at(0, &mut head)?;
+    let Some(line) = head[..len].strip_prefix(b"#!") else { return Ok(None) };
+    let line = match line.iter().position(|byte| *byte == b'\n') {
+        Some(end) => &line[..end],
+        None if len < SCRIPT_HEAD => line,
+        None => return Err(Errno::ENOEXEC),
+    };
+    let line = line.trim_ascii();
+    let space = line.iter().position(|byte| *byte == b' ' || *byte == b'\t');
+    let (interpreter, argument) = line.split_at(space.unwrap_or(line.len()));
+    if interpreter.is_empty() {
+        return Err(Errno::ENOEXEC);
+    }
+    let mut new = Strings::new();
+    new.push(interpreter)?;
+    let argument = argument.trim_ascii_start();
+    if !argument.is_empty() {
+        new.push(argument)?;
+    }
+    new.push(path)?;
+    for arg in args.iter().skip(1) {
+        new.push(arg)?;
+    }
+    Ok(Some((memory::vec(interpreter)?, new)))
+}
+
+fn load_elf(
+    context: &FsContext,
+    file: &Executable,
+    path: &[u8],
+    args: Strings,
+    env: &Strings,
+) -> Result<Loaded, Errno> {
+    let elf = Elf::read(&file.object)?;
+    let space = Space::new()?;
+    let image = elf.load(&space, &file.object, PROGRAM_BASE)?;
+    space.set_heap(scalvm::page_ceil(image.end).ok_or(Errno::ENOEXEC)?);
+    stack::map(&space, elf.executable_stack())?;
+    let interpreter = match elf.interpreter(&file.object)? {
+        Some(path) => {
+            let file = open_exec(context, &path)?;
+            Some(Elf::read(&file.object)?.load(&space, &file.object, INTERPRETER_BASE)?)
+        }
+        None => None,
+    };
+    let told = Told { args: &args, env, path, image: &image, interpreter: interpreter.as_ref(), vdso: None };
+    let sp = stack::fill(&space, &told)?;
+    let entry = interpreter.as_ref().unwrap_or(&image).entry;
+    let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let name = memory::vec(last)?;
+    Ok(Loaded { space, entry, sp, exe: file.path.clone(), name, args: args.into_bytes() })
+}
+
+/// execve(2): the process goes on as another program. Blocks.
+pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Result<(), Errno> {
+    let context = sched::current().fs().lock().clone();
+    let loaded = load(&context, path, args, env)?;
+    let thread = sched::current_thread();
+    let process = thread.process();
+    let actions = memory::arc(Mutex::new(process.actions().lock().for_exec()))?;
+    let files = process.own_files()?;
+
+    // No way back from here: the other threads end first.
+    for other in process.threads.lock().iter() {
+        if other.tid() != thread.tid() {
+            other.end.store(true, Relaxed);
+            sched::disturb(other);
+        }
+    }
+    process.thread_gone.wait_killable(|| process.threads() == 1);
+    if thread.is_killed() {
+        return Err(Errno::EINTR);
+    }
+    thread.become_leader();
+
+    // Whoever shared the table of files goes on with it alone.
+    let old = process.replace_files(files);
+    drop(old);
+    process.files().lock().close_on_exec();
+    process.replace_actions(actions);
+    thread.alt_stack.set(AltStack::NONE);
+    thread.clear_child_tid.store(0, Relaxed);
+    thread.mask_to_restore.set(None);
+    thread.fault.set(super::FaultContext::NONE);
+    process.set_comm(&loaded.name);
+    *process.args.lock() = loaded.args;
+    *process.exe.lock() = loaded.exe;
+    process.has_execed.store(true, Relaxed);
+
+    sched::activate(&loaded.space);
+    let old = process.replace_space(loaded.space);
+    drop(old);
+    exit::return_memory(process);
+
+    thread.segments.fs.set(0);
+    thread.segments.gs.set(0);
+    thread.segments.load_fs();
+    thread.segments.load_gs();
+    fpu::reset();
+    *frame = Frame::for_program(loaded.entry, loaded.sp);
+    Ok(())
+}

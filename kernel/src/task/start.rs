@@ -1,0 +1,87 @@
+//! The first process, and what happens when it ends.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::exit::Nothing;
+use super::process::{Parts, Process};
+use super::signal::Actions;
+use super::space::Space;
+use super::stack::Strings;
+use super::thread::Thread;
+use super::{Pid, exec, sched, table};
+use crate::arch::frame::Frame;
+use crate::fs::{self, FileTable, memory};
+use crate::linux::Errno;
+use crate::mm::VM;
+use crate::println;
+use crate::sync::Mutex;
+
+/// The number of the first process.
+pub(super) const INIT: Pid = 1;
+
+static NOTHING: Mutex<Option<Nothing>> = Mutex::new(None);
+static PRINT_STATS: AtomicBool = AtomicBool::new(false);
+
+/// What a zombie has; none before [`start_init`].
+pub(super) fn nothing() -> Option<Nothing> {
+    let nothing = NOTHING.lock();
+    nothing.as_ref().map(|nothing| Nothing { space: nothing.space.clone(), files: nothing.files.clone() })
+}
+
+/// Starts the first process with these arguments, the first of them the path. Returns only if that fails.
+/// `print_stats` has the manager's counters printed when it ends.
+pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
+    PRINT_STATS.store(print_stats, Relaxed);
+    *NOTHING.lock() =
+        Some(Nothing { space: Space::new()?, files: memory::arc(Mutex::new(FileTable::new()))? });
+    let thread = load_init(args)?;
+    sched::make_ready(&thread);
+    drop(thread);
+    sched::give_up();
+    Ok(())
+}
+
+fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
+    let path = args.first().ok_or(Errno::ENOENT)?;
+    let (mut strings, mut env) = (Strings::new(), Strings::new());
+    for arg in args {
+        strings.push(arg)?;
+    }
+    for variable in ["PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=vt100"] {
+        env.push(variable.as_bytes())?;
+    }
+    let (context, files) = fs::first_process()?;
+    let loaded = exec::load(&context, path, strings, &env)?;
+    let pid = table::new_pid();
+    let process = memory::arc(Process::new(
+        pid,
+        Parts {
+            space: loaded.space,
+            files: memory::arc(Mutex::new(files))?,
+            fs: memory::arc(Mutex::new(context))?,
+            actions: memory::arc(Mutex::new(Actions::new()))?,
+        },
+    ))?;
+    process.set_comm(&loaded.name);
+    *process.args.lock() = loaded.args;
+    *process.exe.lock() = loaded.exe;
+    let registers = Frame::for_program(loaded.entry, loaded.sp);
+    let thread = Thread::new(pid, process.clone(), &registers)?;
+    memory::push(&mut *process.threads.lock(), thread.clone())?;
+    table::add(process)?;
+    table::thread_begins();
+    Ok(thread)
+}
+
+/// The first process has ended with this status, as wait(2) reports it: the end.
+pub fn power_off(status: i32) -> ! {
+    if fs::sync().is_err() {
+        println!("scalvm: not everything could be written to the disks");
+    }
+    if PRINT_STATS.load(Relaxed) {
+        VM.stats().for_each(|name, value| println!("scalvm: {name} {value}"));
+    }
+    let signal = status & 0x7f;
+    crate::arch::power_off(if signal != 0 { 128 + signal } else { status >> 8 & 0xff })
+}

@@ -7,7 +7,7 @@ use linux_raw_sys::ioctl::{
     TIOCOUTQ, TIOCSCTTY, TIOCSPGRP, TIOCSWINSZ,
 };
 
-use super::termios::Settings;
+use super::line::Settings;
 use super::{TERMINAL, job, set_settings};
 use crate::linux::Errno;
 use crate::mm::user::{self, Plain};

@@ -7,10 +7,8 @@
 //! [`input`] runs in interrupt handlers, which never run while a lock is held.
 
 mod control;
-mod discipline;
-mod fifo;
 mod job;
-mod termios;
+mod line;
 
 use alloc::sync::Arc;
 use core::any::Any;
@@ -25,9 +23,8 @@ use crate::fs::{memory, wait};
 use crate::linux::Errno;
 use crate::sync::Mutex;
 use crate::task::{self, WaitQueue};
-use discipline::Discipline;
 use job::Job;
-use termios::Settings;
+use line::{Discipline, Settings};
 
 pub use job::{foreground_of, give, is_controlling, session_ended};
 

@@ -124,9 +124,11 @@ mod tests {
                 .unwrap();
         }
         let (mut cookie, mut seen) = (0, 0);
-        while let Some((key, entry)) = directory.after(cookie).next() {
+        let first = |directory: &Directory<i32>, cookie| {
+            directory.after(cookie).next().map(|(key, entry)| (key, entry.name.clone()))
+        };
+        while let Some((key, name)) = first(&directory, cookie) {
             assert!(key > 2 && i64::try_from(key).is_ok());
-            let name = entry.name.clone();
             directory.remove(&name).unwrap();
             (cookie, seen) = (key, seen + 1);
         }

@@ -102,9 +102,15 @@ fn make_pipe(address: usize, flags: u32) -> Result<usize, Errno> {
     let read = install(read, close_on_exec)?;
     let result = install(write, close_on_exec).and_then(|write| {
         let pair = [read as u32, write as u32];
-        user::write(address, &pair).inspect_err(|_| drop(close(write)))
+        user::write(address, &pair).inspect_err(|_| undo(write))
     });
-    result.inspect_err(|_| drop(close(read))).map(|()| 0)
+    result.inspect_err(|_| undo(read)).map(|()| 0)
+}
+
+/// Closes what a call that failed had opened.
+fn undo(fd: usize) {
+    // Another thread may have closed it already.
+    let _ = close(fd);
 }
 
 fn make_eventfd(count: usize, flags: u32) -> Result<usize, Errno> {

@@ -4,7 +4,9 @@
 //! descriptor of the file gives it up, as POSIX wants), a flock to an open file. The two kinds do
 //! not see each other, as on Linux.
 //!
-//! Invariant: the locks of one owner on one inode do not overlap.
+//! Invariant: the locks of one owner on one inode do not overlap ([`range`]).
+
+mod range;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,30 +17,9 @@ use super::memory;
 use crate::linux::Errno;
 use crate::sync::Mutex;
 use crate::task::WaitQueue;
+use range::{carve, conflicts};
 
-/// Whose lock it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Owner {
-    /// The descriptor table at this address.
-    Table(usize),
-    /// The open file at this address.
-    File(usize),
-}
-
-/// Bytes `start..end` of one file, locked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lock {
-    /// Whose it is.
-    pub owner: Owner,
-    /// The process that took it.
-    pub pid: u32,
-    /// Whether it shuts all others out, or only exclusive ones.
-    pub exclusive: bool,
-    /// The first byte.
-    pub start: u64,
-    /// The end, exclusive.
-    pub end: u64,
-}
+pub use range::{Lock, Owner};
 
 static LOCKS: Mutex<Vec<(usize, Lock)>> = Mutex::new(Vec::new());
 static RELEASED: WaitQueue = WaitQueue::new();
@@ -60,7 +41,7 @@ pub fn take(node: &Node, lock: Lock, wait: bool) -> Result<(), Errno> {
         return Err(Errno::EAGAIN);
     }
     let mut locks = LOCKS.lock();
-    carve(&mut locks, address(node), lock.owner, lock.start, lock.end)?;
+    carve(&mut locks, address(node), lock.owner, lock.start, lock.end).map_err(|_| Errno::ENOLCK)?;
     memory::push(&mut locks, (address(node), lock))?;
     drop(locks);
     // An exclusive lock may have become a shared one.
@@ -70,7 +51,7 @@ pub fn take(node: &Node, lock: Lock, wait: bool) -> Result<(), Errno> {
 
 /// Gives up what the owner has locked in the range.
 pub fn release(node: &Node, owner: Owner, start: u64, end: u64) -> Result<(), Errno> {
-    carve(&mut LOCKS.lock(), address(node), owner, start, end)?;
+    carve(&mut LOCKS.lock(), address(node), owner, start, end).map_err(|_| Errno::ENOLCK)?;
     RELEASED.wake_all();
     Ok(())
 }
@@ -110,48 +91,4 @@ fn remove(gone: impl Fn(usize, Owner) -> bool) {
 
 fn address(node: &Node) -> usize {
     Arc::as_ptr(node).addr()
-}
-
-/// Whether two locks on one file cannot be there at once.
-fn conflicts(a: &Lock, b: &Lock) -> bool {
-    let same_kind = core::mem::discriminant(&a.owner) == core::mem::discriminant(&b.owner);
-    same_kind
-        && a.owner != b.owner
-        && (a.exclusive || b.exclusive)
-        && a.start < b.end
-        && b.start < a.end
-}
-
-/// Cuts a range out of the locks that an owner has on an inode.
-fn carve(
-    locks: &mut Vec<(usize, Lock)>,
-    inode: usize,
-    owner: Owner,
-    start: u64,
-    end: u64,
-) -> Result<(), Errno> {
-    // At most one lock is cut in two.
-    locks.try_reserve(1).map_err(|_| Errno::ENOLCK)?;
-    let mut rest = None;
-    locks.retain_mut(|(of, lock)| {
-        if *of != inode || lock.owner != owner || lock.end <= start || end <= lock.start {
-            return true;
-        }
-        let before = lock.start < start;
-        if lock.end > end {
-            let after = Lock {
-                start: end,
-                ..*lock
-            };
-            if !before {
-                *lock = after;
-                return true;
-            }
-            rest = Some((inode, after));
-        }
-        lock.end = start;
-        before
-    });
-    locks.extend(rest);
-    Ok(())
 }

@@ -374,6 +374,3 @@ fn is_continuation(byte: u8) -> bool {
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
-
-#[cfg(test)]
-mod tests;

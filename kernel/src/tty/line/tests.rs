@@ -1,8 +1,10 @@
 //! What is typed, what is shown, what is read.
 
-use linux_raw_sys::general::{VTIME, XTABS};
+use linux_raw_sys::general::{
+    ECHO, ICANON, ICRNL, IEXTEN, ISIG, IXON, OPOST, SIGINT, SIGQUIT, SIGTSTP, VTIME, XTABS,
+};
 
-use super::*;
+use super::discipline::{CAPACITY, Discipline};
 
 /// Types bytes; returns what was shown and the signals.
 fn type_in(tty: &mut Discipline, bytes: &[u8]) -> (Vec<u8>, Vec<u32>) {

@@ -1,0 +1,17 @@
+//! The parts of the reference kernel that need no machine, for their unit tests
+//! (`cargo test --manifest-path kernel/hosttest/Cargo.toml`, from outside of the kernel, whose
+//! folder says to build for the bare target).
+#![cfg(test)]
+// Each part is there for the kernel, and its tests use only some of it.
+#![allow(dead_code, unused_imports)]
+
+extern crate alloc;
+
+#[path = "../../src/fs/cpio.rs"]
+mod cpio;
+#[path = "../../src/fs/tmpfs/directory.rs"]
+mod directory;
+#[path = "../../src/fs/locks/range.rs"]
+mod range;
+#[path = "../../src/tty/line/mod.rs"]
+mod line;

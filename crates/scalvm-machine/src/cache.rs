@@ -23,6 +23,8 @@ pub(crate) struct Translation {
     pub exec: bool,
     /// Whether the leaf was dirty already, so that stores need not make it so.
     pub dirty: bool,
+    /// The leaf's bits that tell how caches treat the frame.
+    pub cache: u64,
 }
 
 /// The upper levels of a walk: what the manuals call a paging-structure cache.
@@ -88,11 +90,13 @@ impl Core {
         self.ways.remove(&(va >> WAY_SHIFT));
     }
 
-    /// Forgets a translation or all ways, if the machine's caprice will have it.
-    pub fn caprice(&mut self) {
-        if !self.rng.one_in(self.evict_one_in) {
-            return;
-        }
+    /// Whether the machine's caprice will have it.
+    pub fn caprice(&mut self) -> bool {
+        self.rng.one_in(self.evict_one_in)
+    }
+
+    /// Forgets a translation or all ways, by chance.
+    pub fn evict(&mut self) {
         let count = self.pages.len() as u64;
         let victim = self.rng.below(count + 1) as usize;
         match self.pages.keys().nth(victim).copied() {

@@ -8,7 +8,7 @@ use crate::walk;
 
 impl Emulated {
     /// Panics if a processor that uses this root table has cached something that grants more than
-    /// the tables do: another frame, a right, a store without the dirty bit set, an access without the accessed bit. To
+    /// the tables do: another frame, another way to treat it, a right, a store without the dirty bit set, an access without the accessed bit. To
     /// be called when no debt is outstanding.
     pub fn assert_no_stale(&self, root: Frame) {
         if let Some(stale) = self.find_stale(root) {
@@ -32,6 +32,7 @@ impl Emulated {
             let now = walk::look(arena, root, va).1;
             let right = now.is_some_and(|(now, accessed)| {
                 now.frame == cached.frame
+                    && now.cache == cached.cache
                     && now.write >= cached.write
                     && now.exec >= cached.exec
                     && now.dirty >= cached.dirty

@@ -19,7 +19,8 @@ pub struct Config {
     pub cpus: usize,
     /// Seed of the machine's caprice.
     pub seed: u64,
-    /// On one access of this many, a processor forgets some cached translations unasked; zero: never.
+    /// On one access of this many, a processor forgets some cached translation unasked, and after one fault of
+    /// this many it walks ahead and caches the way; zero: never.
     pub evict_one_in: u64,
     /// Whether a lock taken out of order panics.
     pub check_lock_order: bool,

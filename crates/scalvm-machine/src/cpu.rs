@@ -156,7 +156,9 @@ impl Cpu {
         if va >= USER_END {
             return None;
         }
-        core.caprice();
+        if core.caprice() {
+            core.evict();
+        }
         if let Some(cached) = core.pages.get(&(va >> PAGE_SHIFT)) {
             if suffices(cached, access) {
                 return Some(cached.frame);
@@ -179,6 +181,12 @@ impl Cpu {
             }
             Err(walk::Miss) => {
                 core.forget(va);
+                if core.caprice() {
+                    // As if the program's next instruction had been guessed: the way is walked again, and
+                    // cached. (The leaf grants nothing, and is not.)
+                    let way = walk::way(arena, root, va).ok()?;
+                    core.ways.insert(va >> WAY_SHIFT, way);
+                }
                 None
             }
         }

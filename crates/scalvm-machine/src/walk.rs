@@ -15,6 +15,7 @@ const USER: u64 = 1 << 2;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
+const CACHE: u64 = 1 << 3 | 1 << 4 | 1 << 7;
 const NX: u64 = 1 << 63;
 
 /// A walk that ended without a translation.
@@ -97,6 +98,7 @@ pub(crate) fn leaf(
                 write,
                 exec,
                 dirty,
+                cache: entry & CACHE,
             });
         }
     }
@@ -132,6 +134,7 @@ pub(crate) fn look(
         write: way.write && entry & WRITE != 0,
         exec: way.exec && entry & NX == 0,
         dirty: entry & DIRTY != 0,
+        cache: entry & CACHE,
     };
     (Some(way), Some((translation, entry & ACCESSED != 0)))
 }

@@ -1,1 +1,3 @@
-//! Placeholder head, written by its author.
+//! The proof of the scalvm virtual memory manager: a conformance suite for page-table ports.
+
+pub mod conformance;

@@ -25,6 +25,10 @@ pub enum Command {
     Run(RunOptions),
     /// Run everything that must pass: checks, tests on the host, tests in a guest
     Test(TestOptions),
+    /// Measure the kernel with vmbench, and print the figures beside Linux's
+    Bench(BenchOptions),
+    /// Show in which functions of the kernel one of vmbench's tests spends its instructions
+    Profile(ProfileOptions),
     /// Say which tools are there, and which are missing
     Doctor,
 }
@@ -66,6 +70,32 @@ pub struct RunOptions {
     /// The program to run in place of a shell, with its arguments
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     pub program: Vec<OsString>,
+}
+
+/// Options of `bench`.
+#[derive(Args)]
+pub struct BenchOptions {
+    /// The tests to run, such as 'fault_*'; all that need neither a second processor nor swap
+    pub patterns: Vec<String>,
+    /// Keep vmbench's own lines in this file
+    #[arg(long, value_name = "FILE")]
+    pub raw: Option<PathBuf>,
+    /// Put the table into docs/performance.md
+    #[arg(long, conflicts_with = "patterns")]
+    pub write: bool,
+}
+
+/// Options of `profile`.
+#[derive(Args)]
+pub struct ProfileOptions {
+    /// The test, by vmbench's name
+    pub test: String,
+    /// Iterations, in percent of those of a measurement
+    #[arg(long, value_name = "PERCENT", default_value_t = 10)]
+    pub scale: u32,
+    /// Count inlined functions as functions
+    #[arg(long)]
+    pub inlined: bool,
 }
 
 /// `256M`, `1G`, `65536K` or bytes.

@@ -1,8 +1,10 @@
 //! `cargo xtask`: the one tool that builds, runs, tests and measures the reference kernel.
 //!
 //! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
-//! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must pass.
+//! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must
+//! pass; [`bench`] measures.
 
+mod bench;
 mod build;
 mod cli;
 mod doctor;
@@ -25,6 +27,8 @@ fn main() {
     let result = match cli::Cli::parse().command {
         cli::Command::Run(options) => run::run(options),
         cli::Command::Test(options) => suite::test(options),
+        cli::Command::Bench(options) => bench::bench(options),
+        cli::Command::Profile(options) => bench::profile(options),
         cli::Command::Doctor => Ok(doctor::doctor()),
     };
     exit(match result {

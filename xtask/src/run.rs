@@ -34,10 +34,13 @@ pub fn run(options: RunOptions) -> Result<u8> {
     root.write_to(&archive)?;
     let interactive = terminal::present();
     let (rows, cols) = terminal::size();
+    let qemu = setup::ensure(&setup::QEMU)?;
+    let console = if interactive {
+        Console::Terminal { rows, cols }
+    } else {
+        Console::Raw
+    };
     let config = Config {
-        qemu: setup::ensure(&setup::QEMU)?,
-        kernel: build::kernel()?,
-        root: archive,
         mem: options.mem,
         disks: options.disks,
         icount: options.icount,
@@ -45,12 +48,8 @@ pub fn run(options: RunOptions) -> Result<u8> {
         timeout: options.timeout.map(Duration::from_secs),
         notices: true,
         gdb: options.gdb,
-        console: if interactive {
-            Console::Terminal { rows, cols }
-        } else {
-            Console::Raw
-        },
-        program,
+        console,
+        ..Config::new(qemu, build::kernel()?, archive, program)
     };
     if config.gdb {
         tell_debugger(&config.kernel);

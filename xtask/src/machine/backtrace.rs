@@ -32,6 +32,13 @@ impl Symbols {
         Some(addr2line::demangle_auto(name.into(), None).into_owned())
     }
 
+    /// The innermost function at an address, which may be inlined into others.
+    pub fn innermost(&self, address: u64) -> Option<String> {
+        let frame = self.loader.find_frames(address).ok()?.next().ok()??;
+        let name = frame.function.as_ref()?.demangle().ok()?.into_owned();
+        Some(name)
+    }
+
     /// The lines of a backtrace. The first address is where the processor was if `exact`, and
     /// all others are where calls return to.
     pub fn backtrace(&self, addresses: &[u64], exact: bool) -> Vec<String> {

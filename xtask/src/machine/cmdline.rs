@@ -58,19 +58,17 @@ mod tests {
 
     #[test]
     fn options_come_before_the_program() {
+        let program = vec!["/bin/sh".into(), "-c".into(), "ls -l".into()];
+        let raw = Config::new("".into(), "".into(), "".into(), program);
+        assert_eq!(
+            command_line(&raw),
+            "scalvm.console=raw -- /bin/sh -c ls%20-l"
+        );
+        let console = Console::Terminal { rows: 24, cols: 80 };
         let config = Config {
-            qemu: "".into(),
-            kernel: "".into(),
-            root: "".into(),
-            mem: 0,
-            disks: Vec::new(),
-            icount: false,
+            console,
             stats: true,
-            timeout: None,
-            notices: false,
-            gdb: false,
-            console: Console::Terminal { rows: 24, cols: 80 },
-            program: vec!["/bin/sh".into(), "-c".into(), "ls -l".into()],
+            ..raw
         };
         assert_eq!(
             command_line(&config),

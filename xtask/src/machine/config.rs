@@ -19,6 +19,7 @@ pub enum Console {
 }
 
 /// A guest to be started.
+#[derive(Clone)]
 pub struct Config {
     /// The emulator's program.
     pub qemu: PathBuf,
@@ -40,8 +41,32 @@ pub struct Config {
     pub notices: bool,
     /// Whether to wait for a debugger.
     pub gdb: bool,
+    /// A pipe that takes a log of every instruction, from the moment that the guest prints
+    /// [`TRACE_BEGINS`](super::TRACE_BEGINS); the program's input waits for that too.
+    pub trace: Option<PathBuf>,
     /// How the console behaves.
     pub console: Console,
     /// The first process: a path in the guest, and its arguments.
     pub program: Vec<OsString>,
+}
+
+impl Config {
+    /// A guest with 256 MiB, a raw console and nothing else.
+    pub fn new(qemu: PathBuf, kernel: PathBuf, root: PathBuf, program: Vec<OsString>) -> Self {
+        Self {
+            qemu,
+            kernel,
+            root,
+            mem: 256 << 20,
+            disks: Vec::new(),
+            icount: false,
+            stats: false,
+            timeout: None,
+            notices: false,
+            gdb: false,
+            trace: None,
+            console: Console::Raw,
+            program,
+        }
+    }
 }

@@ -30,6 +30,9 @@ const CONSOLE_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a guest is looked at, whether it hangs.
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
 
+/// The line by which a guest says that a trace is to begin.
+pub const TRACE_BEGINS: &str = "trace begins here";
+
 /// What the threads around a guest report.
 pub enum Event {
     /// QEMU answers.
@@ -72,7 +75,12 @@ pub fn run(config: &Config, input: Input, output: Output) -> Result<Finished> {
         .context("starting QEMU")?;
     let started = Instant::now();
     let tail = Tail::default();
-    let gate = attach(&mut child, input, output, &tail, &sender)?;
+    let patience = if config.trace.is_some() {
+        Duration::MAX
+    } else {
+        CONSOLE_PATIENCE
+    };
+    let gate = attach(&mut child, input, output, &tail, &sender, patience)?;
     let signals = watch_signals(sender)?;
     let mut guest = Guest {
         config,
@@ -99,13 +107,15 @@ pub fn run(config: &Config, input: Input, output: Output) -> Result<Finished> {
     })
 }
 
-/// Starts the threads that carry bytes; the sender returned opens the input.
+/// Starts the threads that carry bytes; the sender returned opens the input, which opens by
+/// itself after some time.
 fn attach(
     child: &mut Child,
     input: Input,
     output: Output,
     tail: &Tail,
     events: &Sender<Event>,
+    patience: Duration,
 ) -> Result<Sender<()>> {
     let stdin = child.stdin.take().context("QEMU's input")?;
     let stdout = child.stdout.take().context("QEMU's output")?;
@@ -114,7 +124,7 @@ fn attach(
     let sender = events.clone();
     std::thread::spawn(move || {
         if !matches!(input, Input::Keyboard) {
-            let _ = open.recv_timeout(CONSOLE_PATIENCE);
+            let _ = open.recv_timeout(patience);
         }
         pump_input(input, stdin, &sender);
     });
@@ -179,6 +189,7 @@ impl Guest<'_> {
             }
             if now >= sample_at {
                 sample_at = now + SAMPLE_PERIOD;
+                self.begin_trace()?;
                 if let Some(what) = self.sample() {
                     return Ok(self.crashed(format!("the guest hangs: {what}")));
                 }
@@ -221,10 +232,33 @@ impl Guest<'_> {
         None
     }
 
+    /// Lets the input through.
+    fn open_input(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            // The thread behind the gate may have ended, with nothing to carry.
+            let _ = gate.send(());
+        }
+    }
+
+    /// Turns the log of instructions on, once the guest has asked for it.
+    fn begin_trace(&mut self) -> Result<()> {
+        let wanted = self.config.trace.is_some() && self.gate.is_some();
+        if wanted
+            && self.tail.text().contains(TRACE_BEGINS)
+            && let Some(monitor) = &mut self.monitor
+        {
+            monitor.ask("log exec,nochain")?;
+            self.open_input();
+        }
+        Ok(())
+    }
+
     /// Takes a line of the control port.
     fn control(&mut self, line: String) {
         if line == "ready" {
-            self.gate.take().map(|gate| gate.send(()));
+            if self.config.trace.is_none() {
+                self.open_input();
+            }
         } else if let Some(status) = line
             .strip_prefix("exit ")
             .and_then(|text| text.parse().ok())

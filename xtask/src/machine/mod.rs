@@ -14,8 +14,9 @@ mod scratch;
 pub mod terminal;
 mod watch;
 
+pub use backtrace::Symbols;
 pub use config::{Config, Console};
 pub use console::{Input, Memory};
 pub use end::End;
-pub use guest::{Finished, run};
+pub use guest::{Finished, TRACE_BEGINS, run};
 pub use scratch::Scratch;

@@ -63,6 +63,9 @@ pub fn command(config: &Config, monitor: &Path) -> Command {
     } else {
         command.args(["-accel", "tcg"]);
     }
+    if let Some(trace) = &config.trace {
+        command.args(["-singlestep", "-D"]).arg(trace);
+    }
     if config.gdb {
         command.args(["-s", "-S"]);
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Plan, Report};
 use crate::image::{self, Node};
-use crate::machine::{self, Config, Console, End, Input, Memory, Scratch};
+use crate::machine::{self, Config, End, Input, Memory, Scratch};
 use crate::{build, paths, setup};
 
 /// How long a guest may run, unless a test says otherwise.
@@ -95,20 +95,12 @@ impl Lab {
         }
         let archive = scratch.path("root");
         root.write_to(&archive)?;
-        let config = Config {
-            qemu: setup::ensure(&setup::QEMU)?,
-            kernel: build::kernel()?,
-            root: archive,
-            mem: 256 << 20,
-            disks: Vec::new(),
-            icount: false,
-            stats: false,
-            timeout: Some(PATIENCE),
-            notices: false,
-            gdb: false,
-            console: Console::Raw,
-            program: Vec::new(),
-        };
+        let config = Config::new(
+            setup::ensure(&setup::QEMU)?,
+            build::kernel()?,
+            archive,
+            Vec::new(),
+        );
         Ok(Self {
             scratch,
             config,
@@ -166,16 +158,12 @@ impl Run<'_> {
 
     /// Runs the guest. An error unless the program ended by itself.
     pub fn run(self) -> Result<Outcome> {
-        let base = &self.lab.config;
         let config = Config {
-            qemu: base.qemu.clone(),
-            kernel: base.kernel.clone(),
-            root: base.root.clone(),
             mem: self.mem,
             disks: self.disks,
             timeout: Some(self.patience),
             program: self.program,
-            ..*base
+            ..self.lab.config.clone()
         };
         let output = Memory::default();
         let input = if self.input.is_empty() {

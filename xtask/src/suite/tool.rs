@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{Plan, Report};
-use crate::machine::{self, Config, Console, End, Finished, Input, Memory, Scratch};
+use crate::machine::{self, Config, End, Finished, Input, Memory, Scratch};
 use crate::{FAILED, paths, setup};
 
 /// Runs the tests.
@@ -80,19 +80,12 @@ fn tiny(variant: &str, input: &[u8], timeout: Option<Duration>) -> Result<(Finis
     let scratch = Scratch::new()?;
     let root = scratch.path("root");
     std::fs::write(&root, b"")?;
+    let qemu = setup::ensure(&setup::QEMU)?;
+    let kernel = assemble(variant, &scratch)?;
     let config = Config {
-        qemu: setup::ensure(&setup::QEMU)?,
-        kernel: assemble(variant, &scratch)?,
-        root,
         mem: 32 << 20,
-        disks: Vec::new(),
-        icount: false,
-        stats: false,
         timeout: timeout.or(Some(Duration::from_secs(60))),
-        notices: false,
-        gdb: false,
-        console: Console::Raw,
-        program: vec!["/bin/sh".into()],
+        ..Config::new(qemu, kernel, root, vec!["/bin/sh".into()])
     };
     let output = Memory::default();
     let finished = machine::run(

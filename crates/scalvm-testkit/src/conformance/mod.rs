@@ -2,7 +2,7 @@
 //!
 //! Implement [`Port`] for what your port runs on, and in a test call
 //!
-//! ```ignore
+//! ```text
 //! scalvm_testkit::conformance::run(MyPort::new);
 //! ```
 //!

@@ -1,0 +1,332 @@
+//! A manager on an emulated machine with a disk, and what tests do with them.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use scalvm::{Access, Frame, Machine, Mapping, Object, OutOfMemory, PAGE_SIZE, Pmap, Vm};
+use scalvm_machine::{Config, Disk, Emulated, Pace, PageFault, Rng, Runtime};
+
+use crate::model::Bytes;
+
+/// The machine.
+pub type Hw = Emulated;
+/// An access that the MMU did not let pass.
+pub type Trap = PageFault;
+
+/// Processors of a kit.
+pub const CPUS: usize = 3;
+/// Files on the disk of a kit.
+pub const FILES: usize = 3;
+/// Pages that a file may have.
+pub const FILE_PAGES: u64 = 20;
+/// Frames of the device.
+pub const DEVICE_FRAMES: usize = 3;
+/// The first frame of the device.
+pub const DEVICE: Frame = Frame(0x9000);
+
+/// What a kit is made of.
+pub struct Order {
+    /// Frames of memory, in two segments.
+    pub frames: u64,
+    /// Whether the disk carries requests out only when somebody waits for them, in any order.
+    pub slow_disk: bool,
+    /// On one access of this many a processor forgets translations; zero: never.
+    pub evict_one_in: u64,
+    /// The seed of what happens by chance.
+    pub seed: u64,
+    /// The threads; none for a single one.
+    pub runtime: Option<Box<dyn Runtime>>,
+}
+
+impl Default for Order {
+    fn default() -> Order {
+        Order {
+            frames: 4096,
+            slow_disk: false,
+            evict_one_in: 0,
+            seed: 1,
+            runtime: None,
+        }
+    }
+}
+
+/// A manager, its machine and its disk.
+pub struct Kit {
+    vm: &'static Vm<Hw>,
+    disk: &'static Disk,
+    /// The numbers of the allocation that is to fail, if one is.
+    failing: Cell<Option<u64>>,
+    failed: Cell<u64>,
+    /// Uses of locks, if there is a single thread, and how many there may be.
+    steps: Arc<AtomicU64>,
+    limit: Arc<AtomicU64>,
+}
+
+impl Kit {
+    /// A kit for one thread, with so many frames of memory and a disk that is never late.
+    pub fn new(frames: u64) -> Kit {
+        Kit::with(Order {
+            frames,
+            ..Order::default()
+        })
+    }
+
+    /// A kit made to order.
+    pub fn with(order: Order) -> Kit {
+        let first = order.frames * 3 / 4;
+        let run = |start, frames| Frame(start)..Frame(start + frames);
+        let steps = Arc::new(AtomicU64::new(0));
+        let limit = Arc::new(AtomicU64::new(u64::MAX));
+        let alone = Alone {
+            spins: AtomicU32::new(0),
+            steps: steps.clone(),
+            limit: limit.clone(),
+        };
+        let machine = Emulated::new(Config {
+            segments: vec![run(0x1000, first), run(0x8000, order.frames - first)],
+            devices: vec![run(DEVICE.0, DEVICE_FRAMES as u64)],
+            cpus: CPUS,
+            seed: order.seed,
+            evict_one_in: order.evict_one_in,
+            check_lock_order: true,
+            runtime: order.runtime.unwrap_or_else(|| Box::new(alone)),
+        });
+        let vm: &'static Vm<Hw> = Box::leak(Box::new(Vm::new(machine)));
+        for number in 0..vm.machine().segments() {
+            let run = vm.machine().segment(number);
+            // SAFETY: the machine's memory, which is handed out here and nowhere else.
+            unsafe { vm.add_segment(run.start, run.end) }.expect("a segment");
+        }
+        let pace = if order.slow_disk {
+            Pace::Later
+        } else {
+            Pace::AtOnce
+        };
+        let disk: &'static Disk = Box::leak(Box::new(Disk::new(pace)));
+        for file in 0..FILES {
+            for index in 0..FILE_PAGES {
+                disk.write_file(
+                    file,
+                    index * PAGE_SIZE as u64,
+                    first_bytes(file, index).as_slice(),
+                );
+            }
+        }
+        let chance = Mutex::new(Rng::new(order.seed));
+        vm.machine().set_idle(move || {
+            let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
+            disk.pump_one(vm, Some(&mut chance))
+        });
+        Kit {
+            vm,
+            disk,
+            failing: Cell::new(None),
+            failed: Cell::new(0),
+            steps,
+            limit,
+        }
+    }
+
+    /// The manager.
+    pub fn vm(&self) -> &Vm<Hw> {
+        self.vm
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &Disk {
+        self.disk
+    }
+
+    /// Does something on a processor.
+    pub fn on<R>(&self, cpu: usize, act: impl FnOnce() -> R) -> R {
+        self.vm.machine().processor(cpu).run(act)
+    }
+
+    /// Makes a processor run no space.
+    pub fn park(&self, cpu: usize) {
+        self.vm.machine().processor(cpu).park();
+    }
+
+    /// Eight bytes, or for a fetch one, as a program on a processor loads them.
+    pub fn load(&self, cpu: usize, addr: usize, access: Access) -> Result<[u8; 8], Trap> {
+        let cpu = self.vm.machine().processor(cpu);
+        let mut bytes = [0; 8];
+        match access {
+            Access::Exec => bytes[0] = cpu.fetch(addr)?,
+            Access::Read | Access::Write => cpu.load(addr, &mut bytes)?,
+        }
+        Ok(bytes)
+    }
+
+    /// Stores eight bytes as a program does.
+    pub fn store(&self, cpu: usize, addr: usize, bytes: [u8; 8]) -> Result<(), Trap> {
+        self.vm.machine().processor(cpu).store(addr, &bytes)
+    }
+
+    /// The mapping of a page.
+    pub fn mapping(&self, pmap: &<Hw as Machine>::Pmap, va: usize) -> Option<Mapping> {
+        pmap.query(self.vm.machine(), va)
+    }
+
+    /// Panics if a processor has cached more of a space than its tables say.
+    pub fn check_translations(&self, pmap: &<Hw as Machine>::Pmap) {
+        self.vm.machine().assert_no_stale(Pmap::<Hw>::root(pmap));
+    }
+
+    /// What a frame holds.
+    pub fn bytes(&self, frame: Frame) -> Bytes {
+        // SAFETY: a frame's bytes; nobody writes them meanwhile, as this is the only thread.
+        Bytes::new(unsafe { &*self.vm.machine().frame_ptr(frame).cast::<[u8; PAGE_SIZE]>() })
+    }
+
+    /// Writes into a frame, as a kernel does that holds its page.
+    pub fn write(&self, frame: Frame, within: usize, bytes: &[u8]) {
+        assert!(within + bytes.len() <= PAGE_SIZE);
+        // SAFETY: within a frame; nobody reads or writes it meanwhile, as this is the only thread.
+        unsafe {
+            let to = self.vm.machine().frame_ptr(frame).add(within);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+    }
+
+    /// An object for a file of the disk.
+    pub fn open(&self, file: usize, size: u64) -> Object<'_, Hw> {
+        self.try_open(file, size).expect("memory")
+    }
+
+    /// The same, where memory may be short.
+    pub fn try_open(&self, file: usize, size: u64) -> Result<Object<'_, Hw>, OutOfMemory> {
+        self.vm.new_vnode(self.disk, file, size)
+    }
+
+    /// What the disk has of a file.
+    pub fn disk_page(&self, file: usize, index: u64) -> Bytes {
+        let mut bytes = [0; PAGE_SIZE];
+        self.disk
+            .read_file(file, index * PAGE_SIZE as u64, &mut bytes);
+        Bytes::new(&bytes)
+    }
+
+    /// Zeroes what the disk has of a file beyond a size.
+    pub fn truncate(&self, file: usize, size: u64) {
+        self.disk.cut_file(file, size);
+    }
+
+    /// Carries out some of the requests that the disk has.
+    pub fn pump(&self, requests: u32) {
+        for _ in 0..requests {
+            if !self.disk.pump_one(self.vm, None) {
+                break;
+            }
+        }
+    }
+
+    /// Makes the n-th allocation from now on fail, counted from one, and no other.
+    pub fn fail_allocation(&self, n: u64) {
+        self.note_failure();
+        self.failing.set(Some(self.vm.machine().allocations() + n));
+        self.vm.machine().fail_allocation(n - 1);
+    }
+
+    /// Makes the n-th request to the disk from now on fail, counted from one, and no other.
+    pub fn fail_io(&self, n: u64) {
+        self.disk.fail_request(n - 1);
+    }
+
+    /// Makes nothing fail any more.
+    pub fn fail_nothing(&self) {
+        self.note_failure();
+        self.failing.set(None);
+        self.vm.machine().stop_failing();
+        self.disk.stop_failing();
+    }
+
+    /// Allocations and requests to the disk that were made to fail so far.
+    pub fn failures(&self) -> [u64; 2] {
+        self.note_failure();
+        [self.failed.get(), self.disk.counts().failed]
+    }
+
+    /// From now on no more than so many uses of locks are allowed: whoever goes on for ever panics. For a
+    /// single thread.
+    pub fn limit(&self, steps: u64) {
+        self.limit.store(self.steps.load(Relaxed) + steps, Relaxed);
+    }
+
+    /// What an act costs, counted: uses of locks, allocations, flushes.
+    pub fn cost(&self, act: impl FnOnce()) -> u64 {
+        let sum = || {
+            let machine = self.vm.machine();
+            self.steps.load(Relaxed) + machine.allocations() + machine.flushes()
+        };
+        let before = sum();
+        act();
+        sum() - before
+    }
+
+    fn note_failure(&self) {
+        if self
+            .failing
+            .get()
+            .is_some_and(|number| self.vm.machine().allocations() >= number)
+        {
+            self.failing.set(None);
+            self.failed.set(self.failed.get() + 1);
+        }
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        // What waits on the disk names objects of the manager: it must not be carried out any more.
+        self.vm.machine().set_idle(|| false);
+        // SAFETY: both were leaked boxes, and only this kit gave out references, which its lifetime bounds. The
+        // machine's closure, which had some, is gone.
+        unsafe {
+            drop(Box::from_raw(std::ptr::from_ref(self.vm).cast_mut()));
+            drop(Box::from_raw(std::ptr::from_ref(self.disk).cast_mut()));
+        }
+    }
+}
+
+/// What a file's page holds when a kit is new.
+pub fn first_bytes(file: usize, index: u64) -> Bytes {
+    let seed = (file as u64 + 1) << 32 | index << 16;
+    Bytes::pattern(|word| crate::program::mix(seed + word))
+}
+
+/// The only thread: it must not spin, for nobody would let go of what it waits for, nor sleep where it does
+/// not carry out itself what it sleeps for.
+struct Alone {
+    spins: AtomicU32,
+    steps: Arc<AtomicU64>,
+    limit: Arc<AtomicU64>,
+}
+
+impl Runtime for Alone {
+    fn thread(&self) -> u64 {
+        0
+    }
+
+    fn switch(&self) {
+        let steps = self.steps.fetch_add(1, Relaxed);
+        if steps >= self.limit.load(Relaxed) {
+            // Once: unwinding uses locks, too.
+            self.limit.store(u64::MAX, Relaxed);
+            panic!("an operation comes to no end");
+        }
+    }
+
+    fn relax(&self) {
+        let spins = self.spins.fetch_add(1, Relaxed);
+        assert!(spins < 1000, "a lock is taken that the only thread holds");
+    }
+
+    fn wait(&self, _: &AtomicU32, _: u32) {
+        panic!("the only thread waits for what nobody will do");
+    }
+
+    fn wake(&self, _: &AtomicU32) {}
+}

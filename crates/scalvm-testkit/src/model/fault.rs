@@ -1,0 +1,56 @@
+//! What accesses find.
+
+use scalvm::{Access, FaultError, PAGE_MASK, PAGE_SIZE, page_floor};
+
+use super::area::Area;
+use super::space::{Space, pages};
+
+impl Space {
+    /// The area of an address that allows an access, and the page within it.
+    fn allowed(&self, addr: usize, access: Access) -> Result<(&Area, u64), FaultError> {
+        let (start, area) = self.area(addr).ok_or(FaultError::NoMapping)?;
+        if !area.attributes.prot.contains(access.needs()) {
+            return Err(FaultError::Protection);
+        }
+        Ok((area, pages(page_floor(addr) - start)))
+    }
+
+    /// What a fault leads to in the end. A write gives a private mapping its own copy.
+    pub fn fault(&self, addr: usize, access: Access) -> Result<(), FaultError> {
+        let (area, page) = self.allowed(addr, access)?;
+        match access {
+            Access::Write => area.make_own(page),
+            Access::Read | Access::Exec => area.page(page).map(|_| ()),
+        }
+        .ok_or(FaultError::BeyondEnd)
+    }
+
+    /// The bytes that a load of any kind within one page finds.
+    pub fn load(&self, addr: usize, access: Access, len: usize) -> Result<Vec<u8>, FaultError> {
+        let (area, page) = self.allowed(addr, access)?;
+        let page = area.page(page).ok_or(FaultError::BeyondEnd)?;
+        let at = addr & PAGE_MASK;
+        Ok(page.as_slice()[at..at + len].to_vec())
+    }
+
+    /// Stores bytes within one page.
+    pub fn store(&self, addr: usize, bytes: &[u8]) -> Result<(), FaultError> {
+        let (area, page) = self.allowed(addr, Access::Write)?;
+        area.page(page).ok_or(FaultError::BeyondEnd)?;
+        area.write(page, addr & PAGE_MASK, bytes);
+        Ok(())
+    }
+
+    /// Whether a store at this address would change what lies beyond the end of an object, in its last
+    /// page. What becomes of such bytes nobody promises.
+    pub fn is_tail(&self, addr: usize, len: usize) -> bool {
+        let Some((start, area)) = self.area(addr) else {
+            return false;
+        };
+        let (None, Some((object, first))) = (&area.layer, &area.source) else {
+            return false;
+        };
+        let offset = first * PAGE_SIZE as u64 + (addr - start + len) as u64;
+        offset > object.borrow().size()
+    }
+}

@@ -1,0 +1,127 @@
+//! Random programs: what they are made of, how they are made, written down, read back and made smaller.
+//!
+//! A program is text, one step per line (see [`Step`]), so that one that once failed is kept as a file and
+//! does not depend on how programs are generated today.
+
+mod generate;
+mod rng;
+mod shrink;
+mod step;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use generate::Trouble;
+pub use rng::{Rng, mix};
+pub use step::{Op, Step};
+
+/// What a program runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Which part of the address space most things happen in, see `run`, and how capricious its processors are.
+    pub space: u32,
+    /// Frames of memory.
+    pub frames: u32,
+    /// Whether I/O completes only when waited for, in any order.
+    pub slow_disk: bool,
+}
+
+impl Machine {
+    /// How often its processors forget a translation, or guess ahead: on one access of so many; 0 for never.
+    pub fn evict_one_in(&self) -> u64 {
+        [0, 5, 50][self.space as usize % 3]
+    }
+}
+
+/// A program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// What it runs on.
+    pub machine: Machine,
+    /// Its steps.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine {
+            space,
+            frames,
+            slow_disk,
+        } = self.machine;
+        writeln!(f, "machine {space} {frames} {}", u32::from(slow_disk))?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl FromStr for Program {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Program, String> {
+        let mut lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let head = lines.next().unwrap_or_default();
+        let numbers = head.strip_prefix("machine ").map(|rest| {
+            rest.split(' ')
+                .map(str::parse)
+                .collect::<Result<Vec<u32>, _>>()
+                .unwrap_or_default()
+        });
+        let Some(&[space, frames, slow]) = numbers.as_deref() else {
+            return Err(format!("not a machine: {head:?}"));
+        };
+        let machine = Machine {
+            space,
+            frames,
+            slow_disk: slow != 0,
+        };
+        let steps = lines
+            .map(str::parse)
+            .collect::<Result<Vec<Step>, String>>()?;
+        Ok(Program { machine, steps })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_read_back_as_it_was_written() {
+        let program = Program::generate(7, 200, Trouble::Both);
+        assert_eq!(program.to_string().parse(), Ok(program));
+    }
+
+    #[test]
+    fn what_is_no_program_is_refused() {
+        assert!("machine 1 2 0\nfly 3".parse::<Program>().is_err());
+        assert!("fork".parse::<Program>().is_err());
+        assert!(
+            "machine 1 2 0\nfork 1 2 3 4 5 6 7"
+                .parse::<Program>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn shrinking_leaves_what_matters() {
+        let program = Program::generate(3, 100, Trouble::None);
+        let is_bad = |p: &Program| {
+            p.steps
+                .iter()
+                .filter(|s| s.op == Op::Store && s.args[0] >= 3)
+                .count()
+                >= 2
+        };
+        assert!(is_bad(&program));
+        let small = program.shrink(is_bad);
+        assert_eq!(
+            small.steps,
+            [Step {
+                op: Op::Store,
+                args: [3, 0, 0, 0, 0, 0]
+            }; 2]
+        );
+    }
+}

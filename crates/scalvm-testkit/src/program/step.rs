@@ -1,0 +1,153 @@
+//! One step of a program.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $op:ident $name:literal $weight:literal,)*) => {
+        /// What a step does. Its arguments are told in `run`, where they are carried out.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Op {
+            $($(#[$doc])* $op,)*
+        }
+
+        impl Op {
+            /// All of them, with how often each should come.
+            pub const ALL: &[(Op, u32)] = &[$((Op::$op, $weight),)*];
+
+            fn name(self) -> &'static str {
+                match self { $(Op::$op => $name,)* }
+            }
+
+            fn from_name(name: &str) -> Option<Op> {
+                match name { $($name => Some(Op::$op),)* _ => None }
+            }
+        }
+    };
+}
+
+ops! {
+    /// Makes an address space.
+    NewMap "new-map" 2,
+    /// Drops one.
+    DropMap "drop-map" 3,
+    /// Forks one.
+    Fork "fork" 8,
+    /// Unmaps all.
+    Clear "clear" 1,
+    /// Maps anonymous memory.
+    MapAnonymous "map-anonymous" 12,
+    /// Maps an object.
+    MapObject "map-object" 14,
+    /// Maps an enormous anonymous range.
+    MapHuge "map-huge" 1,
+    /// Unmaps a range.
+    Unmap "unmap" 8,
+    /// Changes rights.
+    Protect "protect" 10,
+    /// Changes inheritance.
+    Inherit "inherit" 5,
+    /// Gives advice.
+    Advise "advise" 3,
+    /// Discards a range.
+    Discard "discard" 6,
+    /// Moves or resizes a mapping.
+    Remap "remap" 8,
+    /// Wires a range.
+    Wire "wire" 3,
+    /// Unwires a range.
+    Unwire "unwire" 3,
+    /// Faults a range in.
+    Populate "populate" 3,
+    /// Syncs a range of an address space.
+    Sync "sync" 4,
+    /// Makes an anonymous object.
+    NewAnonymous "new-anonymous" 4,
+    /// Opens a file.
+    NewFile "new-file" 5,
+    /// Opens the device.
+    NewDevice "new-device" 1,
+    /// Lets go of an object.
+    DropObject "drop-object" 4,
+    /// Grows or truncates an object.
+    SetSize "set-size" 6,
+    /// Names an object.
+    SetCookie "set-cookie" 1,
+    /// Reads from an object.
+    ReadAt "read-at" 5,
+    /// Writes to an object.
+    WriteAt "write-at" 6,
+    /// Syncs an object.
+    SyncObject "sync-object" 3,
+    /// Holds a page of an object.
+    Hold "hold" 4,
+    /// Reads and writes a page that is held.
+    Poke "poke" 4,
+    /// Lets go of a page that is held.
+    Release "release" 4,
+    /// Loads, as a program on one of the processors.
+    Load "load" 40,
+    /// Stores likewise.
+    Store "store" 50,
+    /// Fetches an instruction likewise.
+    Fetch "fetch" 5,
+    /// Faults without an access.
+    Touch "touch" 6,
+    /// Reads several pages through the direct map.
+    Peek "peek" 6,
+    /// Writes several pages through the direct map.
+    Write "write" 6,
+    /// Lets a processor run another space, or none.
+    Switch "switch" 8,
+    /// Completes some I/O.
+    Pump "pump" 4,
+    /// Makes one of the next I/O requests fail.
+    FailIo "fail-io" 0,
+    /// Makes one of the next allocations fail.
+    FailAllocation "fail-allocation" 0,
+}
+
+/// A step: an operation and six numbers, which mean something for every value, whatever was done before; so
+/// that a program stays one when steps are left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// To what, and how.
+    pub args: [u32; 6],
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.op.name())?;
+        let used = self
+            .args
+            .iter()
+            .rposition(|&arg| arg != 0)
+            .map_or(0, |last| last + 1);
+        self.args[..used]
+            .iter()
+            .try_for_each(|arg| write!(f, " {arg}"))
+    }
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Step, String> {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let op = Op::from_name(name).ok_or_else(|| format!("no such operation: {name:?}"))?;
+        let mut args = [0; 6];
+        for arg in &mut args {
+            let Some(word) = words.next() else { break };
+            *arg = word
+                .parse()
+                .map_err(|_| format!("not a number: {word:?}"))?;
+        }
+        match words.next() {
+            None => Ok(Step { op, args }),
+            Some(_) => Err(format!("more than six arguments: {line:?}")),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The end of a program: everything is read once more, and let go; nothing may be left.
+
+use scalvm::{Access, FaultError, PAGE_SIZE, Stats};
+
+use super::runner::{Check, Runner, wrong};
+use crate::model::{Kind, pages};
+
+impl Runner<'_> {
+    /// Ends a program.
+    pub(super) fn finish(&mut self) -> Check {
+        self.kit.fail_nothing();
+        self.kit.pump(u32::MAX);
+        self.read_all()?;
+        self.compare()?;
+        self.compare_disk()?;
+        self.drop_all()?;
+        let Stats {
+            anons,
+            amaps,
+            nodes,
+            families,
+            objects,
+            entries,
+            maps,
+            ..
+        } = self.kit.vm().stats();
+        self.same(
+            "what is left of structures",
+            [anons, amaps, nodes, families, objects, entries, maps],
+            [0; 7],
+        )?;
+        let left = self.kit.vm().stats();
+        self.same(
+            "what is left of frames",
+            [left.frames_anon, left.frames_file, left.frames_tables],
+            [0; 3],
+        )?;
+        // One frame may be the page of zeros, which is for ever.
+        let lost = left.frames_total - left.frames_free - left.frames_kernel;
+        if lost > 1 {
+            wrong(format!("{lost} frames are lost"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn read_all(&mut self) -> Check {
+        for which in 0..self.spaces.len() {
+            let areas: Vec<_> = self.spaces[which]
+                .model
+                .areas
+                .iter()
+                .map(|(&s, a)| (s, a.end))
+                .collect();
+            for (start, end) in areas {
+                for page in 0..pages(end - start).min(64) as usize {
+                    let addr = start + page * PAGE_SIZE;
+                    let mut bytes = vec![0xaa; PAGE_SIZE];
+                    let must = self.spaces[which].model.load(addr, Access::Read, PAGE_SIZE);
+                    if must == Err(FaultError::Protection) || self.is_device_at(which, addr, 1) {
+                        continue;
+                    }
+                    let got = self.spaces[which]
+                        .real
+                        .read(addr, &mut bytes)
+                        .map(|()| bytes);
+                    if got != must {
+                        return wrong(format!("in the end, the bytes at {addr:#x} differ"));
+                    }
+                }
+            }
+        }
+        for open in &self.objects {
+            let (object, size) = (open.model.borrow(), open.real.size() as usize);
+            if matches!(object.kind, Kind::Device) {
+                continue;
+            }
+            let mut bytes = vec![0xaa; size];
+            self.same(
+                "read_at in the end",
+                open.real.read_at(0, &mut bytes),
+                Ok(size),
+            )?;
+            if bytes != object.read_at(0, size) {
+                return wrong("in the end, the bytes of an object differ");
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of everything, in an order that depends on the program.
+    fn drop_all(&mut self) -> Check {
+        while !(self.spaces.is_empty() && self.objects.is_empty() && self.holds.is_empty()) {
+            let turn = self.fresh();
+            match turn % 3 {
+                0 if !self.spaces.is_empty() => self.drop_map([turn; 6])?,
+                1 if !self.objects.is_empty() => self.drop_object([turn; 6])?,
+                2 => self.release([turn; 6])?,
+                _ => continue,
+            }
+            self.compare()?;
+        }
+        Ok(())
+    }
+}

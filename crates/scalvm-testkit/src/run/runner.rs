@@ -1,0 +1,253 @@
+//! The state of a program that runs: each space and object twice, as the manager and as the model has it.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use scalvm::{HeldPage, Map};
+
+use super::trouble::{Cause, Error};
+use super::{Wrong, decode};
+use crate::kit::{CPUS, FILE_PAGES, FILES, Hw, Kit};
+use crate::model::{self, File, Object, ObjectRef, Space};
+use crate::program::{Machine, Op, Step};
+
+/// An address space, twice.
+pub struct Pair<'v> {
+    /// As the manager has it.
+    pub real: Map<'v, Hw>,
+    /// As the model has it.
+    pub model: Space,
+    /// Distinguishes spaces.
+    pub serial: u32,
+}
+
+/// A handle of an object, twice.
+pub struct Open<'v> {
+    /// As the manager has it.
+    pub real: scalvm::Object<'v, Hw>,
+    /// As the model has it.
+    pub model: ObjectRef,
+    /// Which file it is, if it is one.
+    pub file: Option<usize>,
+}
+
+/// A page that is held.
+pub struct Held<'v> {
+    /// The page.
+    pub page: HeldPage<'v, Hw>,
+    /// The object it was held in, and its number there.
+    pub place: (ObjectRef, u64),
+    /// Whether it may be written.
+    pub writable: bool,
+    /// Whether it is still a page of the object: truncation ends that.
+    pub attached: bool,
+}
+
+/// A program that runs.
+pub struct Runner<'v> {
+    pub(super) kit: &'v Kit,
+    pub(super) setup: Machine,
+    pub(super) files: Vec<Rc<RefCell<File>>>,
+    pub(super) device: Weak<RefCell<Object>>,
+    pub(super) spaces: Vec<Pair<'v>>,
+    pub(super) objects: Vec<Open<'v>>,
+    pub(super) holds: Vec<Held<'v>>,
+    /// The serial number of the space each processor runs.
+    pub(super) running: [Option<u32>; CPUS],
+    /// Numbers given to spaces, and values to stores.
+    pub(super) serial: u32,
+    /// Whether each step is told on standard error.
+    pub(super) loud: bool,
+}
+
+/// The outcome of comparing: an explanation where the manager is wrong.
+pub type Check<T = ()> = Result<T, Wrong>;
+
+/// Says what is wrong.
+pub fn wrong<T>(text: impl Into<String>) -> Check<T> {
+    Err(Wrong(text.into()))
+}
+
+impl<'v> Runner<'v> {
+    /// Nothing yet but files on a disk.
+    pub fn new(kit: &'v Kit, setup: Machine, loud: bool) -> Runner<'v> {
+        let files = (0..FILES).map(|number| {
+            let pages = (0..FILE_PAGES).map(|index| (index, kit.disk_page(number, index)));
+            Rc::new(RefCell::new(File {
+                pages: pages.collect(),
+            }))
+        });
+        let files = files.collect();
+        let (spaces, objects, holds) = Default::default();
+        Runner {
+            kit,
+            setup,
+            files,
+            device: Weak::new(),
+            spaces,
+            objects,
+            holds,
+            running: [None; CPUS],
+            serial: 0,
+            loud,
+        }
+    }
+
+    /// Carries out one step, and compares.
+    pub fn step(&mut self, step: &Step) -> Check {
+        let a = step.args;
+        self.kit.limit(1_000_000);
+        if self.loud {
+            eprintln!("[{step}]");
+        }
+        match step.op {
+            Op::NewMap => self.new_map(),
+            Op::NewAnonymous => self.new_anonymous(a),
+            Op::NewFile => self.new_file(a),
+            Op::NewDevice => self.new_device(),
+            Op::FailIo => self.say_and(|kit| kit.fail_io(1 + u64::from(a[0] % 4))),
+            Op::FailAllocation => self.say_and(|kit| kit.fail_allocation(1 + u64::from(a[0] % 12))),
+            Op::Pump => self.say_and(|kit| kit.pump(a[0])),
+            Op::DropObject
+            | Op::SetSize
+            | Op::SetCookie
+            | Op::ReadAt
+            | Op::WriteAt
+            | Op::SyncObject
+            | Op::Hold
+                if self.objects.is_empty() =>
+            {
+                Ok(())
+            }
+            Op::DropObject => self.drop_object(a),
+            Op::SetSize => self.set_size(a),
+            Op::SetCookie => self.set_cookie(a),
+            Op::ReadAt => self.read_at(a),
+            Op::WriteAt => self.write_at(a),
+            Op::SyncObject => self.sync_object(a),
+            Op::Hold => self.hold(a),
+            Op::Poke => self.poke(a),
+            Op::Release => self.release(a),
+            _ if self.spaces.is_empty() => self.new_map(),
+            Op::DropMap => self.drop_map(a),
+            Op::Fork => self.fork(a),
+            Op::Clear => self.clear(a),
+            Op::MapAnonymous => self.map_anonymous(a),
+            Op::MapObject => self.map_object(a),
+            Op::MapHuge => self.map_huge(a),
+            Op::Unmap => self.unmap(a),
+            Op::Protect => self.protect(a),
+            Op::Inherit => self.inherit(a),
+            Op::Advise => self.advise(a),
+            Op::Discard => self.discard(a),
+            Op::Remap => self.remap(a),
+            Op::Wire => self.wire(a),
+            Op::Unwire => self.unwire(a),
+            Op::Populate => self.populate(a),
+            Op::Sync => self.sync(a),
+            Op::Load => self.load(a),
+            Op::Store => self.store(a),
+            Op::Fetch => self.fetch(a),
+            Op::Touch => self.touch(a),
+            Op::Peek => self.peek(a),
+            Op::Write => self.write(a),
+            Op::Switch => self.switch(a),
+        }?;
+        self.compare()
+    }
+
+    fn say_and(&mut self, f: impl FnOnce(&Kit)) -> Check {
+        f(self.kit);
+        Ok(())
+    }
+
+    /// Tells what is done, when asked to.
+    pub(super) fn say(&self, what: impl FnOnce() -> String) {
+        if self.loud {
+            eprintln!("    {}", what());
+        }
+    }
+
+    /// Does something until it no longer fails for a failure that was arranged. Meanwhile nothing may
+    /// have changed; `whole` says that not even a part of what was asked may have been done.
+    pub(super) fn retry<T, E: Error>(
+        &mut self,
+        whole: bool,
+        mut f: impl FnMut(&mut Self) -> Result<T, E>,
+    ) -> Check<Result<T, E>> {
+        for _ in 0..8 {
+            let before = self.kit.failures();
+            let result = f(self);
+            let Some(cause) = result.as_ref().err().and_then(|error| error.cause()) else {
+                return Ok(result);
+            };
+            self.forgive(cause, before)?;
+            if whole {
+                self.compare()?;
+            } else {
+                self.check_invariants();
+            }
+        }
+        wrong("it fails again and again, though no failure is arranged any more")
+    }
+
+    /// Checks that a failure was arranged, given how many there had been before, and arranges no more.
+    pub(super) fn forgive(&mut self, cause: Cause, before: [u64; 2]) -> Check {
+        self.say(|| format!("{cause:?} failed"));
+        let after = self.kit.failures();
+        self.kit.fail_nothing();
+        match cause {
+            Cause::Allocation if after[0] == before[0] => {
+                wrong("out of memory, but no allocation was made to fail")
+            }
+            // A read that failed may be told of later, when somebody asks for the page.
+            Cause::Io if after[1] == 0 => wrong("the pager failed, but no I/O was made to fail"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares two results.
+    pub(super) fn same<T: PartialEq + std::fmt::Debug>(&self, what: &str, is: T, must: T) -> Check {
+        if is == must {
+            Ok(())
+        } else {
+            wrong(format!("{what}: is {is:?}, must be {must:?}"))
+        }
+    }
+
+    /// A number nobody else has, for serial numbers and the values of stores.
+    pub(super) fn fresh(&mut self) -> u32 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Which space a number means.
+    pub(super) fn pick(&self, arg: u32) -> usize {
+        arg as usize % self.spaces.len()
+    }
+
+    /// A page's address in a space.
+    pub(super) fn address(&self, space: usize, arg: u32) -> usize {
+        decode::address(self.setup.space, &self.spaces[space].model, arg)
+    }
+
+    /// The same, or something that is no page's address.
+    pub(super) fn rough_address(&self, space: usize, arg: u32) -> usize {
+        decode::rough_address(self.setup.space, &self.spaces[space].model, arg)
+    }
+
+    /// Takes private copies of pages beyond the end of an object from all spaces.
+    pub(super) fn truncate_copies(&mut self, object: &ObjectRef) {
+        let end = object.borrow().page_count();
+        for pair in &self.spaces {
+            for (&start, area) in &pair.model.areas {
+                if let Some((source, first)) = &area.source
+                    && Rc::ptr_eq(source, object)
+                {
+                    let pages = model::pages(area.end - start);
+                    area.drop_own(end.saturating_sub(*first).min(pages)..pages);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Zero pages, exhaustion, devices, neighbours.
+
+use scalvm::{Access, Cache, FaultError, MapRequest, PAGE_SIZE, Place, Prot, Share};
+use scalvm_testkit::{DEVICE, DEVICE_FRAMES};
+
+use crate::common::*;
+
+#[test]
+fn reading_untouched_memory_takes_no_page() {
+    let kit = kit();
+    let map = anonymous(&kit, 100);
+    run_on(&kit, 0, &map);
+    for n in 0..100 {
+        assert_eq!(load(&kit, 0, &map, page(n)), Ok(0));
+    }
+    assert_eq!(kit.vm.stats().frames_anon, 0);
+    store(&kit, 0, &map, page(50), 1).expect("stored");
+    for n in (0..100).filter(|&n| n != 50) {
+        assert_eq!(load(&kit, 0, &map, page(n)), Ok(0));
+    }
+    assert_eq!(kit.vm.stats().frames_anon, 1);
+    take_off(&kit, 0, &map);
+}
+
+#[test]
+fn a_read_fault_never_maps_writable() {
+    let kit = kit();
+    let (map, file) = (anonymous(&kit, 2), kit.open(0, 2 * PAGE_SIZE as u64));
+    let memory = kit.vm.new_anonymous(2 * PAGE_SIZE as u64).expect("memory");
+    map_object(&map, &file, 2, 2, Share::Shared);
+    map_object(&map, &file, 4, 2, Share::Private);
+    map_object(&map, &memory, 6, 2, Share::Private);
+    map_object(&map, &memory, 8, 2, Share::Shared);
+    for n in 0..10 {
+        assert_eq!(fault(&kit, &map, page(n), Access::Read), Ok(()));
+        let mapping = kit.mapping(map.pmap(), page(n)).expect("a fault maps");
+        assert!(!mapping.prot.contains(Prot::WRITE), "page {n}: {mapping:?}");
+        assert!(!mapping.dirty, "page {n}: {mapping:?}");
+    }
+    set(&map, page(0), 1);
+    let child = map.fork().expect("memory");
+    for map in [&map, &child] {
+        for n in 0..10 {
+            assert_eq!(fault(&kit, map, page(n), Access::Read), Ok(()));
+            let mapping = kit.mapping(map.pmap(), page(n)).expect("a fault maps");
+            assert!(
+                !mapping.prot.contains(Prot::WRITE),
+                "page {n} after fork: {mapping:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn exhausted_memory_is_told_and_nothing_is_lost() {
+    let kit = scalvm_testkit::Kit::new(256);
+    let map = anonymous(&kit, 1000);
+    run_on(&kit, 0, &map);
+    let mut written = 0;
+    let error = loop {
+        match store(&kit, 0, &map, page(written), written as u64) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, FaultError::OutOfMemory);
+    assert!(written > 100, "only {written} pages fit");
+    kit.vm.check_invariants();
+    map.check_invariants();
+    for n in 0..written {
+        assert_eq!(load(&kit, 0, &map, page(n)), Ok(n as u64));
+    }
+    assert_eq!(map.unmap(AT, 10 * PAGE_SIZE), Ok(()));
+    store(&kit, 0, &map, page(written), 1).expect("there is room again");
+    take_off(&kit, 0, &map);
+    drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
+fn a_fork_that_finds_no_memory_changes_nothing() {
+    let kit = scalvm_testkit::Kit::new(128);
+    let map = anonymous(&kit, 4);
+    set(&map, AT, 1);
+    let mut children = Vec::new();
+    while let Ok(child) = map.fork() {
+        children.push(child);
+        assert!(children.len() < 1000);
+    }
+    kit.vm.check_invariants();
+    map.check_invariants();
+    assert_eq!(get(&map, AT), Ok(1));
+    drop(children);
+    set(&map, AT, 2);
+    drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
+fn a_device_is_mapped_where_it_lies() {
+    let kit = kit();
+    let map = new_map(&kit);
+    let size = DEVICE_FRAMES * PAGE_SIZE;
+    let device = kit
+        .vm
+        .new_device(DEVICE, size as u64, Cache::Uncached)
+        .expect("memory");
+    let request =
+        MapRequest::object(&device, 0, size, Prot::RW, Share::Shared).at(Place::Fixed(AT));
+    assert_eq!(map.map(request), Ok(AT));
+    run_on(&kit, 0, &map);
+    store(&kit, 0, &map, page(1) + 8, 5).expect("stored");
+    let mapping = kit.mapping(map.pmap(), page(1)).expect("mapped");
+    assert_eq!(
+        (mapping.frame, mapping.managed),
+        (scalvm::Frame(DEVICE.0 + 1), false)
+    );
+    assert_eq!(
+        kit.bytes(mapping.frame).as_slice()[8..16],
+        5u64.to_le_bytes()
+    );
+    let child = map.fork().expect("memory");
+    assert_eq!(get(&child, page(1) + 8), Ok(5));
+    assert_eq!(map.unmap(AT, size), Ok(()));
+    take_off(&kit, 0, &map);
+    drop((map, child, device));
+    nothing_left(&kit);
+}
+
+#[test]
+fn neighbours_that_are_resident_are_mapped_along() {
+    let kit = kit();
+    let object = kit.vm.new_anonymous(64 * PAGE_SIZE as u64).expect("memory");
+    object.write_at(0, &[1; 64 * PAGE_SIZE]).expect("written");
+    let map = new_map(&kit);
+    map_object(&map, &object, 0, 64, Share::Shared);
+    run_on(&kit, 0, &map);
+    let before = kit.vm.stats().faults;
+    for n in 0..64 {
+        load(&kit, 0, &map, page(n)).expect("loaded");
+    }
+    let faults = kit.vm.stats().faults - before;
+    assert!(faults <= 16, "{faults} faults for 64 resident pages");
+    take_off(&kit, 0, &map);
+}
+
+#[test]
+fn random_advice_maps_no_neighbours() {
+    let kit = kit();
+    let object = kit.vm.new_anonymous(16 * PAGE_SIZE as u64).expect("memory");
+    object.write_at(0, &[1; 16 * PAGE_SIZE]).expect("written");
+    let map = new_map(&kit);
+    map_object(&map, &object, 0, 16, Share::Shared);
+    assert_eq!(
+        map.advise(AT, 16 * PAGE_SIZE, scalvm::Advice::Random),
+        Ok(())
+    );
+    assert_eq!(fault(&kit, &map, page(8), Access::Read), Ok(()));
+    assert_eq!(map.usage().resident_pages, 1);
+}
+
+#[test]
+fn two_faults_on_pages_of_one_cluster_read_it_once() {
+    let kit = kit();
+    let file = kit.open(0, 16 * PAGE_SIZE as u64);
+    let map = new_map(&kit);
+    map_object(&map, &file, 0, 16, Share::Shared);
+    let first = map.fault(page(3), Access::Read);
+    let second = map.fault(page(3), Access::Read);
+    for outcome in [first, second] {
+        if let scalvm::Fault::Wait(ticket) = outcome {
+            ticket.wait(&kit.vm);
+        }
+    }
+    assert_eq!(fault(&kit, &map, page(3), Access::Read), Ok(()));
+    let reads = kit.reads();
+    assert_eq!(reads, 1);
+}

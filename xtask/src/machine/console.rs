@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::guest::Event;
 
-/// How much of the latest output is kept, to be searched for a panic.
-const TAIL: usize = 64 << 10;
+/// How much of the latest output is kept, to be searched for what the guest says to the tool.
+const TAIL: usize = 4 << 10;
 /// The guest's terminal takes the next character as it is.
 const LITERAL_NEXT: u8 = 0x16;
 /// The guest's terminal ends the input, or hands over an unfinished line.
@@ -59,7 +59,7 @@ impl Write for Memory {
     }
 }
 
-/// The latest output, shared between the thread that pumps it and who looks for a panic.
+/// The latest output, shared between the thread that pumps it and who searches it.
 #[derive(Clone, Default)]
 pub struct Tail(Arc<Mutex<VecDeque<u8>>>);
 

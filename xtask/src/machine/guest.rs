@@ -299,12 +299,7 @@ impl Guest<'_> {
     }
 
     /// The end by a panic, if the kernel has told of one.
-    fn panicked(&mut self) -> Option<End> {
-        if self.panic.message().is_none() {
-            self.tail.text().lines().for_each(|line| {
-                self.panic.line(line);
-            });
-        }
+    fn panicked(&self) -> Option<End> {
         let message = self.panic.message()?;
         let trace = match Symbols::of(&self.config.kernel) {
             Ok(symbols) => symbols.backtrace(self.panic.frames(), false),
@@ -333,7 +328,7 @@ impl Guest<'_> {
 
     /// Tells what QEMU's own end means.
     fn ended(&mut self, status: ExitStatus) -> End {
-        if let Some(end) = self.panicked_at_exit(status) {
+        if let Some(end) = self.panicked() {
             return end;
         }
         if let Some(status) = self.status {
@@ -348,12 +343,5 @@ impl Guest<'_> {
                 trace: complaints,
             },
         }
-    }
-
-    /// The end by a panic, if the kernel ended itself that way.
-    fn panicked_at_exit(&mut self, status: ExitStatus) -> Option<End> {
-        /// What the kernel writes to the exit port after a panic, as it comes out of QEMU.
-        const PANICKED: i32 = 0x63 << 1 | 1;
-        (self.status.is_none() && status.code() == Some(PANICKED)).then(|| self.panicked())?
     }
 }

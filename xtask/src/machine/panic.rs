@@ -12,7 +12,7 @@ impl Panic {
     /// Takes a line; whether it is about a panic. A message of several lines is joined.
     pub fn line(&mut self, line: &str) -> bool {
         let line = line.trim_end();
-        if let Some((_, message)) = line.split_once("kernel panic: ") {
+        if let Some(message) = line.strip_prefix("kernel panic: ") {
             self.message = Some(message.to_owned());
             self.frames.clear();
             return true;
@@ -48,7 +48,7 @@ mod tests {
     fn lines_of_a_panic() {
         let mut panic = Panic::default();
         assert!(!panic.line("hello"));
-        let text = "xkernel panic: at a.rs:1:2:\r\nleft != right\r\n  frame 0xffffffff80001234\r\n  \
+        let text = "kernel panic: at a.rs:1:2:\r\nleft != right\r\n  frame 0xffffffff80001234\r\n  \
                     frame 0x10\r\nscalvm: panicked";
         for line in text.split('\n') {
             assert!(panic.line(line));

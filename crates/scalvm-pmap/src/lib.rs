@@ -6,8 +6,8 @@
 //!
 //! Neighbours: `scalvm` (the traits carried out here), the kernel or the emulated machine underneath.
 //!
-//! Locks: each space has one spin lock, [`Rank::Pmap`], the innermost of all. Frames for tables are
-//! therefore allocated before it is taken, and freed after.
+//! Locks: each space has one spin lock, [`Rank::Pmap`]. Frames for tables are allocated before it is
+//! taken, and freed after, so no other is taken while it is held.
 //!
 //! The invariants, checked by [`Pmap::check_invariants`]:
 //!

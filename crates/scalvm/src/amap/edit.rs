@@ -94,9 +94,7 @@ impl<M: Machine> Vm<M> {
             let slot = node.slot(index);
             let child = match node.get(slot) {
                 Some(Child::Left(child)) => self.own_node(child)?,
-                _ => self
-                    .nodes
-                    .alloc(&self.machine, &self.frames, Node::new(node.level() - 1))?,
+                _ => self.new_node(node.level() - 1)?,
             };
             node.set_child(slot, Some(Child::Left(child)));
             node = child;
@@ -108,17 +106,13 @@ impl<M: Machine> Vm<M> {
     /// A root that covers `index` and has one reference.
     fn amap_root(&self, amap: Ptr<Amap<M>>, index: u32) -> Result<Ptr<Node<M>>, OutOfMemory> {
         let Some(mut root) = amap.root.get() else {
-            let root = self
-                .nodes
-                .alloc(&self.machine, &self.frames, Node::new(0))?;
+            let root = self.new_node(0)?;
             amap.base.set(index & !root.span_mask());
             amap.root.set(Some(root));
             return Ok(root);
         };
         while !root.covers(amap.base.get(), index) {
-            let upper =
-                self.nodes
-                    .alloc(&self.machine, &self.frames, Node::new(root.level() + 1))?;
+            let upper = self.new_node(root.level() + 1)?;
             let base = amap.base.get();
             upper.set_child(upper.slot(base), Some(Child::Left(root)));
             amap.base.set(base & !upper.span_mask());

@@ -172,6 +172,12 @@ pub(super) fn bits(mut word: u64) -> impl Iterator<Item = usize> {
 }
 
 impl<M: Machine> Vm<M> {
+    /// An empty node with one reference.
+    pub(super) fn new_node(&self, level: u32) -> Result<Ptr<Node<M>>, OutOfMemory> {
+        self.nodes
+            .alloc_with(&self.machine, &self.frames, || Node::new(level))
+    }
+
     /// One reference less; the last one lets go of all that the node holds.
     pub(crate) fn release_node(&self, node: Ptr<Node<M>>) {
         if !node.unshare() {
@@ -193,9 +199,7 @@ impl<M: Machine> Vm<M> {
         if node.refs() == 1 {
             return Ok(node);
         }
-        let copy = self
-            .nodes
-            .alloc(&self.machine, &self.frames, Node::new(node.level()))?;
+        let copy = self.new_node(node.level())?;
         for slot in bits(node.used()) {
             let child = node.get(slot);
             match child {

@@ -46,11 +46,28 @@ impl<T> Pool<T> {
         frames: &Frames,
         value: T,
     ) -> Result<Ptr<T>, OutOfMemory> {
-        self.try_alloc(machine, frames, value)
-            .map_err(|_| OutOfMemory)
+        self.alloc_with(machine, frames, || value)
     }
 
-    /// The same, but the value comes back when there is no memory for it.
+    /// Makes a value in a slot: large ones are not moved there.
+    #[inline(always)]
+    pub fn alloc_with<M: Machine>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        value: impl FnOnce() -> T,
+    ) -> Result<Ptr<T>, OutOfMemory> {
+        let slot = self.raw.alloc(machine, frames).ok_or(OutOfMemory)?;
+        let slot = slot.cast::<T>();
+        // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it
+        // is freed.
+        unsafe {
+            slot.write(value());
+            Ok(Ptr::new(slot))
+        }
+    }
+
+    /// The same for a value that must not be lost: it comes back when there is no memory for it.
     #[inline]
     pub fn try_alloc<M: Machine>(
         &self,
@@ -62,8 +79,7 @@ impl<T> Pool<T> {
             return Err(value);
         };
         let slot = slot.cast::<T>();
-        // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it
-        // is freed.
+        // SAFETY: as above.
         unsafe {
             slot.write(value);
             Ok(Ptr::new(slot))

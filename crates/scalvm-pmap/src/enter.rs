@@ -94,7 +94,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         let index = Self::index(va, 0);
         let new = F::touched(F::leaf(how.frame, how.prot, how.cache), how.access);
         if way.leaves.load(index) != 0 {
-            return self.replace(way, va, new);
+            return Self::replace(way.leaves, way.writable, va, new);
         }
         way.leaves.fill(index, new);
         self.mark(way.leaves, line_of(index));
@@ -103,21 +103,22 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     }
 
     /// Replaces the leaf that is there. What is known of its use is kept if the frame stays the same.
+    /// (It takes what it needs of the way, so that the way stays in registers.)
     #[inline(never)]
-    fn replace(self, way: Way, va: usize, new: u64) -> Entered {
-        let (old, new) = way.leaves.update(Self::index(va, 0), |old| {
+    fn replace(leaves: Table, writable: bool, va: usize, new: u64) -> Entered {
+        let (old, new) = leaves.update(Self::index(va, 0), |old| {
             if F::frame(old) == F::frame(new) {
                 F::inherit(new, old)
             } else {
                 new
             }
         });
-        let lost = Self::effective(old, way.writable).difference(F::prot(new));
+        let lost = Self::effective(old, writable).difference(F::prot(new));
         let differs =
             F::frame(old) != F::frame(new) || !F::same_cache(old, new) || !lost.is_empty();
         let stale = F::may_be_cached(old) && differs;
         let debt = if stale { Debt::page(va) } else { Debt::none() };
-        Ok((Some(Self::mapping(va, old, way.writable)), debt))
+        Ok((Some(Self::mapping(va, old, writable)), debt))
     }
 
     /// See [`Pmap::fill`](scalvm::Pmap::fill).

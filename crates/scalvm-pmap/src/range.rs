@@ -101,8 +101,11 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
             }
             from = part.end();
         }
-        debt.add(stale.scope());
-        debt
+        if debt.is_owed() {
+            debt.add(stale.scope());
+            return debt;
+        }
+        Debt::scope(stale.scope())
     }
 
     /// Unlinks the table of leaves for the address, which is empty, and those above that become so.
@@ -146,7 +149,6 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         change: impl Fn(u64) -> u64,
         mut seen: impl FnMut(Mapping),
     ) -> Debt {
-        let mut debt = Debt::none();
         let mut stale = Stale::none();
         let mut from = range.start;
         while let Some(part) = self.next(from..range.end) {
@@ -161,8 +163,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                 });
             from = part.end();
         }
-        debt.add(stale.scope());
-        debt
+        Debt::scope(stale.scope())
     }
 
     /// The first table of leaves that stands for a part of the range.

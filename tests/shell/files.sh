@@ -15,7 +15,7 @@ readlink a/soft
 cat a/dangling || echo dangling
 chmod 600 a/file && stat -c %a a/hard
 mv a/file a/b/moved && cat a/hard a/b/moved
-mv a/b d && ls d
+mv a/b d && ls -1 d
 rmdir d/c && rmdir d || echo "not empty"
 rm d/moved && rmdir d && echo empty
 mkdir a && echo again || echo exists
@@ -30,8 +30,8 @@ for i in $(seq 300); do echo $i >many-$i; done
 ls | grep -c many
 cat many-* | wc -l
 rm many-*
-ls
-tar cf archive.tar a && mkdir out && tar xf archive.tar -C out && ls out/a
+ls -1
+tar cf archive.tar a && mkdir out && tar xf archive.tar -C out && ls -1 out/a
 find . | sort
 [ -w / ] && test -d . && test -L a/soft && test -p /dev/null || echo tests
 echo discarded >/dev/null
@@ -40,6 +40,6 @@ cat /dev/null | wc -c
 head -c 16 /dev/urandom | wc -c
 cd .. && rm -r files && echo removed
 cut -d' ' -f1 /proc/self/comm
-tr '\0' '\n' </proc/self/cmdline | sed 's,.*/,,'
+cat /proc/self/cmdline | tr '\0' '\n' | sed 's,.*/,,'
 readlink /proc/self/exe | sed 's,.*/,,'
 grep -c heap /proc/self/maps

@@ -155,3 +155,20 @@ fn unmapping_the_middle_frees_it() {
     assert_eq!(get(&map, at + 3 * PAGE_SIZE), 0);
     vm.check_invariants();
 }
+
+/// A move to the place right above needs one split where two were set aside.
+#[test]
+fn a_move_to_the_place_right_above_leaks_no_entry() {
+    let vm = manager(256);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = 0x4000_0000;
+    map.map(MapRequest::anonymous(12 * PAGE_SIZE, Prot::RW).at(Place::Fixed(at)))
+        .unwrap();
+    put(&map, at, 1);
+    let to = at + 5 * PAGE_SIZE;
+    map.remap(at, 5 * PAGE_SIZE, 5 * PAGE_SIZE, Remap::Fixed(to))
+        .unwrap();
+    map.check_invariants();
+    assert_eq!(get(&map, to), 1);
+    assert_eq!(vm.stats().entries, map.usage().entries);
+}

@@ -81,8 +81,11 @@ impl<M: Machine> MapWrite<'_, M> {
     /// Splits entries so that none crosses an end of the range.
     pub(super) fn clip(&self, vm: &Vm<M>, start: usize, end: usize, spares: Spares<M>) {
         for (at, spare) in [(start, spares.lower), (end, spares.upper)] {
-            if let (Some(spare), Some(entry)) = (spare, self.map.tree.find(at)) {
-                self.split(vm, entry, at, spare);
+            let Some(spare) = spare else { continue };
+            match self.map.tree.find(at) {
+                Some(entry) if entry.start.get() < at => self.split(vm, entry, at, spare),
+                // Another change of the same call has made an end here already.
+                _ => vm.entries.free(&vm.machine, &vm.frames, spare),
             }
         }
     }

@@ -107,10 +107,11 @@ pub(super) fn make_ready(thread: &Arc<Thread>) {
 
 /// Has a thread look at its signals, if that may disturb it.
 pub(super) fn disturb(thread: &Arc<Thread>) {
+    // It may be the current one, even if it waits: while nobody else is ready.
+    look_before_return();
     match thread.state() {
         State::Interruptible if thread.must_look() => make_ready(thread),
         State::Killable if thread.is_killed() => make_ready(thread),
-        State::Ready => look_before_return(),
         _ => {}
     }
 }

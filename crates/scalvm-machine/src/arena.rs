@@ -1,7 +1,7 @@
 //! Physical memory: runs of frames, each an aligned block of the host's memory.
 //!
-//! The bytes are shared by the manager, the MMU and the programs on all processors. What belongs to this crate
-//! touches them by relaxed atomic accesses only.
+//! The bytes are shared by the manager, the MMU and the programs on all processors. What belongs to
+//! this crate touches them by relaxed atomic accesses only.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::Range;
@@ -21,8 +21,8 @@ pub(crate) struct Arena {
     blocks: Vec<Block>,
 }
 
-// SAFETY: the blocks are plain memory that lives as long as the arena; who uses which frame is settled by
-// the manager under test.
+// SAFETY: the blocks are plain memory that lives as long as the arena; who uses which frame is
+// settled by the manager under test.
 unsafe impl Send for Arena {}
 // SAFETY: as for Send.
 unsafe impl Sync for Arena {}
@@ -63,8 +63,8 @@ impl Arena {
     /// A frame as 8-byte words.
     pub fn words(&self, frame: Frame) -> &[AtomicU64] {
         let words = self.frame(frame).cast::<AtomicU64>();
-        // SAFETY: aligned, PAGE_SIZE bytes, and lives as long as the arena. All who share the frame's
-        // bytes access them atomically, or own the frame.
+        // SAFETY: aligned, PAGE_SIZE bytes, and lives as long as the arena. All who share the
+        // frame's bytes access them atomically, or own the frame.
         unsafe { std::slice::from_raw_parts(words, PAGE_SIZE / 8) }
     }
 

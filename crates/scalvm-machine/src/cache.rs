@@ -1,7 +1,7 @@
 //! What one processor has cached: translations, and ways to tables of leaves.
 //!
-//! All of it belongs to the root table that the processor uses. It stays, right or wrong, until it is flushed,
-//! the root is loaded again, or the processor forgets it unasked.
+//! All of it belongs to the root table that the processor uses. It stays, right or wrong, until it
+//! is flushed, the root is loaded again, or the processor forgets it unasked.
 
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@ use crate::walk;
 
 impl Emulated {
     /// Panics if a processor that uses this root table has cached something that grants more than
-    /// the tables do: another frame, another way to treat it, a right, a store without the dirty bit set, an access without the accessed bit. To
-    /// be called when no debt is outstanding.
+    /// the tables do: another frame, another way to treat it, a right, a store without the dirty
+    /// bit set, an access without the accessed bit. To be called when no debt is outstanding.
     pub fn assert_no_stale(&self, root: Frame) {
         if let Some(stale) = self.find_stale(root) {
             panic!("stale translation: {stale}");

@@ -7,8 +7,8 @@ use scalvm::Frame;
 
 use crate::runtime::{Runtime, Threads};
 
-/// What a machine is made of. `Config::default()` has four processors, one segment of 1024 frames and no
-/// caprice.
+/// What a machine is made of. `Config::default()` has four processors, one segment of 1024 frames
+/// and no caprice.
 pub struct Config {
     /// Runs of physical memory, not overlapping. It is for the test to hand them to the
     /// manager, all or some of them, at once or later.
@@ -19,8 +19,8 @@ pub struct Config {
     pub cpus: usize,
     /// Seed of the machine's caprice.
     pub seed: u64,
-    /// On one access of this many, a processor forgets some cached translation unasked, and after one fault of
-    /// this many it walks ahead and caches the way; zero: never.
+    /// On one access of this many, a processor forgets some cached translation unasked, and after
+    /// one fault of this many it walks ahead and caches the way; zero: never.
     pub evict_one_in: u64,
     /// Whether a lock taken out of order panics.
     pub check_lock_order: bool,

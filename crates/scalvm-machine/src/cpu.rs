@@ -136,7 +136,8 @@ impl Cpu {
             .contains_key(&(va >> PAGE_SHIFT))
     }
 
-    /// One access to one page. The caches are locked until it is done, so that a flush waits for it.
+    /// One access to one page. The caches are locked until it is done, so that a flush waits for
+    /// it.
     fn access<R>(
         &self,
         va: usize,
@@ -182,8 +183,8 @@ impl Cpu {
             Err(walk::Miss) => {
                 core.forget(va);
                 if core.caprice() {
-                    // As if the program's next instruction had been guessed: the way is walked again, and
-                    // cached. (The leaf grants nothing, and is not.)
+                    // As if the program's next instruction had been guessed: the way is walked
+                    // again, and cached. (The leaf grants nothing, and is not.)
                     let way = walk::way(arena, root, va).ok()?;
                     core.ways.insert(va >> WAY_SHIFT, way);
                 }

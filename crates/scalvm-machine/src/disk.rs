@@ -1,7 +1,7 @@
 //! [`Disk`]: files in memory for the vnode pager, on a disk that can be slow and fail.
 //!
-//! A file is known by its cookie and has no end: bytes that nobody wrote are zeros. (How long a file is, is the
-//! object's affair.)
+//! A file is known by its cookie and has no end: bytes that nobody wrote are zeros. (How long a
+//! file is, is the object's affair.)
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

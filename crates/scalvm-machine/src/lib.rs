@@ -1,16 +1,17 @@
 //! The emulated machine: Scalvm's machine in an ordinary process, made to catch its mistakes.
 //!
-//! [`Emulated`] implements [`scalvm::Machine`]. Its physical memory is an arena; its MMU is software that walks
-//! the bytes of x86_64 page tables and sets accessed and dirty bits in them; its processors, [`Cpu`],
-//! cache translations until they are flushed, so that a flush forgotten shows as a store that hits the wrong
-//! frame, a dirty bit that never comes, or a right that was taken away and still works. Allocations
-//! fail on demand, and the order of locks is checked. [`Disk`] is a disk for mapped files that can
-//! be slow, and fail.
+//! [`Emulated`] implements [`scalvm::Machine`]. Its physical memory is an arena; its MMU is
+//! software that walks the bytes of x86_64 page tables and sets accessed and dirty bits in them;
+//! its processors, [`Cpu`], cache translations until they are flushed, so that a flush forgotten
+//! shows as a store that hits the wrong frame, a dirty bit that never comes, or a right that was
+//! taken away and still works. Allocations fail on demand, and the order of locks is checked.
+//! [`Disk`] is a disk for mapped files that can be slow, and fail.
 //!
-//! Where threads are not the host's (a checker of schedules), a [`Runtime`] of one's own is brought.
+//! Where threads are not the host's (a checker of schedules), a [`Runtime`] of one's own is
+//! brought.
 //!
-//! Locks: each processor's caches have one, held during an access and a flush; the others are leaves.
-//! None is held while the manager or a [`Runtime`] is called.
+//! Locks: each processor's caches have one, held during an access and a flush; the others are
+//! leaves. None is held while the manager or a [`Runtime`] is called.
 //!
 //! ```
 //! use scalvm::{Access, Cache, Enter, Frame, Machine, Pmap, Prot};

@@ -142,7 +142,8 @@ impl Emulated {
     }
 
     /// Calls `idle` whenever a thread is about to wait: for tests of one thread, where it must do
-    /// itself what it waits for. If it returns true it did something, and the thread does not sleep.
+    /// itself what it waits for. If it returns true it did something, and the thread does not
+    /// sleep.
     pub fn set_idle(&self, idle: impl Fn() -> bool + Send + Sync + 'static) {
         *lock(&self.hardware.idle) = Some(Arc::new(idle));
     }
@@ -175,8 +176,9 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// SAFETY: (1) the arena's frames; (2) `new` and `processor` check it; (3) a processor's caches are locked during
-// an access, so that `flush` waits for one that is under way, and the next walks the tables anew.
+// SAFETY: (1) the arena's frames; (2) `new` and `processor` check it; (3) a processor's caches are
+// locked during an access, so that `flush` waits for one that is under way, and the next walks the
+// tables anew.
 unsafe impl Machine for Emulated {
     type Pmap = X86Pmap;
 

@@ -1,6 +1,7 @@
 //! The MMU: it walks x86_64 tables of four levels, byte for byte what a real one would read.
 //!
-//! It is written from the processor's manual, not from the page-table port, so that each checks the other.
+//! It is written from the processor's manual, not from the page-table port, so that each checks the
+//! other.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -67,7 +68,8 @@ pub(crate) fn way(arena: &Arena, root: Frame, va: usize) -> Result<Way, Miss> {
     }
 }
 
-/// Walks the last level for an access: checks rights, sets the accessed bit, and for a store the dirty bit.
+/// Walks the last level for an access: checks rights, sets the accessed bit, and for a store the
+/// dirty bit.
 pub(crate) fn leaf(
     arena: &Arena,
     way: Way,
@@ -104,8 +106,8 @@ pub(crate) fn leaf(
     }
 }
 
-/// What the tables say now: the way, and the translation with whether its accessed bit is set. Changes
-/// nothing.
+/// What the tables say now: the way, and the translation with whether its accessed bit is set.
+/// Changes nothing.
 pub(crate) fn look(
     arena: &Arena,
     root: Frame,

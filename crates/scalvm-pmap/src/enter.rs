@@ -1,5 +1,5 @@
-//! Entering mappings: the quick way, where the tables are there and grant what is needed, and the slow
-//! way that makes it so.
+//! Entering mappings: the quick way, where the tables are there and grant what is needed, and the
+//! slow way that makes it so.
 //!
 //! Locks: frames for tables are allocated and given back without the space's lock.
 
@@ -102,8 +102,8 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         Ok((None, Debt::none()))
     }
 
-    /// Replaces the leaf that is there. What is known of its use is kept if the frame stays the same.
-    /// (It takes what it needs of the way, so that the way stays in registers.)
+    /// Replaces the leaf that is there. What is known of its use is kept if the frame stays the
+    /// same. (It takes what it needs of the way, so that the way stays in registers.)
     #[inline(never)]
     fn replace(leaves: Table, writable: bool, va: usize, new: u64) -> Entered {
         let (old, new) = leaves.update(Self::index(va, 0), |old| {
@@ -184,9 +184,9 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         }
     }
 
-    /// The way to the leaf for the address, made of spare frames where it is lacking, and such that it
-    /// grants the right to write if that is asked for. If there are too few spares, the number that
-    /// would do; then no table was made.
+    /// The way to the leaf for the address, made of spare frames where it is lacking, and such that
+    /// it grants the right to write if that is asked for. If there are too few spares, the number
+    /// that would do; then no table was made.
     #[cold]
     #[inline(never)]
     fn reach(self, va: usize, write: bool, spare: &mut Spare) -> Result<Way, usize> {
@@ -218,8 +218,8 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         Ok(way)
     }
 
-    /// Takes the right to write from all entries of a table. The link to it withholds that already, so nothing
-    /// becomes stale.
+    /// Takes the right to write from all entries of a table. The link to it withholds that already,
+    /// so nothing becomes stale.
     fn withhold_write(self, table: Table, level: usize) {
         let word = self.tables.word(table.frame).load(Relaxed);
         let reader = Prot::all().difference(Prot::WRITE);

@@ -4,8 +4,8 @@ use scalvm::{Access, Cache, Clear, Frame, Prot};
 
 /// The shape of an MMU's tables and the meaning of their entries.
 ///
-/// Tables are one frame of 512 entries of 8 bytes. An entry of zero means nothing, at every level. A
-/// *leaf* maps a page, in tables of level 0; a *link* leads to a table of the level below.
+/// Tables are one frame of 512 entries of 8 bytes. An entry of zero means nothing, at every level.
+/// A *leaf* maps a page, in tables of level 0; a *link* leads to a table of the level below.
 ///
 /// # Safety
 ///

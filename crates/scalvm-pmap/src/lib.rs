@@ -4,10 +4,11 @@
 //! told by a [`Format`]. There is one format yet, [`X86_64`], with its name [`X86Pmap`]. A kernel
 //! whose [`Machine`] is also a [`TableMachine`] uses it as its `Machine::Pmap`.
 //!
-//! Neighbours: `scalvm` (the traits carried out here), the kernel or the emulated machine underneath.
+//! Neighbours: `scalvm` (the traits carried out here), the kernel or the emulated machine
+//! underneath.
 //!
-//! Locks: each space has one spin lock, [`Rank::Pmap`]. Frames for tables are allocated before it is
-//! taken, and freed after, so no other is taken while it is held.
+//! Locks: each space has one spin lock, [`Rank::Pmap`]. Frames for tables are allocated before it
+//! is taken, and freed after, so no other is taken while it is held.
 //!
 //! The invariants, checked by [`Pmap::check_invariants`]:
 //!

@@ -41,8 +41,8 @@ impl<F: Format> RadixPmap<F> {
         }
     }
 
-    /// Frees a table that no processor can reach, after those below it. Recursion is as deep as there are
-    /// levels.
+    /// Frees a table that no processor can reach, after those below it. Recursion is as deep as
+    /// there are levels.
     fn free_table<M: Machine>(machine: &M, tables: &impl TableFrames, table: Table, level: usize) {
         let word = tables.word(table.frame).swap(0, Relaxed);
         if level > 0 {

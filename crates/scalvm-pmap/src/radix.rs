@@ -51,10 +51,11 @@ impl<F: Format> RadixPmap<F> {
     }
 }
 
-// SAFETY: by the invariants at the head of the crate. (1) A leaf is made by `Format::leaf` of the rights
-// asked for, and all links above it are made to grant them; (2) each verb that changes a leaf which may
-// be cached adds its page, and write_protect_all adds all; (3) tables are unlinked into a debt only;
-// (4) leaves are changed by atomic exchange, and what was exchanged is reported or kept.
+// SAFETY: by the invariants at the head of the crate. (1) A leaf is made by `Format::leaf` of the
+// rights asked for, and all links above it are made to grant them; (2) each verb that changes a
+// leaf which may be cached adds its page, and write_protect_all adds all; (3) tables are unlinked
+// into a debt only; (4) leaves are changed by atomic exchange, and what was exchanged is reported
+// or kept.
 unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for RadixPmap<F> {
     fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory> {
         RadixPmap::make(machine, tables)
@@ -75,8 +76,8 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     }
 
     fn activate(&self, machine: &M) {
-        // First the bit, then the root: a change of the tables that misses the bit has come before the
-        // first walk.
+        // First the bit, then the root: a change of the tables that misses the bit has come before
+        // the first walk.
         self.cpus.fetch_or(1 << machine.cpu(), SeqCst);
         machine.set_root(self.root);
     }

@@ -1,6 +1,7 @@
 //! Verbs on ranges of addresses: remove, protect, harvest.
 //!
-//! They go from one table of leaves to the next that exists, so their cost is that of what is mapped.
+//! They go from one table of leaves to the next that exists, so their cost is that of what is
+//! mapped.
 
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;

@@ -37,8 +37,8 @@ impl<F: Format, M, T> Clone for Space<'_, F, M, T> {
 impl<F: Format, M, T> Copy for Space<'_, F, M, T> {}
 
 impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
-    /// The space whose lock `_guard` holds, for as long as it does. (The guard is borrowed, not owned, so that a
-    /// space can be handed about in registers.)
+    /// The space whose lock `_guard` holds, for as long as it does. (The guard is borrowed, not
+    /// owned, so that a space can be handed about in registers.)
     #[inline(always)]
     pub fn new(
         pmap: &'a RadixPmap<F>,
@@ -56,8 +56,8 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
     /// The root table.
     #[inline(always)]
     pub fn root(self) -> Table {
-        // SAFETY: the root is a table until `free_all`, which nobody else can be running: it has the
-        // pmap for itself.
+        // SAFETY: the root is a table until `free_all`, which nobody else can be running: it has
+        // the pmap for itself.
         unsafe { Table::at(self.machine, self.pmap.root) }
     }
 

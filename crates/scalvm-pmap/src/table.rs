@@ -1,7 +1,7 @@
 //! One page table: its entries, and the word that tells which lines of it are in use.
 //!
-//! A *line* is one of the 64 equal parts of a table. The word has a bit for each (invariant 2), so an empty
-//! table is known at once, and a scan looks at lines in use only.
+//! A *line* is one of the 64 equal parts of a table. The word has a bit for each (invariant 2), so
+//! an empty table is known at once, and a scan looks at lines in use only.
 //!
 //! Locks: whoever calls holds the space's lock, except on a table that no link leads to yet.
 
@@ -56,8 +56,8 @@ impl Table {
     fn entry(&self, index: usize) -> &AtomicU64 {
         debug_assert!(index < ENTRIES);
         // SAFETY: `at` was promised a table: ENTRIES entries, aligned, which the kernel and the MMU
-        // access atomically and programs not at all. All indices come from `index`, or lie in one of
-        // the 64 lines.
+        // access atomically and programs not at all. All indices come from `index`, or lie in one
+        // of the 64 lines.
         unsafe { &*self.entries.add(index) }
     }
 
@@ -79,8 +79,8 @@ impl Table {
         self.entry(index).swap(0, SeqCst)
     }
 
-    /// Changes an entry and tells what it said before, and what now. Bits that the MMU sets meanwhile are
-    /// seen by `change`.
+    /// Changes an entry and tells what it said before, and what now. Bits that the MMU sets
+    /// meanwhile are seen by `change`.
     #[inline(always)]
     pub fn update(&self, index: usize, change: impl Fn(u64) -> u64) -> (u64, u64) {
         let entry = self.entry(index);
@@ -97,8 +97,8 @@ impl Table {
         }
     }
 
-    /// Calls `visit` with the index and the value of each entry of the range that is not empty. `word` is the
-    /// table's.
+    /// Calls `visit` with the index and the value of each entry of the range that is not empty.
+    /// `word` is the table's.
     #[inline(always)]
     pub fn for_each(&self, word: u64, range: Range<usize>, mut visit: impl FnMut(usize, u64)) {
         if range.is_empty() {
@@ -163,4 +163,71 @@ fn lines(range: &Range<usize>) -> u64 {
     let first = range.start / LINE;
     let last = (range.end - 1) / LINE;
     u64::MAX << first & u64::MAX >> (63 - last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries in memory of their own, and the table of them.
+    fn with_table(test: impl FnOnce(&[AtomicU64; ENTRIES], Table)) {
+        let entries = [const { AtomicU64::new(0) }; ENTRIES];
+        let table = Table {
+            frame: Frame(0),
+            entries: entries.as_ptr(),
+        };
+        test(&entries, table);
+    }
+
+    #[test]
+    fn a_bit_that_the_mmu_sets_during_an_update_is_seen() {
+        with_table(|entries, table| {
+            entries[7].store(0x21, Relaxed);
+            let result = table.update(7, |entry| {
+                // The MMU is quicker, once.
+                entries[7].fetch_or(0x40, Relaxed);
+                entry & !0x20
+            });
+            assert_eq!(result, (0x61, 0x41));
+            assert_eq!(entries[7].load(Relaxed), 0x41);
+        });
+    }
+
+    #[test]
+    fn scans_look_at_lines_in_use_only() {
+        with_table(|entries, table| {
+            for index in [3, 9, 10, 400] {
+                entries[index].store(1, Relaxed);
+            }
+            // The line of entry 400 is not in the word, so that is not found.
+            let word = line_of(3) | line_of(9) | line_of(80);
+            let found = |range| {
+                let mut sum = 0;
+                table.for_each(word, range, |index, _| sum += index);
+                sum
+            };
+            assert_eq!(found(0..ENTRIES), 22);
+            assert_eq!(found(4..10), 9);
+            assert_eq!(found(10..10), 0);
+            assert_eq!(table.first(word, 4), Some(9));
+            assert_eq!(table.first(word, 11), None);
+            assert_eq!(table.first(word, ENTRIES), None);
+        });
+    }
+
+    #[test]
+    fn a_line_stays_in_use_while_it_has_entries_outside_of_the_range() {
+        with_table(|entries, table| {
+            let word = line_of(0) | line_of(8) | line_of(16);
+            assert_eq!(table.settled(word, 0..24), 0);
+            assert_eq!(table.settled(word, 8..16), line_of(0) | line_of(16));
+            entries[2].store(1, Relaxed);
+            entries[20].store(1, Relaxed);
+            assert_eq!(table.settled(word, 3..20), line_of(0) | line_of(16));
+            assert_eq!(table.settled(word, 3..19), line_of(0) | line_of(16));
+            entries[2].store(0, Relaxed);
+            assert_eq!(table.settled(word, 3..20), line_of(16));
+            assert_eq!(table.settled(word, 0..ENTRIES), 0);
+        });
+    }
 }

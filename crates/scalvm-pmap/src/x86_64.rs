@@ -3,11 +3,11 @@
 //! Duties of the kernel: `EFER.NXE` and `CR0.WP` on, and entry 1 of the page attribute table set to
 //! write-combining (at reset it is write-through, which is slower but right).
 //!
-//! The right to read cannot be withheld: every leaf grants it. The processor caches a translation only after
-//! it has set the accessed bit of its leaf (Intel SDM volume 3, 4.10.2.3), so a leaf that never had it
-//! needs no flush. Clearing the bit leaves a mark, `SEEN`, because the translation may stay cached until
-//! the debt for that is paid. A fault drops what the processor has cached for its address (4.10.4.1), so
-//! added rights need no flush either.
+//! The right to read cannot be withheld: every leaf grants it. The processor caches a translation
+//! only after it has set the accessed bit of its leaf (Intel SDM volume 3, 4.10.2.3), so a leaf
+//! that never had it needs no flush. Clearing the bit leaves a mark, `SEEN`, because the
+//! translation may stay cached until the debt for that is paid. A fault drops what the processor
+//! has cached for its address (4.10.4.1), so added rights need no flush either.
 
 use scalvm::{Access, Cache, Clear, Frame, Prot};
 

@@ -1,4 +1,5 @@
-//! The x86_64 page tables pass the conformance suite; page tables that are broken on purpose do not.
+//! The x86_64 page tables pass the conformance suite; page tables that are broken on purpose do
+//! not.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -243,7 +244,8 @@ fn forget(machine: &BrokenMachine, flaw: Flaw, debt: Debt, tables: &impl TableFr
     Debt::none()
 }
 
-// SAFETY: it is not safe, and that must be found; what it breaks is memory of the emulated machine's programs.
+// SAFETY: it is not safe, and that must be found; what it breaks is memory of the emulated
+// machine's programs.
 unsafe impl Pmap<BrokenMachine> for Broken {
     fn new(machine: &BrokenMachine, tables: &impl TableFrames) -> Result<Self, OutOfMemory> {
         Pmap::<Emulated>::new(&machine.emulated, tables).map(Broken)

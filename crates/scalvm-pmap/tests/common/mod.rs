@@ -84,7 +84,8 @@ impl TableFrames for Bare {
     }
 }
 
-// SAFETY: frames lie in the arena, one after the other; there is one processor, and no MMU to flush.
+// SAFETY: frames lie in the arena, one after the other; there is one processor, and no MMU to
+// flush.
 unsafe impl Machine for Bare {
     type Pmap = X86Pmap;
 

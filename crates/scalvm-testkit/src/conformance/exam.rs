@@ -196,8 +196,8 @@ impl<'a, P: Port> Space<'a, P> {
         self.pmap.query(self.machine(), va)
     }
 
-    /// Asserts that a page maps the n-th frame with these rights, by what the port says and by what the MMU does:
-    /// loads and fetches are tried on both processors, stores where they must fault.
+    /// Asserts that a page maps the n-th frame with these rights, by what the port says and by what
+    /// the MMU does: loads and fetches are tried on both processors, stores where they must fault.
     pub fn expect(&self, va: usize, n: usize, prot: Prot) {
         let granted = self.exam.port.granted(prot);
         let Some(found) = self.query(va) else {

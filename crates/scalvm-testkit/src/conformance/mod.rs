@@ -6,10 +6,10 @@
 //! scalvm_testkit::conformance::run(MyPort::new);
 //! ```
 //!
-//! Each rule of the contract is a check of its own, named after it, on a machine of its own; then come
-//! random programs, compared with a map that a child could keep. With an [`Mmu`] the suite also loads and
-//! stores through the page tables on two processors, and so finds debts that cover too little;
-//! without one it can only ask the port itself.
+//! Each rule of the contract is a check of its own, named after it, on a machine of its own; then
+//! come random programs, compared with a map that a child could keep. With an [`Mmu`] the suite
+//! also loads and stores through the page tables on two processors, and so finds debts that cover
+//! too little; without one it can only ask the port itself.
 //!
 //! | rule | where |
 //! |---|---|
@@ -20,8 +20,8 @@
 //! | what each function says of itself | `life`, `enter`, `ranges` |
 //! | several processors at once | `parallel` |
 //!
-//! Of the general rules of pmap(9) these are the manager's duty and not the port's: to bring a mapping
-//! back that was forgotten, to pay before a frame is used anew.
+//! Of the general rules of pmap(9) these are the manager's duty and not the port's: to bring a
+//! mapping back that was forgotten, to pay before a frame is used anew.
 
 mod enter;
 mod exam;

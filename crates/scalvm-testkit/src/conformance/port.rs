@@ -19,7 +19,8 @@ pub trait Port: Sync {
     fn frames(&self) -> Vec<Frame>;
     /// The addresses that a space can map, at least 512 GiB of them.
     fn addresses(&self) -> Range<usize>;
-    /// The rights that the MMU grants where these are asked for: some cannot withhold the right to read.
+    /// The rights that the MMU grants where these are asked for: some cannot withhold the right to
+    /// read.
     fn granted(&self, prot: Prot) -> Prot {
         prot
     }
@@ -29,8 +30,8 @@ pub trait Port: Sync {
     }
 }
 
-/// An MMU with at least two processors, 0 and 1, which translate by the space that is active there, and
-/// cache as they like.
+/// An MMU with at least two processors, 0 and 1, which translate by the space that is active there,
+/// and cache as they like.
 pub trait Mmu: Sync {
     /// Calls `act` so that [`Machine::cpu`] tells this processor.
     fn run_on(&self, cpu: usize, act: &mut dyn FnMut());
@@ -40,8 +41,8 @@ pub trait Mmu: Sync {
     fn store(&self, cpu: usize, va: usize, value: u64) -> bool;
     /// Fetches an instruction on a processor; false where that faults.
     fn fetch(&self, cpu: usize, va: usize) -> bool;
-    /// What a processor has cached of the space with this root that grants more than the tables do. It
-    /// need not be found.
+    /// What a processor has cached of the space with this root that grants more than the tables do.
+    /// It need not be found.
     fn stale(&self, _root: Frame) -> Option<String> {
         None
     }

@@ -1,7 +1,7 @@
 //! Random programs, compared with a plain map from addresses to pages.
 //!
-//! Debts are paid at once, or left for a while and paid in another order; before a processor touches memory all
-//! are paid. A failure tells the seed and the last steps.
+//! Debts are paid at once, or left for a while and paid in another order; before a processor
+//! touches memory all are paid. A failure tells the seed and the last steps.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! [`Watch`]: the port's source of tables, watched.
 //!
-//! Safety rule 3: a table is freed through a debt or by `destroy`. A frame that was allocated within the same
-//! call may be given back by it, since no link has led to it.
+//! Safety rule 3: a table is freed through a debt or by `destroy`. A frame that was allocated
+//! within the same call may be given back by it, since no link has led to it.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;

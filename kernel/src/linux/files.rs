@@ -43,7 +43,7 @@ pub fn dispatch(nr: usize, a: [usize; 6]) -> Option<Result<usize, Errno>> {
         __NR_lseek => seek(a[0], a[1], a[2]),
         __NR_ftruncate => truncate(a[0], a[1]),
         __NR_fallocate => allocate(a[0], a[1], a[2], a[3]),
-        __NR_fsync | __NR_fdatasync => sync(a[0]),
+        __NR_fsync | __NR_fdatasync | __NR_sync_file_range => sync(a[0]),
         __NR_sync => fs::sync().map(|()| 0),
         __NR_syncfs => file(a[0]).and_then(|_| fs::sync()).map(|()| 0),
         __NR_fadvise64 | __NR_readahead => file(a[0]).map(|_| 0),

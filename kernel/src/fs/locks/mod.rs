@@ -41,7 +41,8 @@ pub fn take(node: &Node, lock: Lock, wait: bool) -> Result<(), Errno> {
         return Err(Errno::EAGAIN);
     }
     let mut locks = LOCKS.lock();
-    carve(&mut locks, address(node), lock.owner, lock.start, lock.end).map_err(|_| Errno::ENOLCK)?;
+    carve(&mut locks, address(node), lock.owner, lock.start, lock.end)
+        .map_err(|_| Errno::ENOLCK)?;
     memory::push(&mut locks, (address(node), lock))?;
     drop(locks);
     // An exclusive lock may have become a shared one.

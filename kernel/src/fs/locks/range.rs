@@ -76,11 +76,20 @@ mod tests {
     use super::*;
 
     fn lock(owner: usize, exclusive: bool, start: u64, end: u64) -> Lock {
-        Lock { owner: Owner::Table(owner), pid: 1, exclusive, start, end }
+        Lock {
+            owner: Owner::Table(owner),
+            pid: 1,
+            exclusive,
+            start,
+            end,
+        }
     }
 
     fn ranges(locks: &[(usize, Lock)]) -> Vec<(u64, u64)> {
-        let mut ranges: Vec<_> = locks.iter().map(|(_, lock)| (lock.start, lock.end)).collect();
+        let mut ranges: Vec<_> = locks
+            .iter()
+            .map(|(_, lock)| (lock.start, lock.end))
+            .collect();
         ranges.sort();
         ranges
     }
@@ -92,13 +101,20 @@ mod tests {
         assert!(!conflicts(&held, &lock(2, false, 20, 30)));
         assert!(!conflicts(&held, &lock(1, true, 10, 20)));
         assert!(!conflicts(&lock(1, false, 0, 9), &lock(2, false, 0, 9)));
-        let whole = Lock { owner: Owner::File(2), ..lock(2, true, 0, u64::MAX) };
+        let whole = Lock {
+            owner: Owner::File(2),
+            ..lock(2, true, 0, u64::MAX)
+        };
         assert!(!conflicts(&held, &whole));
     }
 
     #[test]
     fn a_range_is_cut_out_of_the_owners_locks_only() {
-        let all = [(7, lock(1, true, 0, 100)), (7, lock(2, false, 0, 100)), (8, lock(1, true, 0, 100))];
+        let all = [
+            (7, lock(1, true, 0, 100)),
+            (7, lock(2, false, 0, 100)),
+            (8, lock(1, true, 0, 100)),
+        ];
         let mut locks = all.to_vec();
         carve(&mut locks, 7, Owner::Table(1), 40, 60).unwrap();
         assert_eq!(ranges(&locks), [(0, 40), (0, 100), (0, 100), (60, 100)]);

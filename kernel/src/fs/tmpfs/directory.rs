@@ -125,7 +125,10 @@ mod tests {
         }
         let (mut cookie, mut seen) = (0, 0);
         let first = |directory: &Directory<i32>, cookie| {
-            directory.after(cookie).next().map(|(key, entry)| (key, entry.name.clone()))
+            directory
+                .after(cookie)
+                .next()
+                .map(|(key, entry)| (key, entry.name.clone()))
         };
         while let Some((key, name)) = first(&directory, cookie) {
             assert!(key > 2 && i64::try_from(key).is_ok());

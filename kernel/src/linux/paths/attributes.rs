@@ -5,7 +5,7 @@ use linux_raw_sys::general::*;
 use super::{At, CWD, node_at};
 use crate::arch::time::{SECOND, wall_ns};
 use crate::fs::dev;
-use crate::fs::inode::{Change, FsStat, Kind, Stat};
+use crate::fs::inode::{Change, FsStat, Kind, Node, Stat};
 use crate::linux::Errno;
 use crate::linux::files::file;
 use crate::mm::user;
@@ -80,26 +80,52 @@ pub(super) fn access(fd: usize, path: usize, mode: u32, flags: u32) -> Result<us
     }
 }
 
+/// The inode of a descriptor that is open for more than its path.
+fn open_node(fd: usize) -> Result<Node, Errno> {
+    let file = file(fd)?;
+    file.io()?;
+    Ok(file.node().clone())
+}
+
+/// What chmod(2) changes.
+fn permissions(mode: u32) -> Change {
+    Change {
+        mode: Some(mode),
+        ..Change::default()
+    }
+}
+
+/// What chown(2) changes: user and group, of which -1 stays.
+fn owner(to: [usize; 2]) -> Change {
+    let [uid, gid] = to.map(|id| (id as u32 != u32::MAX).then_some(id as u32));
+    Change {
+        uid,
+        gid,
+        ..Change::default()
+    }
+}
+
 pub(super) fn chmod(fd: usize, path: usize, mode: u32, flags: u32) -> Result<usize, Errno> {
     let node = node_at(fd, path, flags)?;
     if node.kind() == Kind::Symlink {
         return Err(Errno::EOPNOTSUPP);
     }
-    node.change(Change {
-        mode: Some(mode),
-        ..Change::default()
-    })?;
+    node.change(permissions(mode))?;
     Ok(0)
 }
 
-/// chown(2): user and group, of which -1 stays.
+pub(super) fn fchmod(fd: usize, mode: u32) -> Result<usize, Errno> {
+    open_node(fd)?.change(permissions(mode))?;
+    Ok(0)
+}
+
 pub(super) fn chown(fd: usize, path: usize, to: [usize; 2], flags: u32) -> Result<usize, Errno> {
-    let [uid, gid] = to.map(|id| (id as u32 != u32::MAX).then_some(id as u32));
-    node_at(fd, path, flags)?.change(Change {
-        uid,
-        gid,
-        ..Change::default()
-    })?;
+    node_at(fd, path, flags)?.change(owner(to))?;
+    Ok(0)
+}
+
+pub(super) fn fchown(fd: usize, to: [usize; 2]) -> Result<usize, Errno> {
+    open_node(fd)?.change(owner(to))?;
     Ok(0)
 }
 

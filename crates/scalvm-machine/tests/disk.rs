@@ -155,3 +155,18 @@ fn a_file_can_be_cut_behind_the_managers_back() {
     assert!(found[..=PAGE_SIZE].iter().all(|byte| *byte == 5));
     assert!(found[PAGE_SIZE + 1..].iter().all(|byte| *byte == 0));
 }
+
+/// A read that failed was taken out unseen and begun again, for ever.
+#[test]
+fn a_read_from_a_disk_that_fails_ends() {
+    let (vm, disk) = (vm(), disk(Pace::AtOnce));
+    disk.write_file(FILE, 0, &bytes(1, SIZE));
+    let object = file(&vm, disk);
+    disk.fail_requests_from(0);
+    let mut byte = [0];
+    let failed = Err(FaultError::Pager(PagerError::Io));
+    assert_eq!(object.read_at(0, &mut byte), failed);
+    assert_eq!(object.read_at(0, &mut byte), failed);
+    disk.stop_failing();
+    assert_eq!(object.read_at(0, &mut byte), Ok(1));
+}

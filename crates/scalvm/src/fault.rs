@@ -310,11 +310,24 @@ impl<M: Machine> Vm<M> {
         index: u32,
         writable: Writable<M>,
     ) -> Fault<'static> {
+        if at.map.pmap.cpus().count_ones() > 1 {
+            self.unmap_other(at, writable.found.page);
+        }
         let fault = self.enter_page(at, object, index, &writable.found);
         if let Some(old) = writable.old {
             self.release_anon(old);
         }
         fault
+    }
+
+    /// Removes what another page has mapped where a page is about to be entered, and flushes: else one
+    /// processor could write the new page while another still reads the old one.
+    #[cold]
+    fn unmap_other(&self, at: &Faulting<M>, page: Ptr<Page>) {
+        let here = at.map.pmap.query(&self.machine, at.va);
+        if here.is_some_and(|mapping| mapping.frame != page.frame()) {
+            self.unmap_range(at.map, at.va..at.va + PAGE_SIZE);
+        }
     }
 
     /// Enters a page to be read, and its neighbours.

@@ -43,6 +43,7 @@ pub enum Scope {
 
 impl Scope {
     /// The least scope that holds both.
+    #[inline]
     pub fn join(self, other: Scope) -> Scope {
         match (self, other) {
             (Scope::Nothing, s) | (s, Scope::Nothing) => s,
@@ -96,6 +97,7 @@ impl Debt {
     }
 
     /// Adds stale translations.
+    #[inline]
     pub fn add(&mut self, scope: Scope) {
         self.scope = self.scope.join(scope);
     }

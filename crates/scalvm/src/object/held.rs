@@ -7,7 +7,7 @@ use crate::error::FaultError;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::object::{Kind, Miss, Object, Readable};
+use crate::object::{Kind, Look, Miss, Object};
 use crate::page::Page;
 use crate::vm::Vm;
 
@@ -99,17 +99,15 @@ impl<'v, M: Machine> Object<'v, M> {
             })
         } else {
             match vm.look(&guard, self.body, index) {
-                crate::object::pages::Look::Hole => vm
+                Look::Page(found) => Ok(found.page),
+                Look::Hole => vm
                     .zero_frame()
                     .ok()
                     .and_then(|zero| vm.page(zero))
                     .ok_or(Miss::OutOfMemory),
-                _ => vm
-                    .page_to_read(&guard, index, zeros)
-                    .and_then(|found| match found {
-                        Readable::Page(found) => Ok(found.page),
-                        Readable::Zeros => Err(Miss::NeedZeros),
-                    }),
+                Look::Absent => Err(Miss::Absent(self.body)),
+                Look::Busy(page) => Err(Miss::Busy(page)),
+                Look::Failed(error) => Err(Miss::Failed(error)),
             }
         };
         match found {

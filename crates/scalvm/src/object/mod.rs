@@ -17,7 +17,7 @@ use crate::vm::Vm;
 
 pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
 pub use held::HeldPage;
-pub(crate) use pages::{Found, Miss, Readable, Writable, Zeros};
+pub(crate) use pages::{Found, Look, Miss, Readable, Writable, Zeros};
 
 /// The most bytes an object may have: 2^32 pages.
 const MOST_BYTES: u64 = 1 << 44;

@@ -3,16 +3,16 @@
 use alloc::sync::Arc;
 use core::any::Any;
 
-use scalvm::{Access, FaultError, PAGE_SHIFT, PAGE_SIZE};
+use scalvm::{Access, FaultError, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
 
-use super::MAX_SIZE;
 use super::node::{Body, TmpNode};
+use super::{MAX_SIZE, budget};
 use crate::fs::buffer::Buf;
 use crate::fs::file::File;
 use crate::fs::inode::{FileIo, Node};
 use crate::fs::paged;
 use crate::linux::Errno;
-use crate::mm::{Object, VM};
+use crate::mm::Object;
 
 impl TmpNode {
     /// The bytes; EISDIR for a directory, which is the only other thing that is opened as itself.
@@ -35,6 +35,17 @@ impl FileIo for TmpNode {
             .checked_add(buf.len() as u64)
             .filter(|end| *end <= MAX_SIZE)
             .ok_or(Errno::EFBIG)?;
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let offset = at as usize & PAGE_MASK;
+        let pages = (offset + buf.len()).div_ceil(PAGE_SIZE);
+        let granted = budget::take(pages as u64) as usize;
+        if granted == 0 {
+            return Err(Errno::ENOSPC);
+        }
+        buf.limit(granted * PAGE_SIZE - offset);
+        let end = end.min(at + buf.len() as u64);
         let old = object.size();
         if end > old {
             object.set_size(end).map_err(no_room)?;
@@ -76,7 +87,8 @@ impl FileIo for TmpNode {
             .checked_add(len)
             .filter(|end| *end <= MAX_SIZE)
             .ok_or(Errno::EFBIG)?;
-        if len / PAGE_SIZE as u64 > VM.stats().frames_free {
+        let pages = len.div_ceil(PAGE_SIZE as u64);
+        if budget::take(pages) < pages {
             return Err(Errno::ENOSPC);
         }
         if end > object.size() {

@@ -5,6 +5,7 @@
 //! ([`directory`]); each inode is a [`TmpNode`], whose verbs on names are in [`verbs`], those on
 //! bytes in [`data`].
 
+mod budget;
 mod data;
 mod directory;
 mod node;
@@ -45,12 +46,11 @@ pub fn nameless(name: &[u8]) -> Result<(Node, Arc<dyn FileIo>), Errno> {
 /// What statfs(2) tells of any of these file systems: half of the memory, as on Linux, or what is
 /// free if that is less.
 fn fs_stat() -> FsStat {
-    let stats = VM.stats();
-    let blocks = stats.frames_total / 2;
+    let blocks = budget::limit();
     let used = super::names::shared_memory_pages();
     FsStat {
         magic: MAGIC,
         blocks,
-        free: blocks.saturating_sub(used).min(stats.frames_free),
+        free: blocks.saturating_sub(used).min(VM.stats().frames_free),
     }
 }

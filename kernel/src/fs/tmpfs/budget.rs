@@ -1,0 +1,41 @@
+//! How much memory files may take: half of it, so that programs that fill a file system meet
+//! ENOSPC and the rest goes on.
+//!
+//! Pages are not counted as they come and go. There is a number of pages that may be written
+//! before anybody need look; when it is used up, all files are looked through again.
+//!
+//! Invariant: files have at most the limit's pages, less the ones that may still be written, but
+//! for those that shared mappings made.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::fs::names;
+use crate::mm::VM;
+
+/// Pages that may be written before files are looked through.
+static LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// The most pages of all files.
+pub(super) fn limit() -> u64 {
+    VM.stats().frames_total / 2
+}
+
+/// Asks to write so many pages, new ones or not. Returns how many of them may be: fewer only when
+/// files have all that they may have.
+#[inline]
+pub(super) fn take(pages: u64) -> u64 {
+    let left = LEFT.load(Relaxed);
+    if pages <= left {
+        LEFT.store(left - pages, Relaxed);
+        return pages;
+    }
+    look(pages)
+}
+
+#[cold]
+fn look(pages: u64) -> u64 {
+    let left = limit().saturating_sub(names::shared_memory_pages());
+    let granted = pages.min(left);
+    LEFT.store(left - granted, Relaxed);
+    granted
+}

@@ -32,11 +32,17 @@ impl Symbols {
         Some(addr2line::demangle_auto(name.into(), None).into_owned())
     }
 
-    /// The innermost function at an address, which may be inlined into others.
+    /// The innermost function at an address, which may be inlined into others; those of Rust's
+    /// own libraries count as their callers.
     pub fn innermost(&self, address: u64) -> Option<String> {
-        let frame = self.loader.find_frames(address).ok()?.next().ok()??;
-        let name = frame.function.as_ref()?.demangle().ok()?.into_owned();
-        Some(name)
+        let mut frames = self.loader.find_frames(address).ok()?;
+        while let Some(frame) = frames.next().ok()? {
+            let file = frame.location.as_ref().and_then(|at| at.file).unwrap_or("");
+            if !file.contains("/library/") && !file.contains("/compiler-builtins") {
+                return Some(frame.function.as_ref()?.demangle().ok()?.into_owned());
+            }
+        }
+        self.function(address)
     }
 
     /// The lines of a backtrace. The first address is where the processor was if `exact`, and

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-pub use toolchain::{Toolchain, running_cargo};
+pub use toolchain::{Toolchain, ensure_component, running_cargo};
 
 /// A program of another package that this tool starts.
 pub struct Tool {

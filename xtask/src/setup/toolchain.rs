@@ -3,6 +3,7 @@
 //! Three ways, the first that works: the running toolchain has the target; `rustup target add`
 //! brings it; or Debian's rustc builds the target's libraries from their source beside the kernel.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -85,8 +86,11 @@ impl Toolchain {
         }
         command.arg(verb);
         if let Self::FromSource = self {
+            // Cargo's subcommands must be of the same toolchain.
+            let path = std::env::var_os("PATH").unwrap_or_default();
             command
                 .env_remove("RUSTUP_TOOLCHAIN")
+                .env("PATH", before("/usr/bin", &path))
                 .env("RUSTC", "/usr/bin/rustc")
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env("CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER", "ld.lld")
@@ -103,8 +107,49 @@ impl Toolchain {
     }
 }
 
+/// A search path with a folder before all others.
+fn before(dir: &str, path: &OsStr) -> OsString {
+    let mut first = OsString::from(dir);
+    first.push(":");
+    first.push(path);
+    first
+}
+
+/// Installs a subcommand of the running cargo where it is missing: by rustup, else by Debian.
+pub fn ensure_component(verb: &str, component: &str, package: &str) -> Result<()> {
+    let works = || {
+        let output = Command::new(running_cargo())
+            .args([verb, "--version"])
+            .output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if works() {
+        return Ok(());
+    }
+    if in_path("rustup").is_some() {
+        say::note(format_args!(
+            "installing {component} (rustup component add)"
+        ));
+        let add = Command::new("rustup")
+            .args(["component", "add", component])
+            .output()?;
+        if !add.status.success() {
+            bail!(
+                "cargo {verb} is missing, and `rustup component add {component}` fails: {}",
+                String::from_utf8_lossy(&add.stderr).trim()
+            );
+        }
+    } else {
+        apt::install(&[package], "checks the sources")?;
+    }
+    if !works() {
+        bail!("{component} is installed, but cargo {verb} does not work");
+    }
+    Ok(())
+}
+
 /// The cargo that runs this tool.
-pub fn running_cargo() -> std::ffi::OsString {
+pub fn running_cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

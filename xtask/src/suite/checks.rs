@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use super::{Plan, Report};
-use crate::setup::{Toolchain, running_cargo};
+use crate::setup::{Toolchain, ensure_component, running_cargo};
 use crate::{build, paths};
 
 /// Runs the checks.
@@ -15,13 +15,17 @@ pub fn run(plan: &Plan, report: &mut Report) {
             report.test(name, || quietly(command()?));
         }
     };
-    check("check/fmt", &|| Ok(workspace(&["fmt", "--all", "--check"])));
+    check("check/fmt", &|| {
+        ensure_component("fmt", "rustfmt", "rustfmt-web")?;
+        Ok(workspace(&["fmt", "--all", "--check"]))
+    });
     check("check/fmt-kernel", &|| {
         let mut command = workspace(&["fmt", "--check"]);
         command.current_dir(paths::root().join("kernel"));
         Ok(command)
     });
     check("check/clippy", &|| {
+        ensure_component("clippy", "clippy", "rust-web-clippy")?;
         let words = [
             "clippy",
             "--quiet",

@@ -9,6 +9,7 @@ mod compare;
 mod disk;
 mod host;
 mod host_tests;
+mod interactive;
 mod lab;
 mod report;
 mod rounds;
@@ -68,6 +69,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         c_programs::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);
         shell::run(&plan, &mut report, &lab);
+        interactive::run(&plan, &mut report);
         rounds::run(&plan, &mut report, &lab);
         vmbench::run(&plan, &mut report, &lab);
     }

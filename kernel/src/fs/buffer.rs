@@ -7,6 +7,8 @@
 
 use core::marker::PhantomData;
 
+use scalvm::PAGE_SIZE;
+
 use crate::linux::Errno;
 use crate::mm::user;
 
@@ -54,7 +56,8 @@ impl<'a> Buf<'a> {
         self.left = self.left.min(len);
     }
 
-    /// Copies as many of the bytes as there is room for into the window.
+    /// Copies as many of the bytes as there is room for into the window. Where a program's memory
+    /// ends early, fewer; EFAULT where it ends at once. So do the other three.
     pub fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is readable and nobody changes it.
         unsafe { self.put_raw(from.as_ptr(), from.len()) }
@@ -77,8 +80,9 @@ impl<'a> Buf<'a> {
             // SAFETY: the window is a slice that we hold exclusively, `from` the caller's promise.
             unsafe { core::ptr::copy(from, self.address as *mut u8, len) };
         } else {
-            // SAFETY: the caller's promise.
-            unsafe { user::copy_from_raw(self.address, from, len)? };
+            // SAFETY: the caller's promise, for all of it and so for each part.
+            let copy = |at, done, len| unsafe { user::copy_from_raw(at, from.add(done), len) };
+            return self.copy(len, copy);
         }
         self.advance(len);
         Ok(len)
@@ -95,8 +99,9 @@ impl<'a> Buf<'a> {
             // SAFETY: the window is a slice that we hold exclusively, `to` the caller's promise.
             unsafe { core::ptr::copy(self.address as *const u8, to, len) };
         } else {
-            // SAFETY: the caller's promise.
-            unsafe { user::copy_to_raw(self.address, to, len)? };
+            // SAFETY: the caller's promise, for all of it and so for each part.
+            let copy = |at, done, len| unsafe { user::copy_to_raw(at, to.add(done), len) };
+            return self.copy(len, copy);
         }
         self.advance(len);
         Ok(len)
@@ -112,6 +117,31 @@ impl<'a> Buf<'a> {
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
+        }
+        Ok(done)
+    }
+
+    /// Copies to or from the program, whose addresses `copy` gets with the bytes before and the
+    /// length. If not all of the memory is there, as much as there is before the first lack.
+    #[inline]
+    fn copy(
+        &mut self,
+        len: usize,
+        copy: impl Fn(usize, usize, usize) -> Result<(), Errno>,
+    ) -> Result<usize, Errno> {
+        if copy(self.address, 0, len).is_ok() {
+            self.advance(len);
+            return Ok(len);
+        }
+        let mut done = 0;
+        while done < len {
+            let part = (PAGE_SIZE - self.address % PAGE_SIZE).min(len - done);
+            match copy(self.address, done, part) {
+                Ok(()) => self.advance(part),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            done += part;
         }
         Ok(done)
     }

@@ -92,7 +92,9 @@ impl FileIo for EventFd {
             return Err(Errno::EINVAL);
         }
         let mut bytes = [0; 8];
-        buf.take(&mut bytes)?;
+        if buf.take(&mut bytes)? < bytes.len() {
+            return Err(Errno::EFAULT);
+        }
         let more = u64::from_ne_bytes(bytes);
         if more > MAX {
             return Err(Errno::EINVAL);

@@ -70,15 +70,17 @@ impl Disk {
             let bytes = vm.machine().frame_ptr(frames[first]);
             let mut device = self.device.lock();
             let result = match direction {
-                // SAFETY: the frames are in the direct map one behind the other, as they are in
-                // memory; the pager holds them and nothing maps them before they are filled.
-                Direction::FromDisk => device.read_blocks(sector, unsafe {
-                    core::slice::from_raw_parts_mut(bytes, len)
-                }),
-                // SAFETY: as above, but programs may have mapped the pages. None runs before the
-                // slice is gone: there is one processor, and it waits here for the device.
+                Direction::FromDisk => {
+                    // SAFETY: the frames are in the direct map one behind the other, as they are in
+                    // memory; the pager holds them and nothing maps them before they are filled.
+                    let bytes = unsafe { core::slice::from_raw_parts_mut(bytes, len) };
+                    device.read_blocks(sector, bytes)
+                }
                 Direction::ToDisk => {
-                    device.write_blocks(sector, unsafe { core::slice::from_raw_parts(bytes, len) })
+                    // SAFETY: as above, but programs may have mapped the pages. None runs before the
+                    // slice is gone: there is one processor, and it waits here for the device.
+                    let bytes = unsafe { core::slice::from_raw_parts(bytes, len) };
+                    device.write_blocks(sector, bytes)
                 }
             };
             result.map_err(|_| PagerError::Io)?;

@@ -17,8 +17,6 @@ pub struct Executable {
     pub object: Object,
     /// The absolute path, with all symbolic links followed.
     pub path: String,
-    /// The inode.
-    pub node: Node,
 }
 
 /// Finds what execve(2) is to run. EACCES if it is no regular file, or has no execute bit.
@@ -45,5 +43,5 @@ fn executable(
     }
     let object = node.object().ok_or(Errno::EACCES)?;
     let path = String::from_utf8_lossy(&path()?).into_owned();
-    Ok(Executable { object, path, node })
+    Ok(Executable { object, path })
 }

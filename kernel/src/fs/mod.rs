@@ -41,7 +41,6 @@ use linux_raw_sys::general::{O_NOCTTY, O_RDWR};
 pub use context::FsContext;
 pub use exec::{Executable, open_exec};
 pub use file::{File, FileHandle};
-pub use names::object_name;
 pub use table::FileTable;
 
 use crate::linux::Errno;

@@ -20,7 +20,7 @@ use text::{ProcText, Text};
 
 /// The root directory of a new instance.
 pub fn new_root() -> Result<Node, Errno> {
-    ProcNode::new(What::Root, None)
+    ProcNode::make(What::Root, None)
 }
 
 /// What makes the text of a file about the kernel.

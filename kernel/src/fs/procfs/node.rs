@@ -204,7 +204,7 @@ impl What {
 
 impl ProcNode {
     /// The inode that stands for this, in this directory.
-    pub(super) fn new(what: What, parent: Option<Node>) -> Result<Node, Errno> {
+    pub(super) fn make(what: What, parent: Option<Node>) -> Result<Node, Errno> {
         memory::prove(
             size_of::<ProcNode>() + 2 * size_of::<usize>(),
             align_of::<ProcNode>(),
@@ -265,7 +265,7 @@ impl Inode for ProcNode {
     fn lookup(&self, name: &[u8]) -> Result<Node, Errno> {
         let what = self.what.find(name)?;
         let this: Node = self.this.upgrade().ok_or(Errno::ENOENT)?;
-        ProcNode::new(what, Some(this))
+        ProcNode::make(what, Some(this))
     }
 
     fn make(

@@ -179,8 +179,8 @@ impl<M: Machine> MapWrite<'_, M> {
         // The one that has the object stays.
         let (stays, goes) = match (entry.object.get(), next.object.get()) {
             (a, b) if a == b => (entry, next),
-            (Some(a), None) if Self::can_grow(&entry, a) => (entry, next),
-            (None, Some(b)) if Self::can_grow(&next, b) => (next, entry),
+            (Some(a), b) if Self::can_grow(&entry, a, b) => (entry, next),
+            (a, Some(b)) if Self::can_grow(&next, b, a) => (next, entry),
             _ => return None,
         };
         let (start, end) = (entry.start.get(), next.end.get());
@@ -219,13 +219,17 @@ impl<M: Machine> MapWrite<'_, M> {
         }
     }
 
-    /// Whether the object may serve untouched anonymous memory next to the entry: it has nothing
-    /// there (O3).
-    fn can_grow(entry: &MapEntry<M>, object: Ptr<ObjectBody<M>>) -> bool {
+    /// Whether the entry's private object may serve what is next to it too, which maps `other` and was
+    /// never written: the object has nothing there (O3), and `other` shows through it.
+    fn can_grow(
+        entry: &MapEntry<M>,
+        object: Ptr<ObjectBody<M>>,
+        other: Option<Ptr<ObjectBody<M>>>,
+    ) -> bool {
         entry.attributes().share == Share::Private
             && object.private
             && object.growable.get()
-            && object.under.is_none()
+            && object.under == other
     }
 }
 

@@ -13,9 +13,10 @@ use crate::vm::Vm;
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Changes the length of a mapping, and moves it if `how` says so and need be. Returns its
-    /// address. One entry must map the whole of the old range; lengths are rounded up to whole
-    /// pages. The contents stay, what is added is untouched. When the mapping shrinks *and* moves,
-    /// it has shrunk even if moving fails; else a failure changes nothing.
+    /// address. One entry must map what is kept of the old range; what is cut off may have holes,
+    /// as with munmap(2). Lengths are rounded up to whole pages. The contents stay, what is added
+    /// is untouched. When the mapping shrinks *and* moves, it has shrunk even if moving fails; else
+    /// a failure changes nothing.
     pub fn remap(
         &self,
         old: usize,
@@ -36,14 +37,19 @@ impl<'v, M: Machine> Map<'v, M> {
         }
         let map = self.body.write(vm);
         let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
-        if entry.end.get() < old_end {
+        let moves = matches!(how, Remap::Fixed(_));
+        let kept = old + new_len.min(old_end - old);
+        if entry.end.get() < kept && (moves || kept == old_end) {
             return Err(MapError::NotMapped);
         }
-        if new_len < old_end - old {
-            let spares = map.reserve_clips(vm, old + new_len, old_end)?;
-            map.clip(vm, old + new_len, old_end, spares);
-            map.remove(vm, old + new_len, old_end);
-            old_end = old + new_len;
+        if kept < old_end {
+            let spares = map.reserve_clips(vm, kept, old_end)?;
+            map.clip(vm, kept, old_end, spares);
+            map.remove(vm, kept, old_end);
+            if !moves {
+                return Ok(old);
+            }
+            old_end = kept;
         }
         match how {
             Remap::InPlace | Remap::MayMove if old + new_len == old_end => Ok(old),

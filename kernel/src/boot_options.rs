@@ -13,7 +13,8 @@ pub struct BootOptions {
     pub rows: Option<u16>,
     /// `scalvm.cols=N`: columns of the terminal.
     pub columns: Option<u16>,
-    /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`, and so on.
+    /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`,
+    /// and so on.
     pub program: Vec<Vec<u8>>,
 }
 
@@ -21,7 +22,9 @@ impl BootOptions {
     /// Takes a command line apart. Unknown options are left out.
     pub fn parse(line: &[u8]) -> BootOptions {
         let mut options = BootOptions::default();
-        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let mut words = line
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
         for word in words.by_ref() {
             match word {
                 b"--" => break,
@@ -42,7 +45,10 @@ impl BootOptions {
 }
 
 fn number(word: &[u8], option: &[u8]) -> Option<u16> {
-    core::str::from_utf8(word.strip_prefix(option)?).ok()?.parse().ok()
+    core::str::from_utf8(word.strip_prefix(option)?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Replaces `%XX` by the byte with that hexadecimal number; a `%` alone is an empty word.
@@ -50,7 +56,9 @@ fn decode(word: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut rest = if word == b"%" { b"" } else { word };
     while let Some((&byte, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|digits| core::str::from_utf8(digits).ok());
+        let code = after
+            .get(..2)
+            .and_then(|digits| core::str::from_utf8(digits).ok());
         match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(code) if byte == b'%' => {
                 decoded.push(code);

@@ -1,8 +1,8 @@
 //! The reference kernel of scalvm: one processor, x86_64, Linux's system calls.
 //!
-//! It proves the memory manager on programs that nobody here wrote. Folders: `arch` the machine, `mm` the
-//! manager's port, `task` processes and signals, `linux` the system calls, `fs`, `tty` and `drivers` the
-//! rest.
+//! It proves the memory manager on programs that nobody here wrote. Folders: `arch` the machine,
+//! `mm` the manager's port, `task` processes and signals, `linux` the system calls, `fs`, `tty` and
+//! `drivers` the rest.
 #![no_std]
 #![no_main]
 
@@ -21,8 +21,8 @@ mod tty;
 
 use boot_options::BootOptions;
 
-/// Where Rust begins: the machine has just entered long mode. `start_info` is the physical address of what the
-/// loader says.
+/// Where Rust begins: the machine has just entered long mode. `start_info` is the physical address
+/// of what the loader says.
 extern "C" fn kernel_main(start_info: u64) -> ! {
     // SAFETY: this runs once, on the boot code's stack, and the loader's memory is untouched.
     let info = unsafe {
@@ -41,7 +41,10 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
         task::start_init(&options.program, options.print_stats)
     });
     if let Err(error) = result {
-        println!("scalvm: the first program cannot be started: error {}", error.0);
+        println!(
+            "scalvm: the first program cannot be started: error {}",
+            error.0
+        );
     }
     arch::power_off(127)
 }

@@ -28,11 +28,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// Prints the return addresses on the stack, by the chain of frame pointers.
 fn backtrace(mut frame: usize) {
     for _ in 0..MAX_FRAMES {
-        if frame < DIRECT_BASE || frame % size_of::<usize>() != 0 {
+        if frame < DIRECT_BASE || !frame.is_multiple_of(size_of::<usize>()) {
             return;
         }
-        // SAFETY: kernel code keeps frame pointers, so these are the caller's and the return address. Were
-        // they not, the second panic ends it.
+        // SAFETY: kernel code keeps frame pointers, so these are the caller's and the return
+        // address. Were they not, the second panic ends it.
         let [next, address] = unsafe { *(frame as *const [usize; 2]) };
         if address == 0 {
             return;

@@ -1,8 +1,8 @@
 //! Cells for what the kernel's parts share.
 //!
-//! There is one processor, kernel code is not preempted, and interrupts are taken only in user mode and in
-//! the idle loop. So no lock is ever contended, except where code forgot to let go before it blocked:
-//! [`Mutex`] finds that and panics.
+//! There is one processor, kernel code is not preempted, and interrupts are taken only in user mode
+//! and in the idle loop. So no lock is ever contended, except where code forgot to let go before it
+//! blocked: [`Mutex`] finds that and panics.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -28,12 +28,10 @@ pub struct MutexGuard<'a, T: ?Sized> {
 impl<T> Mutex<T> {
     /// A mutex that nobody holds.
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
-    }
-
-    /// The value, when the mutex goes away.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
+        Mutex {
+            taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! From the loader to Rust: the PVH entry point, the first page tables, and what the loader says.
 //!
-//! The loader enters in 32-bit mode without paging, with the physical address of the start info in ebx.
-//! The first page tables map 4 GiB of physical memory three times: where it is (for the switch to long mode;
-//! gone again before the first program), in the direct map, and its first GiB where the kernel was linked.
+//! The loader enters in 32-bit mode without paging, with the physical address of the start info in
+//! ebx. The first page tables map 4 GiB of physical memory three times: where it is (for the switch
+//! to long mode; gone again before the first program), in the direct map, and its first GiB where
+//! the kernel was linked.
 
 use core::arch::{asm, global_asm};
 use core::ptr::read_volatile;
@@ -25,7 +26,8 @@ global_asm!(
     "pvh_start:",
     "cld",
     "cli",
-    // 2048 entries of 2 MiB: present, writable, large, global; device memory from 0xe0000000 on uncached.
+    // 2048 entries of 2 MiB: present, writable, large, global; device memory from 0xe0000000 on
+    // uncached.
     "mov edi, offset boot_pd - {base}",
     "mov eax, 0x183",
     "2: mov [edi], eax",
@@ -129,8 +131,16 @@ pub unsafe fn forget_low_mapping() {
     unsafe {
         let root = (&raw const boot_pml4).cast_mut().cast::<u64>();
         root.write_volatile(0);
-        root.add(256).write_volatile(root.add(256).read_volatile() | NX);
-        asm!("mov {0}, cr3", "mov cr3, {0}", "mov {0}, cr4", "or {0}, 0x80", "mov cr4, {0}", out(reg) _);
+        root.add(256)
+            .write_volatile(root.add(256).read_volatile() | NX);
+        asm!(
+            "mov {0}, cr3",
+            "mov cr3, {0}",
+            "mov {0}, cr4",
+            "or {0}, 0x80",
+            "mov cr4, {0}",
+            out(reg) _,
+        );
     }
 }
 
@@ -157,7 +167,10 @@ impl StartInfo {
     pub unsafe fn new(phys: u64) -> StartInfo {
         const MAGIC: u32 = 0x336e_c578;
         let info = StartInfo { phys };
-        assert!(info.u32_at(0) == MAGIC && info.u32_at(4) >= 1, "no PVH start info");
+        assert!(
+            info.u32_at(0) == MAGIC && info.u32_at(4) >= 1,
+            "no PVH start info"
+        );
         info
     }
 
@@ -178,7 +191,10 @@ impl StartInfo {
         let list = phys_to_virt(self.u64_at(16)).cast::<u64>();
         // SAFETY: an entry begins with address and size.
         let (start, size) = unsafe { (list.read_volatile(), list.add(1).read_volatile()) };
-        Some(PhysRange { start, end: start + size })
+        Some(PhysRange {
+            start,
+            end: start + size,
+        })
     }
 
     /// The command line.
@@ -187,7 +203,8 @@ impl StartInfo {
         if start == 0 {
             return b"";
         }
-        // SAFETY: a string that ends with a zero byte, in memory below 1 MiB, which is never used again.
+        // SAFETY: a string that ends with a zero byte, in memory below 1 MiB, which is never used
+        // again.
         unsafe { core::ffi::CStr::from_ptr(phys_to_virt(start).cast_const().cast()).to_bytes() }
     }
 
@@ -205,14 +222,20 @@ impl StartInfo {
                     entry.add(2).cast::<u32>().read_volatile(),
                 )
             };
-            (kind == RAM).then_some(PhysRange { start, end: start + size })
+            (kind == RAM).then_some(PhysRange {
+                start,
+                end: start + size,
+            })
         })
     }
 }
 
 /// Where the kernel's image lies.
 pub fn image() -> PhysRange {
-    PhysRange { start: 0x20_0000, end: virt_to_phys((&raw const __kernel_end) as usize) }
+    PhysRange {
+        start: 0x20_0000,
+        end: virt_to_phys((&raw const __kernel_end) as usize),
+    }
 }
 
 /// Extends the direct map to the end of memory, with 2 MiB pages. `table` gives a zeroed frame.
@@ -228,10 +251,18 @@ pub fn extend_direct_map(end: u64, mut table: impl FnMut() -> Option<Frame>) -> 
         let Some(frame) = table() else { break };
         for i in 0..512 {
             // SAFETY: the frame is new.
-            unsafe { phys_to_virt(frame.address()).cast::<u64>().add(i).write(at + i as u64 * PAGE | FLAGS) };
+            unsafe {
+                phys_to_virt(frame.address())
+                    .cast::<u64>()
+                    .add(i)
+                    .write((at + i as u64 * PAGE) | FLAGS)
+            };
         }
         // SAFETY: an entry that was empty.
-        unsafe { pdpt.add((at >> 30) as usize).write_volatile(frame.address() | 3) };
+        unsafe {
+            pdpt.add((at >> 30) as usize)
+                .write_volatile(frame.address() | 3)
+        };
         at += 1 << 30;
     }
     at

@@ -16,8 +16,14 @@ pub fn init() {
         const UMIP: u32 = 1 << 2;
         let leaf = __cpuid_count(7, 0);
         let mut flags = Cr4Flags::empty();
-        flags.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, leaf.ebx & SMEP != 0);
-        flags.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, leaf.ecx & UMIP != 0);
+        flags.set(
+            Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
+            leaf.ebx & SMEP != 0,
+        );
+        flags.set(
+            Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
+            leaf.ecx & UMIP != 0,
+        );
         // SAFETY: the kernel never executes a program's pages, and programs do not need the rest.
         unsafe { Cr4::update(|cr4| cr4.insert(flags)) };
     }
@@ -44,7 +50,9 @@ pub fn random() -> u64 {
         unsafe { asm!("rdrand {}", out(reg) hardware, options(nomem, nostack)) };
     }
     let mut state = STATE.lock();
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_add(tsc());
+    *state = state
+        .wrapping_add(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(tsc());
     let mut mixed = *state;
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,6 +1,7 @@
 //! The state of the floating-point and vector units.
 //!
-//! The kernel does not use them: what is in them belongs to the program that runs, until another one does.
+//! The kernel does not use them: what is in them belongs to the program that runs, until another
+//! one does.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -18,7 +19,8 @@ unsafe impl Sync for State {}
 static INITIAL: State = State::new();
 
 impl State {
-    /// The state in which a program starts: x87 control word 0x37f, MXCSR 0x1f80, all registers empty.
+    /// The state in which a program starts: x87 control word 0x37f, MXCSR 0x1f80, all registers
+    /// empty.
     pub const fn new() -> State {
         let mut bytes = [0; STATE_SIZE];
         bytes[0] = 0x7f;
@@ -55,7 +57,8 @@ pub fn reset() {
     INITIAL.load();
 }
 
-/// Puts the registers into a program's memory, at a multiple of 16. False if it cannot be written. Blocks.
+/// Puts the registers into a program's memory, at a multiple of 16. False if it cannot be written.
+/// Blocks.
 pub fn save_to_user(address: usize) -> bool {
     let failed: u32;
     // SAFETY: it writes the program's memory, which is not the kernel's; the fix-up skips the rest.
@@ -76,8 +79,8 @@ pub fn save_to_user(address: usize) -> bool {
     failed == 0
 }
 
-/// Loads the registers from a program's memory, at a multiple of 16. False, and nothing loaded, if it cannot be
-/// read or is no valid state. Blocks.
+/// Loads the registers from a program's memory, at a multiple of 16. False, and nothing loaded, if
+/// it cannot be read or is no valid state. Blocks.
 pub fn load_from_user(address: usize) -> bool {
     let failed: u32;
     // SAFETY: as in save_to_user; the processor refuses what is no valid state.

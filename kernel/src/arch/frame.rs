@@ -2,8 +2,8 @@
 
 use super::gdt::{USER_CODE, USER_DATA};
 
-/// The registers of a program (or of the kernel) when it entered the kernel; changed, they are what it
-/// goes on with. The order is that in which the entry code pushes them.
+/// The registers of a program (or of the kernel) when it entered the kernel; changed, they are what
+/// it goes on with. The order is that in which the entry code pushes them.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 #[allow(missing_docs)]
@@ -36,8 +36,8 @@ pub struct Frame {
 
 /// The interrupt flag in rflags.
 pub const INTERRUPTS: usize = 0x200;
-/// The flags that a program may choose: what Linux lets sigreturn set, without the trap flag's neighbours
-/// that concern input and output.
+/// The flags that a program may choose: what Linux lets sigreturn set, without the trap flag's
+/// neighbours that concern input and output.
 pub const USER_FLAGS: usize = 0x0005_0dd5;
 
 impl Frame {
@@ -55,7 +55,7 @@ impl Frame {
 
     /// Whether this is a program's, not the kernel's.
     #[inline(always)]
-    pub fn from_user(&self) -> bool {
+    pub fn is_user(&self) -> bool {
         self.cs & 3 != 0
     }
 }

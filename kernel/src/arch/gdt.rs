@@ -86,7 +86,10 @@ pub fn init() {
             limit | (tss & 0xff_ffff) << 16 | 0x89 << 40 | (tss >> 24 & 0xff) << 56;
         gdt[TSS as usize / 8 + 1] = tss >> 32;
     }
-    let pointer = Pointer { limit: 10 * 8 - 1, base: TABLES.gdt.get() as u64 };
+    let pointer = Pointer {
+        limit: 10 * 8 - 1,
+        base: TABLES.gdt.get() as u64,
+    };
     // SAFETY: the table describes flat segments, the code goes on in the kernel's.
     unsafe {
         asm!(

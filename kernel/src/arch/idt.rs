@@ -111,7 +111,11 @@ pub fn init() {
     for vector in 0..VECTORS {
         let code = (&raw const vector_stubs) as u64 + 16 * vector as u64;
         let from_user = vector == BREAKPOINT || vector == OVERFLOW;
-        let stack = if vector == DOUBLE_FAULT { gdt::DOUBLE_FAULT_STACK } else { 0 };
+        let stack = if vector == DOUBLE_FAULT {
+            gdt::DOUBLE_FAULT_STACK
+        } else {
+            0
+        };
         let kind = 0x8e | if from_user { 0x60 } else { 0 };
         let low = code & 0xffff
             | u64::from(gdt::KERNEL_CODE) << 16
@@ -126,7 +130,10 @@ pub fn init() {
         limit: u16,
         base: u64,
     }
-    let pointer = Pointer { limit: (VECTORS * 16 - 1) as u16, base: IDT.0.get() as u64 };
+    let pointer = Pointer {
+        limit: (VECTORS * 16 - 1) as u16,
+        base: IDT.0.get() as u64,
+    };
     // SAFETY: all entries lead to code above.
     unsafe { asm!("lidt [{}]", in(reg) &pointer, options(nostack, preserves_flags)) };
 }

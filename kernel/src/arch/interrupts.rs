@@ -1,21 +1,25 @@
 //! Interrupt lines, and waiting for one.
 //!
-//! Handlers run in the idle loop or between two instructions of a program, never in the middle of the
-//! kernel: they may use what the rest of the kernel uses, but must not block.
+//! Handlers run in the idle loop or between two instructions of a program, never in the middle of
+//! the kernel: they may use what the rest of the kernel uses, but must not block.
 
 use core::arch::asm;
 
 use super::pic;
 use crate::sync::Mutex;
+use crate::task;
 
 /// Lines of the two interrupt controllers.
 pub const LINES: usize = 16;
 
-static HANDLERS: Mutex<[Option<fn()>; LINES]> = Mutex::new([None; LINES]);
+/// What is called at an interrupt.
+pub type Handler = fn();
 
-/// Has a function called at each interrupt on a line (0 to 15), and opens the line. Devices that share a
-/// line must share the function.
-pub fn register(line: u8, handler: fn()) {
+static HANDLERS: Mutex<[Option<Handler>; LINES]> = Mutex::new([None; LINES]);
+
+/// Has a function called at each interrupt on a line (0 to 15), and opens the line. Devices that
+/// share a line must share the function.
+pub fn register(line: u8, handler: Handler) {
     HANDLERS.lock()[line as usize] = Some(handler);
     pic::unmask(line);
 }
@@ -28,6 +32,7 @@ pub(super) fn on_line(line: u8) {
     let handler = HANDLERS.lock()[line as usize];
     if let Some(handler) = handler {
         handler();
+        task::after_interrupt();
     }
     pic::done(line);
 }
@@ -35,7 +40,7 @@ pub(super) fn on_line(line: u8) {
 /// Waits until an interrupt has come and been handled. Only for the idle loop and for boot.
 #[inline]
 pub fn wait() {
-    // SAFETY: the caller holds nothing that a handler needs. An interrupt cannot come between the two
-    // instructions.
+    // SAFETY: the caller holds nothing that a handler needs. An interrupt cannot come between the
+    // two instructions.
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }

@@ -27,5 +27,9 @@ pub const fn phys_to_virt(phys: u64) -> *mut u8 {
 /// The physical address of something in the direct map or in the kernel's image.
 #[inline(always)]
 pub const fn virt_to_phys(virt: usize) -> u64 {
-    if virt >= KERNEL_BASE { (virt - KERNEL_BASE) as u64 } else { (virt - DIRECT_BASE) as u64 }
+    if virt >= KERNEL_BASE {
+        (virt - KERNEL_BASE) as u64
+    } else {
+        (virt - DIRECT_BASE) as u64
+    }
 }

@@ -19,6 +19,7 @@ pub mod syscall;
 pub mod time;
 pub mod timer;
 pub mod trap;
+pub mod vdso;
 
 pub use power::power_off;
 

@@ -22,9 +22,10 @@ fn read(port: u16) -> u8 {
 
 /// Gives the lines their vectors, all closed but the one that leads to the second controller.
 pub fn init() {
-    for (port, vector, cascade) in
-        [(MASTER, FIRST_LINE as u8, 1 << CASCADE), (SLAVE, FIRST_LINE as u8 + 8, CASCADE)]
-    {
+    for (port, vector, cascade) in [
+        (MASTER, FIRST_LINE as u8, 1 << CASCADE),
+        (SLAVE, FIRST_LINE as u8 + 8, CASCADE),
+    ] {
         write(port, 0x11);
         write(port + 1, vector);
         write(port + 1, cascade);

@@ -1,6 +1,7 @@
 //! What the kernel itself has to say, apart from what programs write.
 //!
-//! It goes to the control port, where the emulator has one, line by line; else among the output of programs.
+//! It goes to the control port, where the emulator has one, line by line; else among the output of
+//! programs.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};

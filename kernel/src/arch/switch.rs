@@ -37,8 +37,8 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    /// Leaves this stack, its pointer in `*from`, for the one that `to` points into. Returns when somebody
-    /// switches back.
+    /// Leaves this stack, its pointer in `*from`, for the one that `to` points into. Returns when
+    /// somebody switches back.
     ///
     /// # Safety
     ///
@@ -51,8 +51,8 @@ extern "C" fn on_first_return(frame: &mut Frame) {
     crate::task::first_return(frame);
 }
 
-/// Lays a stack out so that a switch to it returns to a program with these registers. Returns the stack's
-/// pointer.
+/// Lays a stack out so that a switch to it returns to a program with these registers. Returns the
+/// stack's pointer.
 ///
 /// # Safety
 ///
@@ -69,8 +69,10 @@ pub unsafe fn prepare(top: usize, frame: &Frame) -> usize {
     // SAFETY: the caller's promise.
     unsafe {
         (at as *mut Frame).write(*frame);
-        (saved as *mut Saved)
-            .write(Saved { registers: [0; 6], return_address: first_return as *const () as usize });
+        (saved as *mut Saved).write(Saved {
+            registers: [0; 6],
+            return_address: first_return as *const () as usize,
+        });
     }
     saved
 }

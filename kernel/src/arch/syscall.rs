@@ -1,7 +1,7 @@
 //! The way into the kernel by the `syscall` instruction, and back.
 //!
-//! There is one processor, so the kernel's stack pointer lies in a static word and the program keeps
-//! its gs register to itself.
+//! There is one processor, so the kernel's stack pointer lies in a static word and the program
+//! keeps its gs register to itself.
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;

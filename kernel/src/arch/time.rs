@@ -1,5 +1,5 @@
-//! The clocks: the processor's counter, whose pace is measured once at boot, and the real-time clock,
-//! which is read once.
+//! The clocks: the processor's counter, whose pace is measured once at boot, and the real-time
+//! clock, which is read once.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -21,7 +21,10 @@ const PIT_HZ: u64 = 1_193_182;
 /// Measures and reads the clocks.
 pub fn init() {
     let hz = measure();
-    NS_PER_TICK.store(((u128::from(SECOND) << 32) / u128::from(hz)) as u64, Relaxed);
+    NS_PER_TICK.store(
+        ((u128::from(SECOND) << 32) / u128::from(hz)) as u64,
+        Relaxed,
+    );
     TSC_AT_BOOT.store(tsc(), Relaxed);
     WALL_AT_BOOT.store(read_rtc() * SECOND, Relaxed);
 }
@@ -47,7 +50,11 @@ fn measure() -> u64 {
     };
     let hz = ticks * PIT_HZ / TICKS;
     // An emulator that counts instructions ticks at exactly 1 GHz; the chip is not that exact.
-    if hz.abs_diff(SECOND) < SECOND / 1000 { SECOND } else { hz }
+    if hz.abs_diff(SECOND) < SECOND / 1000 {
+        SECOND
+    } else {
+        hz
+    }
 }
 
 /// Nanoseconds since boot; never goes back.
@@ -72,10 +79,14 @@ pub fn set_wall_ns(now: u64) {
     WALL_AT_BOOT.store(now.saturating_sub(now_ns()), Relaxed);
 }
 
-/// What a program needs to read the clocks by itself: the counter at boot, nanoseconds per tick times 2^32, and
-/// the time of day at boot in nanoseconds.
+/// What a program needs to read the clocks by itself: the counter at boot, nanoseconds per tick
+/// times 2^32, and the time of day at boot in nanoseconds.
 pub fn parameters() -> [u64; 3] {
-    [TSC_AT_BOOT.load(Relaxed), NS_PER_TICK.load(Relaxed), WALL_AT_BOOT.load(Relaxed)]
+    [
+        TSC_AT_BOOT.load(Relaxed),
+        NS_PER_TICK.load(Relaxed),
+        WALL_AT_BOOT.load(Relaxed),
+    ]
 }
 
 /// Seconds since 1970 by the real-time clock.
@@ -110,7 +121,11 @@ fn read_rtc() -> u64 {
 /// Days from 1970 to a date of the Gregorian calendar.
 fn days_before(year: u64, month: u64, day: u64) -> u64 {
     // Years that begin in March put the leap day at the end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leap_days = year / 4 - year / 100 + year / 400;
     365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
 }

@@ -67,9 +67,12 @@ fn set(at: u64) {
     DUE.store(at, Relaxed);
     let ns = at.saturating_sub(now_ns());
     let ticks = (u128::from(ns) * u128::from(TICKS_PER_NS.load(Relaxed))) >> 32;
-    // What lies too far away is asked for again when the interrupt comes early. One tick too many, lest it come
-    // before its time.
-    write(INITIAL_COUNT, ticks.min(u128::from(u32::MAX - 1)) as u32 + 1);
+    // What lies too far away is asked for again when the interrupt comes early. One tick too many,
+    // lest it come before its time.
+    write(
+        INITIAL_COUNT,
+        ticks.min(u128::from(u32::MAX - 1)) as u32 + 1,
+    );
 }
 
 /// The interrupt came: none is due any more.

@@ -1,12 +1,12 @@
 //! Page faults, other exceptions, and interrupts.
 //!
-//! A program's exception becomes a signal. The kernel's own is a bug, but for those of instructions that
-//! touch a program's memory.
+//! A program's exception becomes a signal. The kernel's own is a bug, but for those of instructions
+//! that touch a program's memory.
 
 use linux_raw_sys::general::{
-    BUS_ADRALN, BUS_ADRERR, FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES, FPE_FLTUND, FPE_INTDIV, ILL_ILLOPN,
-    SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, TRAP_BRKPT,
-    TRAP_TRACE,
+    BUS_ADRALN, BUS_ADRERR, FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES, FPE_FLTUND, FPE_INTDIV,
+    ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV,
+    SIGTRAP, TRAP_BRKPT, TRAP_TRACE,
 };
 use scalvm::{Access, FaultError};
 
@@ -28,7 +28,7 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
         error if error & WRITE != 0 => Access::Write,
         _ => Access::Read,
     };
-    if frame.from_user() {
+    if frame.is_user() {
         if let Err(error) = task::fault(address, access) {
             let (signal, code) = match error {
                 FaultError::NoMapping => (SIGSEGV, SEGV_MAPERR),
@@ -36,7 +36,11 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
                 FaultError::OutOfMemory => (SIGKILL, SI_KERNEL),
                 FaultError::BeyondEnd | FaultError::Pager(_) => (SIGBUS, BUS_ADRERR),
             };
-            let context = FaultContext { vector: PAGE_FAULT, error: frame.error, address };
+            let context = FaultContext {
+                vector: PAGE_FAULT,
+                error: frame.error,
+                address,
+            };
             task::fault_signal(SigInfo::fault(signal, code as i32, address), context);
         }
         task::before_return(frame);
@@ -64,10 +68,10 @@ pub extern "C" fn on_interrupt(frame: &mut Frame) {
         }
         SPURIOUS => {}
         vector if vector >= FIRST_LINE => interrupts::on_line((vector - FIRST_LINE) as u8),
-        _ if frame.from_user() => program_exception(frame),
+        _ if frame.is_user() => program_exception(frame),
         _ => kernel_exception(frame),
     }
-    if frame.from_user() {
+    if frame.is_user() {
         task::before_return(frame);
     }
 }
@@ -85,13 +89,21 @@ fn program_exception(frame: &Frame) {
         19 => (SIGFPE, float_code(sse_exceptions()), ip),
         _ => (SIGSEGV, SI_KERNEL, 0),
     };
-    let context = FaultContext { vector: frame.vector, error: frame.error, address: 0 };
+    let context = FaultContext {
+        vector: frame.vector,
+        error: frame.error,
+        address: 0,
+    };
     task::fault_signal(SigInfo::fault(signal, code as i32, address), context);
 }
 
 fn debug_code(frame: &Frame) -> u32 {
     const TRAP_FLAG: usize = 0x100;
-    if frame.rflags & TRAP_FLAG != 0 { TRAP_TRACE } else { TRAP_BRKPT }
+    if frame.rflags & TRAP_FLAG != 0 {
+        TRAP_TRACE
+    } else {
+        TRAP_BRKPT
+    }
 }
 
 /// The unmasked exceptions of the x87 unit.
@@ -99,7 +111,13 @@ fn x87_exceptions() -> u32 {
     let (mut control, mut status) = (0u16, 0u16);
     // SAFETY: both store two bytes.
     unsafe {
-        core::arch::asm!("fnstcw [{}]", "fnstsw [{}]", in(reg) &mut control, in(reg) &mut status, options(nostack));
+        core::arch::asm!(
+            "fnstcw [{}]",
+            "fnstsw [{}]",
+            in(reg) &mut control,
+            in(reg) &mut status,
+            options(nostack),
+        );
     }
     u32::from(status & !control)
 }
@@ -126,7 +144,8 @@ fn float_code(exceptions: u32) -> u32 {
 fn kernel_exception(frame: &mut Frame) {
     const GENERAL_PROTECTION: usize = 13;
     match user::fixup(frame.rip) {
-        // A state of the floating-point unit that the processor refuses, or an address that is none.
+        // A state of the floating-point unit that the processor refuses, or an address that is
+        // none.
         Some(go_on) if frame.vector == GENERAL_PROTECTION => frame.rip = go_on,
         _ => panic!(
             "exception {} in the kernel at {:#x}, error {:#x}",

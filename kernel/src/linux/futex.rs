@@ -1,14 +1,15 @@
 //! Futexes: waiting until another thread says that a word in memory has changed.
 //!
-//! A futex is known by what its word is in: an object and an offset if the mapping is shared, else the
-//! address space and the address.
+//! A futex is known by what its word is in: an object and an offset if the mapping is shared, else
+//! the address space and the address.
 
 use alloc::sync::Arc;
 
 use linux_raw_sys::general::{
-    FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_OP_ADD, FUTEX_OP_ANDN, FUTEX_OP_CMP_EQ, FUTEX_OP_CMP_GE,
-    FUTEX_OP_CMP_GT, FUTEX_OP_CMP_LE, FUTEX_OP_CMP_LT, FUTEX_OP_CMP_NE, FUTEX_OP_OR, FUTEX_OP_SET, FUTEX_OP_XOR,
-    FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
+    FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_OP_ADD, FUTEX_OP_ANDN, FUTEX_OP_CMP_EQ,
+    FUTEX_OP_CMP_GE, FUTEX_OP_CMP_GT, FUTEX_OP_CMP_LE, FUTEX_OP_CMP_LT, FUTEX_OP_CMP_NE,
+    FUTEX_OP_OR, FUTEX_OP_SET, FUTEX_OP_XOR, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_WAIT,
+    FUTEX_WAIT_BITSET, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
 };
 use scalvm::Share;
 
@@ -28,6 +29,7 @@ enum Key {
 
 static WAITING: WaitQueue<(Key, u32)> = WaitQueue::new();
 
+#[inline(never)]
 pub fn call(a: [usize; 6]) -> Result {
     let [address, operation, value, timeout, second, bits] = a;
     let operation = operation as u32;
@@ -45,7 +47,9 @@ pub fn call(a: [usize; 6]) -> Result {
         FUTEX_WAIT_BITSET => {
             // The time of day is turned into time since boot.
             let until = deadline(timeout)?.map(|ns| match realtime {
-                true => arch::time::now_ns().saturating_add(ns.saturating_sub(arch::time::wall_ns())),
+                true => {
+                    arch::time::now_ns().saturating_add(ns.saturating_sub(arch::time::wall_ns()))
+                }
                 false => ns,
             });
             wait(key(address, private), address, value, bits as u32, until)
@@ -53,25 +57,45 @@ pub fn call(a: [usize; 6]) -> Result {
         FUTEX_WAKE => wake(key(address, private), value, ANY),
         FUTEX_WAKE_BITSET => wake(key(address, private), value, bits as u32),
         FUTEX_REQUEUE => requeue(address, second, private, value, timeout as u32, None),
-        FUTEX_CMP_REQUEUE => requeue(address, second, private, value, timeout as u32, Some(bits as u32)),
+        FUTEX_CMP_REQUEUE => requeue(
+            address,
+            second,
+            private,
+            value,
+            timeout as u32,
+            Some(bits as u32),
+        ),
         FUTEX_WAKE_OP => wake_op(address, second, private, value, timeout as u32, bits as u32),
         _ => Err(Errno::ENOSYS),
     }
 }
 
 fn deadline(timeout: usize) -> core::result::Result<Option<u64>, Errno> {
-    if timeout == 0 { Ok(None) } else { time::read_timespec(timeout).map(Some) }
+    if timeout == 0 {
+        Ok(None)
+    } else {
+        time::read_timespec(timeout).map(Some)
+    }
 }
 
 fn key(address: usize, private: bool) -> Key {
     let space = task::current().map();
-    let region = if private { None } else { space.query(address).filter(|region| region.start <= address) };
+    let region = if private {
+        None
+    } else {
+        space
+            .query(address)
+            .filter(|region| region.start <= address)
+    };
     match region {
         Some(region) if region.share == Share::Shared => Key::Shared {
             object: region.object_id.unwrap_or(0),
             offset: region.offset + (address - region.start) as u64,
         },
-        _ => Key::Private { space: Arc::as_ptr(&space) as usize, address },
+        _ => Key::Private {
+            space: Arc::as_ptr(&space) as usize,
+            address,
+        },
     }
 }
 
@@ -94,7 +118,9 @@ fn wake(key: Key, count: u32, bits: u32) -> Result {
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
-    Ok(WAITING.wake_where(count as usize, |(other, waits)| other == key && waits & bits != 0))
+    Ok(WAITING.wake_where(count as usize, |(other, waits)| {
+        other == key && waits & bits != 0
+    }))
 }
 
 /// A thread has ended, and cleared the word at this address.
@@ -128,7 +154,14 @@ fn requeue(
     Ok(woken + if value.is_some() { moved } else { 0 })
 }
 
-fn wake_op(address: usize, second: usize, private: bool, count: u32, more: u32, code: u32) -> Result {
+fn wake_op(
+    address: usize,
+    second: usize,
+    private: bool,
+    count: u32,
+    more: u32,
+    code: u32,
+) -> Result {
     const SHIFT: u32 = 8;
     let (operation, compare) = (code >> 28 & 15, code >> 24 & 15);
     let sign_extend = |field: u32| ((field << 20) as i32 >> 20) as u32;

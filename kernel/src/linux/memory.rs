@@ -1,21 +1,22 @@
 //! Memory: mmap and its kin.
 //!
-//! The manager's verbs do the work; what is here is Linux's view of arguments and errors. On x86_64 a mapping
-//! that can be written or executed can also be read.
+//! The manager's verbs do the work; what is here is Linux's view of arguments and errors. On x86_64
+//! a mapping that can be written or executed can also be read.
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE,
-    MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ,
-    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK,
-    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_HUGETLB, MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED,
-    MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MREMAP_DONTUNMAP, MREMAP_FIXED,
-    MREMAP_MAYMOVE, MS_ASYNC, MS_INVALIDATE, MS_SYNC, PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM,
+    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE,
+    MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT,
+    MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE,
+    MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_HUGETLB,
+    MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT,
+    MCL_FUTURE, MCL_ONFAULT, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, MS_ASYNC,
+    MS_INVALIDATE, MS_SYNC, PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM,
     PROT_WRITE,
 };
 use scalvm::{
-    Access, Advice, FaultError, Inherit, MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Pmap, Prot, Remap, Share,
-    page_ceil,
+    Access, Advice, FaultError, Inherit, MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Pmap,
+    Prot, Remap, Share, page_ceil,
 };
 
 use super::{Errno, Result};
@@ -23,6 +24,7 @@ use crate::arch::layout::{USER_HIGH, USER_LOW};
 use crate::mm::{VM, user};
 use crate::task::{self, Space};
 
+#[inline(never)]
 pub fn call(number: u32, a: [usize; 6]) -> Result {
     let space = task::current().map();
     match number {
@@ -41,7 +43,9 @@ pub fn call(number: u32, a: [usize; 6]) -> Result {
         nr::__NR_mlockall => lock_all(&space, a[0] as u32),
         nr::__NR_munlockall => {
             space.set_lock_future(false);
-            for_all(&space, |start, len| space.unwire(start, len).map_err(Errno::from))
+            for_all(&space, |start, len| {
+                space.unwire(start, len).map_err(Errno::from)
+            })
         }
         _ => Err(Errno::ENOSYS),
     }
@@ -62,7 +66,9 @@ fn mmap(space: &Space, a: [usize; 6]) -> Result {
     if offset & PAGE_MASK != 0 || len == 0 {
         return Err(Errno::EINVAL);
     }
-    let len = page_ceil(len).filter(|len| *len <= USER_HIGH).ok_or(Errno::ENOMEM)?;
+    let len = page_ceil(len)
+        .filter(|len| *len <= USER_HIGH)
+        .ok_or(Errno::ENOMEM)?;
     let share = match flags & MAP_TYPE {
         MAP_PRIVATE => Share::Private,
         MAP_SHARED | MAP_SHARED_VALIDATE => Share::Shared,
@@ -81,7 +87,11 @@ fn mmap(space: &Space, a: [usize; 6]) -> Result {
         if at > USER_HIGH - len {
             return Err(Errno::ENOMEM);
         }
-        if flags & MAP_FIXED_NOREPLACE != 0 { Place::Free(at) } else { Place::Fixed(at) }
+        if flags & MAP_FIXED_NOREPLACE != 0 {
+            Place::Free(at)
+        } else {
+            Place::Fixed(at)
+        }
     } else {
         match page_ceil(at) {
             Some(at) if at >= USER_LOW && at <= USER_HIGH - len => Place::Hint(at),
@@ -89,14 +99,27 @@ fn mmap(space: &Space, a: [usize; 6]) -> Result {
         }
     };
     let start = if flags & MAP_ANONYMOUS != 0 {
-        let inherit = if share == Share::Shared { Inherit::Share } else { Inherit::Copy };
-        space.map(MapRequest { place, share, inherit, ..MapRequest::anonymous(len, prot) })
+        let inherit = if share == Share::Shared {
+            Inherit::Share
+        } else {
+            Inherit::Copy
+        };
+        space.map(MapRequest {
+            place,
+            share,
+            inherit,
+            ..MapRequest::anonymous(len, prot)
+        })
     } else {
         offset.checked_add(len).ok_or(Errno::EOVERFLOW)?;
         let file = task::current().files().lock().get(fd)?.clone();
         let (object, max_prot) = file.object_for_mmap(prot, share == Share::Shared)?;
         let request = MapRequest::object(&object, offset as u64, len, prot, share);
-        space.map(MapRequest { place, max_prot, ..request })
+        space.map(MapRequest {
+            place,
+            max_prot,
+            ..request
+        })
     }
     .map_err(|error| match error {
         MapError::BadRange | MapError::NoSpace => Errno::ENOMEM,
@@ -134,8 +157,8 @@ fn clipped(
     Ok(0)
 }
 
-/// A range of whole pages that must be mapped: its length. EINVAL if it does not start at a page, ENOMEM if it
-/// cannot be mapped. None if it is empty.
+/// A range of whole pages that must be mapped: its length. EINVAL if it does not start at a page,
+/// ENOMEM if it cannot be mapped. None if it is empty.
 fn range(at: usize, len: usize) -> core::result::Result<Option<usize>, Errno> {
     if at & PAGE_MASK != 0 {
         return Err(Errno::EINVAL);
@@ -152,15 +175,26 @@ fn range(at: usize, len: usize) -> core::result::Result<Option<usize>, Errno> {
 
 fn mprotect(space: &Space, at: usize, len: usize, prot: u32) -> Result {
     const KNOWN: u32 = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM;
-    if prot & !KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0 || prot & (PROT_GROWSDOWN | PROT_GROWSUP) != 0 {
+    if prot & !KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0
+        || prot & (PROT_GROWSDOWN | PROT_GROWSUP) != 0
+    {
         return Err(Errno::EINVAL);
     }
-    let Some(len) = range(at, len)? else { return Ok(0) };
+    let Some(len) = range(at, len)? else {
+        return Ok(0);
+    };
     space.protect(at, len, rights(prot))?;
     Ok(0)
 }
 
-fn mremap(space: &Space, old: usize, old_len: usize, new_len: usize, flags: u32, new: usize) -> Result {
+fn mremap(
+    space: &Space,
+    old: usize,
+    old_len: usize,
+    new_len: usize,
+    flags: u32,
+    new: usize,
+) -> Result {
     let (may_move, fixed) = (flags & MREMAP_MAYMOVE != 0, flags & MREMAP_FIXED != 0);
     if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) != 0
         || flags & MREMAP_DONTUNMAP != 0
@@ -195,19 +229,21 @@ fn mremap(space: &Space, old: usize, old_len: usize, new_len: usize, flags: u32,
     if !matches!(old.checked_add(old_len), Some(end) if old >= USER_LOW && end <= USER_HIGH) {
         return Err(Errno::EFAULT);
     }
-    space.remap(old, old_len, new_len, how).map_err(|error| match error {
-        MapError::NotMapped => Errno::EFAULT,
-        MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
-        other => other.into(),
-    })
+    space
+        .remap(old, old_len, new_len, how)
+        .map_err(|error| match error {
+            MapError::NotMapped => Errno::EFAULT,
+            MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
+            other => other.into(),
+        })
 }
 
 fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Result {
     match advice {
-        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_DONTNEED | MADV_FREE | MADV_DONTFORK
-        | MADV_DOFORK | MADV_WIPEONFORK | MADV_KEEPONFORK | MADV_COLD | MADV_PAGEOUT | MADV_POPULATE_READ
-        | MADV_POPULATE_WRITE | MADV_HUGEPAGE | MADV_NOHUGEPAGE | MADV_MERGEABLE | MADV_UNMERGEABLE
-        | MADV_DONTDUMP | MADV_DODUMP => {}
+        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_DONTNEED | MADV_FREE
+        | MADV_DONTFORK | MADV_DOFORK | MADV_WIPEONFORK | MADV_KEEPONFORK | MADV_COLD
+        | MADV_PAGEOUT | MADV_POPULATE_READ | MADV_POPULATE_WRITE | MADV_HUGEPAGE
+        | MADV_NOHUGEPAGE | MADV_MERGEABLE | MADV_UNMERGEABLE | MADV_DONTDUMP | MADV_DODUMP => {}
         _ => return Err(Errno::EINVAL),
     }
     if at & PAGE_MASK != 0 {
@@ -227,14 +263,18 @@ fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Result {
         MADV_SEQUENTIAL => space.advise(at, len, Advice::Sequential)?,
         MADV_DONTNEED => space.discard(at, len)?,
         MADV_FREE => {
-            if any_region(space, at, end, |region| region.share == Share::Shared || region.object_id.is_some())? {
+            if any_region(space, at, end, |region| {
+                region.share == Share::Shared || region.object_id.is_some()
+            })? {
                 return Err(Errno::EINVAL);
             }
             space.discard(at, len)?;
         }
         MADV_DONTFORK => space.inherit(at, len, Inherit::None)?,
         MADV_WIPEONFORK => {
-            if any_region(space, at, end, |region| region.share == Share::Shared || region.object_id.is_some())? {
+            if any_region(space, at, end, |region| {
+                region.share == Share::Shared || region.object_id.is_some()
+            })? {
                 return Err(Errno::EINVAL);
             }
             space.inherit(at, len, Inherit::Zero)?;
@@ -259,7 +299,10 @@ fn any_region(
 ) -> core::result::Result<bool, Errno> {
     let (mut at, mut found) = (at, false);
     while at < end {
-        let region = space.query(at).filter(|region| region.start <= at).ok_or(Errno::ENOMEM)?;
+        let region = space
+            .query(at)
+            .filter(|region| region.start <= at)
+            .ok_or(Errno::ENOMEM)?;
         found |= like(&region);
         at = region.end;
     }
@@ -272,7 +315,11 @@ fn restore_inheritance(space: &Space, at: usize, end: usize) -> core::result::Re
     let mut at = at;
     while at < end {
         let region = space.query(at).ok_or(Errno::ENOMEM)?;
-        let inherit = if region.share == Share::Shared { Inherit::Share } else { Inherit::Copy };
+        let inherit = if region.share == Share::Shared {
+            Inherit::Share
+        } else {
+            Inherit::Copy
+        };
         let stop = region.end.min(end);
         space.inherit(at, stop - at, inherit)?;
         at = stop;
@@ -281,13 +328,20 @@ fn restore_inheritance(space: &Space, at: usize, end: usize) -> core::result::Re
 }
 
 /// Touches each page of a range.
-fn populate(space: &Space, at: usize, end: usize, access: Access) -> core::result::Result<(), Errno> {
+fn populate(
+    space: &Space,
+    at: usize,
+    end: usize,
+    access: Access,
+) -> core::result::Result<(), Errno> {
     for page in (at..end).step_by(PAGE_SIZE) {
-        space.fault_wait(page, access).map_err(|error| match error {
-            FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
-            FaultError::Protection => Errno::EINVAL,
-            FaultError::BeyondEnd | FaultError::Pager(_) => Errno::EFAULT,
-        })?;
+        space
+            .fault_wait(page, access)
+            .map_err(|error| match error {
+                FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
+                FaultError::Protection => Errno::EINVAL,
+                FaultError::BeyondEnd | FaultError::Pager(_) => Errno::EFAULT,
+            })?;
     }
     Ok(())
 }
@@ -297,7 +351,9 @@ fn msync(space: &Space, at: usize, len: usize, flags: u32) -> Result {
     if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0 || flags & both == both {
         return Err(Errno::EINVAL);
     }
-    let Some(len) = range(at, len)? else { return Ok(0) };
+    let Some(len) = range(at, len)? else {
+        return Ok(0);
+    };
     if flags & MS_INVALIDATE != 0 && any_region(space, at, at + len, |region| region.wired)? {
         return Err(Errno::EBUSY);
     }
@@ -309,9 +365,12 @@ fn msync(space: &Space, at: usize, len: usize, flags: u32) -> Result {
     Ok(0)
 }
 
-/// Which pages are mapped: a page of a file that is cached, but was not touched through this mapping, does not count.
+/// Which pages are mapped: a page of a file that is cached, but was not touched through this
+/// mapping, does not count.
 fn mincore(space: &Space, at: usize, len: usize, result: usize) -> Result {
-    let Some(len) = range(at, len)? else { return Ok(0) };
+    let Some(len) = range(at, len)? else {
+        return Ok(0);
+    };
     any_region(space, at, at + len, |_| false)?;
     let mut chunk = [0u8; 256];
     let mut done = 0;
@@ -329,9 +388,14 @@ fn mincore(space: &Space, at: usize, len: usize, result: usize) -> Result {
 
 fn lock(space: &Space, at: usize, len: usize, on: bool) -> Result {
     let start = at & !PAGE_MASK;
-    let len = len.checked_add(at & PAGE_MASK).and_then(page_ceil).ok_or(Errno::EINVAL)?;
+    let len = len
+        .checked_add(at & PAGE_MASK)
+        .and_then(page_ceil)
+        .ok_or(Errno::EINVAL)?;
     start.checked_add(len).ok_or(Errno::EINVAL)?;
-    let Some(len) = range(start, len)? else { return Ok(0) };
+    let Some(len) = range(start, len)? else {
+        return Ok(0);
+    };
     if on {
         space.wire(start, len).map_err(|error| match error {
             MapError::OutOfMemory => Errno::EAGAIN,
@@ -344,7 +408,9 @@ fn lock(space: &Space, at: usize, len: usize, on: bool) -> Result {
 }
 
 fn lock_all(space: &Space, flags: u32) -> Result {
-    if flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 || flags & (MCL_CURRENT | MCL_FUTURE) == 0 {
+    if flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0
+        || flags & (MCL_CURRENT | MCL_FUTURE) == 0
+    {
         return Err(Errno::EINVAL);
     }
     space.set_lock_future(flags & MCL_FUTURE != 0);
@@ -359,7 +425,10 @@ fn lock_all(space: &Space, flags: u32) -> Result {
 }
 
 /// Does something with each mapping.
-fn for_all(space: &Space, mut what: impl FnMut(usize, usize) -> core::result::Result<(), Errno>) -> Result {
+fn for_all(
+    space: &Space,
+    mut what: impl FnMut(usize, usize) -> core::result::Result<(), Errno>,
+) -> Result {
     let mut at = USER_LOW;
     while let Some(region) = space.query(at) {
         what(region.start, region.end - region.start)?;

@@ -1,7 +1,8 @@
 //! Linux's system calls on x86_64.
 //!
-//! A call gets its six arguments as words and returns a word or an [`Errno`]. Each module has a `dispatch` that
-//! knows the numbers of its calls; a number that nobody knows is printed once and fails with ENOSYS.
+//! A call gets its six arguments as words and returns a word or an [`Errno`]. Each module has a
+//! `dispatch` that knows the numbers of its calls; a number that nobody knows is printed once and
+//! fails with ENOSYS.
 
 mod errno;
 pub mod files;
@@ -26,8 +27,8 @@ pub use errno::Errno;
 /// What a call returns.
 pub type Result = core::result::Result<usize, Errno>;
 
-/// Carries the system call out that these registers ask for. True if the program goes on behind it with
-/// nothing changed but the result.
+/// Carries the system call out that these registers ask for. True if the program goes on behind it
+/// with nothing changed but the result.
 #[inline(always)]
 pub fn system_call(frame: &mut Frame) -> bool {
     let number = frame.rax;
@@ -39,7 +40,9 @@ pub fn system_call(frame: &mut Frame) -> bool {
         nr::__NR_fork => task::clone(frame, &task::CloneRequest::FORK).map(|pid| pid as usize),
         nr::__NR_vfork => process::vfork(frame),
         _ => {
-            let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9];
+            let args = [
+                frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+            ];
             dispatch(number, args)
         }
     };
@@ -51,6 +54,7 @@ pub fn system_call(frame: &mut Frame) -> bool {
     true
 }
 
+#[inline(never)]
 fn finish(frame: &mut Frame, call: fn(&mut Frame) -> core::result::Result<(), Errno>) -> bool {
     if let Err(error) = call(frame) {
         frame.rax = to_word(Err(error));
@@ -69,10 +73,10 @@ fn to_word(result: Result) -> usize {
 
 #[inline(always)]
 fn dispatch(number: usize, a: [usize; 6]) -> Result {
-    if let Some(result) = files::dispatch(number, a) {
-        return result;
-    }
     match number as u32 {
+        nr::__NR_getpid => Ok(task::current().pid as usize),
+        nr::__NR_getppid => Ok(task::current().ppid() as usize),
+        nr::__NR_gettid => Ok(task::current_thread().tid() as usize),
         nr::__NR_mmap
         | nr::__NR_munmap
         | nr::__NR_mprotect
@@ -114,8 +118,11 @@ fn dispatch(number: usize, a: [usize; 6]) -> Result {
     }
 }
 
+/// The calls whose numbers other modules know.
+#[inline(never)]
 fn rest(number: usize, a: [usize; 6]) -> Result {
-    process::dispatch(number, a)
+    files::dispatch(number, a)
+        .or_else(|| process::dispatch(number, a))
         .or_else(|| paths::dispatch(number, a))
         .or_else(|| poll::dispatch(number, a))
         .or_else(|| system::dispatch(number, a))
@@ -123,6 +130,7 @@ fn rest(number: usize, a: [usize; 6]) -> Result {
 }
 
 /// Prints the number of an unknown call, once.
+#[cold]
 fn unknown(number: usize) -> Result {
     static PRINTED: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
     let bit = 1 << (number % 64);

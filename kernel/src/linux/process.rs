@@ -2,9 +2,10 @@
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS,
-    CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PIDFD, CLONE_VFORK, CLONE_VM, P_ALL, P_PGID, P_PID, SIGCHLD,
-    WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED, WUNTRACED, __WALL, __WCLONE,
+    __WALL, __WCLONE, CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLONE_NEWCGROUP,
+    CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
+    CLONE_PIDFD, CLONE_VFORK, CLONE_VM, P_ALL, P_PGID, P_PID, SIGCHLD, WCONTINUED, WEXITED,
+    WNOHANG, WNOWAIT, WSTOPPED, WUNTRACED,
 };
 use scalvm::PAGE_SIZE;
 
@@ -18,6 +19,7 @@ const PATH_MAX: usize = 4096;
 /// The longest argument.
 const MAX_ARG: usize = 32 * PAGE_SIZE;
 
+#[inline(never)]
 pub fn clone(frame: &Frame) -> Result {
     const SIGNAL: u32 = 0xff;
     const SPACES: u32 = CLONE_NEWNS
@@ -43,11 +45,16 @@ pub fn clone(frame: &Frame) -> Result {
     task::clone(frame, &request).map(|pid| pid as usize)
 }
 
+#[inline(never)]
 pub fn vfork(frame: &Frame) -> Result {
-    let request = CloneRequest { flags: CLONE_VM | CLONE_VFORK, ..CloneRequest::FORK };
+    let request = CloneRequest {
+        flags: CLONE_VM | CLONE_VFORK,
+        ..CloneRequest::FORK
+    };
     task::clone(frame, &request).map(|pid| pid as usize)
 }
 
+#[inline(never)]
 pub fn execve(frame: &mut Frame) -> core::result::Result<(), Errno> {
     let path = user::copy_in_str(frame.rdi, PATH_MAX)?;
     if path.is_empty() {
@@ -62,7 +69,8 @@ pub fn execve(frame: &mut Frame) -> core::result::Result<(), Errno> {
     task::exec(frame, &path, args, &env)
 }
 
-/// The strings that an array of pointers names, which ends with a null pointer. A null pointer is an empty array.
+/// The strings that an array of pointers names, which ends with a null pointer. A null pointer is
+/// an empty array.
 fn strings(mut array: usize) -> core::result::Result<Strings, Errno> {
     let mut strings = Strings::new();
     if array == 0 {
@@ -78,12 +86,10 @@ fn strings(mut array: usize) -> core::result::Result<Strings, Errno> {
     }
 }
 
+#[inline(never)]
 pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     let me = task::current();
     Some(match number as u32 {
-        nr::__NR_getpid => Ok(me.pid as usize),
-        nr::__NR_getppid => Ok(me.ppid() as usize),
-        nr::__NR_gettid => Ok(task::current_thread().tid() as usize),
         nr::__NR_getpgrp => Ok(me.pgid() as usize),
         nr::__NR_getuid | nr::__NR_geteuid | nr::__NR_getgid | nr::__NR_getegid => Ok(0),
         nr::__NR_getpgid => find(a[0]).map(|process| process.pgid() as usize),
@@ -96,7 +102,9 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         nr::__NR_waitid => waitid(a[0] as u32, a[1] as Pid, a[2], a[3] as u32, a[4]),
         nr::__NR_set_tid_address => {
             let thread = task::current_thread();
-            thread.clear_child_tid.store(a[0], core::sync::atomic::Ordering::Relaxed);
+            thread
+                .clear_child_tid
+                .store(a[0], core::sync::atomic::Ordering::Relaxed);
             Ok(thread.tid() as usize)
         }
         nr::__NR_sched_yield => {
@@ -109,7 +117,11 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
 
 /// The process with this number; 0 is the caller.
 fn find(pid: usize) -> core::result::Result<alloc::sync::Arc<task::Process>, Errno> {
-    let pid = if pid as Pid == 0 { task::current().pid } else { pid as Pid };
+    let pid = if pid as Pid == 0 {
+        task::current().pid
+    } else {
+        pid as Pid
+    };
     task::find(pid).ok_or(Errno::ESRCH)
 }
 
@@ -131,18 +143,24 @@ fn wait4(which: Pid, status: usize, options: u32, usage: usize) -> Result {
         clones: options & (__WALL | __WCLONE) != 0,
         ordinary: options & __WCLONE == 0 || options & __WALL != 0,
     };
-    let Some(child) = task::wait_for_child(&wanted)? else { return Ok(0) };
+    let Some(child) = task::wait_for_child(&wanted)? else {
+        return Ok(0);
+    };
     if status != 0 {
         user::write_u32(status, child.status as u32)?;
     }
     if usage != 0 {
-        user::write(usage, &system::rusage(child.times.own_ns + child.times.children_ns, 0))?;
+        user::write(
+            usage,
+            &system::rusage(child.times.own_ns + child.times.children_ns, 0),
+        )?;
     }
     Ok(child.pid as usize)
 }
 
 fn waitid(kind: u32, id: Pid, info: usize, options: u32, usage: usize) -> Result {
-    const KNOWN: u32 = WNOHANG | WSTOPPED | WEXITED | WCONTINUED | WNOWAIT | nr::__WNOTHREAD | __WCLONE | __WALL;
+    const KNOWN: u32 =
+        WNOHANG | WSTOPPED | WEXITED | WCONTINUED | WNOWAIT | nr::__WNOTHREAD | __WCLONE | __WALL;
     if options & !KNOWN != 0 || options & (WEXITED | WSTOPPED | WCONTINUED) == 0 {
         return Err(Errno::EINVAL);
     }
@@ -180,8 +198,10 @@ fn waitid(kind: u32, id: Pid, info: usize, options: u32, usage: usize) -> Result
         user::write(info, &words)?;
     }
     if let (Some(child), true) = (child, usage != 0) {
-        user::write(usage, &system::rusage(child.times.own_ns + child.times.children_ns, 0))?;
+        user::write(
+            usage,
+            &system::rusage(child.times.own_ns + child.times.children_ns, 0),
+        )?;
     }
     Ok(0)
 }
-

@@ -11,6 +11,7 @@ use crate::task::{self, Action, AltStack, Pid, SigInfo, SigSet, WaitQueue};
 /// Bytes of a set of signals.
 const SET_SIZE: usize = 8;
 
+#[inline(never)]
 pub fn sigreturn(frame: &mut Frame) -> core::result::Result<(), Errno> {
     // What cannot be returned to is a fault.
     if task::sigreturn(frame).is_err() {
@@ -20,6 +21,7 @@ pub fn sigreturn(frame: &mut Frame) -> core::result::Result<(), Errno> {
     Ok(())
 }
 
+#[inline(never)]
 pub fn call(number: u32, a: [usize; 6]) -> Result {
     match number {
         nr::__NR_rt_sigaction => action(a[0], a[1], a[2], a[3]),
@@ -46,7 +48,11 @@ fn read_set(at: usize, size: usize) -> core::result::Result<SigSet, Errno> {
 
 /// EINVAL unless this is a signal, or 0 for none.
 fn check(signal: usize) -> core::result::Result<u32, Errno> {
-    if signal as i32 as usize == signal && signal <= 64 { Ok(signal as u32) } else { Err(Errno::EINVAL) }
+    if signal as i32 as usize == signal && signal <= 64 {
+        Ok(signal as u32)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 fn action(signal: usize, new: usize, old: usize, size: usize) -> Result {
@@ -59,10 +65,26 @@ fn action(signal: usize, new: usize, old: usize, size: usize) -> Result {
     if new != 0 {
         let [handler, flags, restorer, mask]: [usize; 4] = user::read(new)?;
         let mask = SigSet(mask as u64).without(SigSet::UNMASKABLE);
-        me.set_action(signal, Action { handler, flags, restorer, mask });
+        me.set_action(
+            signal,
+            Action {
+                handler,
+                flags,
+                restorer,
+                mask,
+            },
+        );
     }
     if old != 0 {
-        user::write(old, &[before.handler, before.flags, before.restorer, before.mask.0 as usize])?;
+        user::write(
+            old,
+            &[
+                before.handler,
+                before.flags,
+                before.restorer,
+                before.mask.0 as usize,
+            ],
+        )?;
     }
     Ok(0)
 }
@@ -113,14 +135,20 @@ fn sleep() -> Result {
 fn timed_wait(set: usize, info: usize, timeout: usize, size: usize) -> Result {
     static NOBODY_WAKES: WaitQueue = WaitQueue::new();
     let set = read_set(set, size)?.without(SigSet::UNMASKABLE);
-    let timeout = if timeout == 0 { None } else { Some(time::read_timespec(timeout)?) };
+    let timeout = if timeout == 0 {
+        None
+    } else {
+        Some(time::read_timespec(timeout)?)
+    };
     let thread = task::current_thread();
     let mut found = thread.take_signal(set);
     if found.is_none() && timeout != Some(0) {
         // While it waits, these signals end the wait.
         let mask = thread.mask();
         thread.set_mask(mask.without(set));
-        let until = timeout.map_or(u64::MAX, |ns| crate::arch::time::now_ns().saturating_add(ns));
+        let until = timeout.map_or(u64::MAX, |ns| {
+            crate::arch::time::now_ns().saturating_add(ns)
+        });
         // How it ended shows in whether there is a signal.
         let result = NOBODY_WAKES.wait_until_time(until, || false);
         found = thread.take_signal(set);
@@ -172,11 +200,18 @@ fn alt_stack(new: usize, old: usize) -> Result {
         } else if size < MIN_SIZE {
             return Err(Errno::ENOMEM);
         } else {
-            thread.set_alt_stack(AltStack { base, size, flags: 0 });
+            thread.set_alt_stack(AltStack {
+                base,
+                size,
+                flags: 0,
+            });
         }
     }
     if old != 0 {
-        user::write(old, &[before.base, before.shown_flags(sp) as usize, before.size])?;
+        user::write(
+            old,
+            &[before.base, before.shown_flags(sp) as usize, before.size],
+        )?;
     }
     Ok(0)
 }
@@ -226,4 +261,3 @@ fn thread_kill(process: Option<Pid>, tid: Pid, signal: usize) -> Result {
     }
     Ok(0)
 }
-

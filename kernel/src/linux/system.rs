@@ -3,15 +3,15 @@
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
 use linux_raw_sys::prctl::{
-    PR_GET_DUMPABLE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS,
-    PR_SET_PDEATHSIG,
+    PR_GET_DUMPABLE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS, PR_GET_PDEATHSIG, PR_SET_DUMPABLE,
+    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
 };
 use scalvm::PAGE_SIZE;
 
 use super::{Errno, Result};
 use crate::arch::layout::USER_HIGH;
-use crate::arch::time::{SECOND, now_ns};
 use crate::arch::random;
+use crate::arch::time::{SECOND, now_ns};
 use crate::mm::{VM, user};
 use crate::sync::Mutex;
 use crate::task::{self, Pid};
@@ -34,6 +34,7 @@ const fn name(text: &[u8]) -> Name {
     field
 }
 
+#[inline(never)]
 pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     Some(match number as u32 {
         nr::__NR_uname => uname(a[0]),
@@ -69,7 +70,13 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         nr::__NR_capset => Ok(0),
         // A list that is read only when a thread ends while it holds a lock.
         nr::__NR_set_robust_list => Ok(0),
-        nr::__NR_membarrier => if a[0] == 0 { Ok(0) } else { Err(Errno::EINVAL) },
+        nr::__NR_membarrier => {
+            if a[0] == 0 {
+                Ok(0)
+            } else {
+                Err(Errno::EINVAL)
+            }
+        }
         // What glibc asks for first and does without.
         nr::__NR_rseq | nr::__NR_clone3 => Err(Errno::ENOSYS),
         _ => return None,
@@ -250,7 +257,7 @@ fn exists_if_process(kind: usize, pid: Pid) -> Result {
 
 fn affinity(pid: Pid, size: usize, at: usize) -> Result {
     const WORD: usize = size_of::<u64>();
-    if size < WORD || size % WORD != 0 {
+    if size < WORD || !size.is_multiple_of(WORD) {
         return Err(Errno::EINVAL);
     }
     exists(pid)?;

@@ -2,9 +2,9 @@
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID,
-    CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID, ITIMER_PROF, ITIMER_REAL,
-    ITIMER_VIRTUAL, TIMER_ABSTIME,
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW,
+    CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI,
+    CLOCK_THREAD_CPUTIME_ID, ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, TIMER_ABSTIME,
 };
 
 use super::{Errno, Result};
@@ -14,6 +14,7 @@ use crate::task::{self, CLOCK_TICKS, Interval, WaitQueue};
 
 const MICROSECOND: u64 = 1000;
 
+#[inline(never)]
 pub fn call(number: u32, a: [usize; 6]) -> Result {
     match number {
         nr::__NR_clock_gettime => {
@@ -30,7 +31,7 @@ pub fn call(number: u32, a: [usize; 6]) -> Result {
         nr::__NR_clock_settime => match a[0] as u32 {
             CLOCK_REALTIME => {
                 set_wall_ns(read_timespec(a[1])?);
-                Ok(0)
+                task::clocks_changed().map(|()| 0)
             }
             _ => Err(Errno::EINVAL),
         },
@@ -50,7 +51,7 @@ pub fn call(number: u32, a: [usize; 6]) -> Result {
             if a[0] != 0 {
                 set_wall_ns(read_timeval(a[0])?);
             }
-            Ok(0)
+            task::clocks_changed().map(|()| 0)
         }
         nr::__NR_time => {
             let now = wall_ns() / SECOND;
@@ -101,7 +102,10 @@ fn from_parts(seconds: i64, parts: i64, limit: u64, unit: u64) -> core::result::
         return Err(Errno::EINVAL);
     }
     // What is further away than the counter reaches is for ever.
-    Ok(seconds.saturating_mul(SECOND).saturating_add(parts * unit).min(i64::MAX as u64))
+    Ok(seconds
+        .saturating_mul(SECOND)
+        .saturating_add(parts * unit)
+        .min(i64::MAX as u64))
 }
 
 fn write_timespec(at: usize, ns: u64) -> core::result::Result<(), Errno> {
@@ -124,7 +128,9 @@ fn clock_nanosleep(clock: u32, flags: u32, request: usize, left: usize) -> Resul
         (CLOCK_THREAD_CPUTIME_ID, _) => return Err(Errno::EINVAL),
         (CLOCK_REALTIME | CLOCK_TAI, true) => now_ns().saturating_add(ns.saturating_sub(wall_ns())),
         (CLOCK_MONOTONIC | CLOCK_BOOTTIME, true) => ns,
-        (CLOCK_REALTIME | CLOCK_TAI | CLOCK_MONOTONIC | CLOCK_BOOTTIME, false) => now_ns().saturating_add(ns),
+        (CLOCK_REALTIME | CLOCK_TAI | CLOCK_MONOTONIC | CLOCK_BOOTTIME, false) => {
+            now_ns().saturating_add(ns)
+        }
         _ => return Err(Errno::EOPNOTSUPP),
     };
     match NOBODY_WAKES.wait_until_time(until, || now_ns() >= until) {
@@ -150,7 +156,10 @@ fn times(at: usize) -> Result {
 fn alarm_of_this_process(at: Option<u64>, interval: u64) -> Interval {
     match task::find(task::current().pid) {
         Some(me) => me.set_alarm(at, interval),
-        None => Interval { left: 0, interval: 0 },
+        None => Interval {
+            left: 0,
+            interval: 0,
+        },
     }
 }
 

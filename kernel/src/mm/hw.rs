@@ -21,7 +21,9 @@ pub struct Hw {
 impl Hw {
     /// The machine, before it has any memory.
     pub const fn new() -> Hw {
-        Hw { root: AtomicU64::new(u64::MAX) }
+        Hw {
+            root: AtomicU64::new(u64::MAX),
+        }
     }
 
     /// Leaves the space in use for one that has only the kernel's half.
@@ -88,8 +90,8 @@ unsafe impl Machine for Hw {
 
     #[inline]
     fn copy_frame(&self, from: Frame, to: Frame) {
-        // SAFETY: duty 1; the caller owns `to`, and a program that writes `from` meanwhile is only a
-        // user of bytes. The direction flag is clear by the ABI.
+        // SAFETY: duty 1; the caller owns `to`, and a program that writes `from` meanwhile is only
+        // a user of bytes. The direction flag is clear by the ABI.
         unsafe {
             asm!("rep movsq", inout("rcx") PAGE_SIZE / 8 => _, inout("rdi") self.frame_ptr(to) => _,
                 inout("rsi") self.frame_ptr(from) => _, options(nostack, preserves_flags));
@@ -98,7 +100,8 @@ unsafe impl Machine for Hw {
 }
 
 // SAFETY:
-// 1. The kernel's root table is complete when boot hands over; what changes later are tables below it.
+// 1. The kernel's root table is complete when boot hands over; what changes later are tables below
+// it.
 // 2. Loading CR3 forgets all translations but global ones, and only the kernel's are global.
 unsafe impl TableMachine for Hw {
     fn kernel_root(&self) -> Option<Frame> {

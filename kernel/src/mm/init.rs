@@ -10,7 +10,8 @@ use crate::println;
 /// Memory below this belongs to the firmware and the loader.
 const LOW: u64 = 1 << 20;
 
-/// Gives the manager all RAM that nothing is in. Returns the initial file system's archive, which stays.
+/// Gives the manager all RAM that nothing is in. Returns the initial file system's archive, which
+/// stays.
 ///
 /// # Safety
 ///
@@ -32,7 +33,10 @@ pub unsafe fn init(info: &StartInfo) -> &'static [u8] {
     unsafe { add_all(info, DIRECT_FIRST..mapped, &[image, module]) };
     // SAFETY: the loader put the archive there, and it was kept from the manager.
     unsafe {
-        core::slice::from_raw_parts(phys_to_virt(module.start), (module.end - module.start) as usize)
+        core::slice::from_raw_parts(
+            phys_to_virt(module.start),
+            (module.end - module.start) as usize,
+        )
     }
 }
 
@@ -44,7 +48,13 @@ pub unsafe fn init(info: &StartInfo) -> &'static [u8] {
 unsafe fn add_all(info: &StartInfo, bounds: core::ops::Range<u64>, taken: &[PhysRange]) {
     for range in info.ram() {
         // SAFETY: the caller's promise.
-        unsafe { add(range.start.max(bounds.start), range.end.min(bounds.end), taken) };
+        unsafe {
+            add(
+                range.start.max(bounds.start),
+                range.end.min(bounds.end),
+                taken,
+            )
+        };
     }
 }
 
@@ -64,7 +74,10 @@ unsafe fn add(start: u64, end: u64, taken: &[PhysRange]) {
         return;
     }
     let page = PAGE_SIZE as u64;
-    let (first, last) = (Frame::containing(start.next_multiple_of(page)), Frame::containing(end));
+    let (first, last) = (
+        Frame::containing(start.next_multiple_of(page)),
+        Frame::containing(end),
+    );
     if first < last {
         // SAFETY: the caller's promise.
         if let Err(error) = unsafe { VM.add_segment(first, last) } {

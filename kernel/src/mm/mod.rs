@@ -1,6 +1,7 @@
 //! The port of the memory manager to this machine, and what else in the kernel concerns memory.
 //!
-//! [`VM`] is the only memory manager: frames, programs' memory, the file cache and the kernel's heap.
+//! [`VM`] is the only memory manager: frames, programs' memory, the file cache and the kernel's
+//! heap.
 
 mod heap;
 mod hw;

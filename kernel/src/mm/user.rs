@@ -1,9 +1,9 @@
 //! Copies between the kernel and the program that runs.
 //!
-//! The copy instructions are listed in a table of fix-ups ([`fixup`]). A page fault of theirs brings
-//! the page in, which may block, and they go on; if there is no page to be had they end early, and the
-//! caller gets EFAULT. So no lock may be held over a copy. Memory of a program changes at any time: no
-//! Rust reference ever points into it.
+//! The copy instructions are listed in a table of fix-ups ([`fixup`]). A page fault of theirs
+//! brings the page in, which may block, and they go on; if there is no page to be had they end
+//! early, and the caller gets EFAULT. So no lock may be held over a copy. Memory of a program
+//! changes at any time: no Rust reference ever points into it.
 
 use alloc::vec::Vec;
 use core::arch::{asm, global_asm};
@@ -12,8 +12,8 @@ use core::mem::MaybeUninit;
 use crate::arch::layout::USER_HIGH;
 use crate::linux::Errno;
 
-/// What can be read from a program's memory: any bytes are a value, and there are no bytes that are not
-/// part of it.
+/// What can be read from a program's memory: any bytes are a value, and there are no bytes that are
+/// not part of it.
 ///
 /// # Safety
 ///
@@ -74,16 +74,16 @@ unsafe extern "C" {
 #[inline]
 pub unsafe fn copy_from_raw(user: usize, from: *const u8, len: usize) -> Result<(), Errno> {
     in_user_half(user, len)?;
-    // SAFETY: the kernel's side is the caller's promise; the program's half is not the kernel's memory, and
-    // faults there are handled.
+    // SAFETY: the kernel's side is the caller's promise; the program's half is not the kernel's
+    // memory, and faults there are handled.
     match unsafe { copy_to_or_from_user(user as *mut u8, from, len) } {
         0 => Ok(()),
         _ => Err(Errno::EFAULT),
     }
 }
 
-/// Copies `len` bytes from the program to the kernel. Blocks. EFAULT if not all could be copied; then the
-/// first of them may have been written.
+/// Copies `len` bytes from the program to the kernel. Blocks. EFAULT if not all could be copied;
+/// then the first of them may have been written.
 ///
 /// # Safety
 ///
@@ -112,7 +112,8 @@ pub fn copy_out(user: usize, from: &[u8]) -> Result<(), Errno> {
     unsafe { copy_from_raw(user, from.as_ptr(), from.len()) }
 }
 
-/// A string that ends with a zero byte, without it. Blocks. `too_long` if there is none within `max` bytes.
+/// A string that ends with a zero byte, without it. Blocks. `too_long` if there is none within
+/// `max` bytes.
 pub fn copy_in_str_or(user: usize, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
     const CHUNK: usize = 128;
     let mut string = Vec::new();
@@ -136,8 +137,8 @@ pub fn copy_in_str_or(user: usize, max: usize, too_long: Errno) -> Result<Vec<u8
     }
 }
 
-/// A string that ends with a zero byte, without it. Blocks. ENAMETOOLONG if there is none within `max`
-/// bytes.
+/// A string that ends with a zero byte, without it. Blocks. ENAMETOOLONG if there is none within
+/// `max` bytes.
 pub fn copy_in_str(user: usize, max: usize) -> Result<Vec<u8>, Errno> {
     copy_in_str_or(user, max, Errno::ENAMETOOLONG)
 }
@@ -226,5 +227,8 @@ pub fn fixup(ip: usize) -> Option<usize> {
         let end = (&raw const __fixups_end).cast::<[usize; 2]>();
         core::slice::from_raw_parts(start, end.offset_from_unsigned(start))
     };
-    table.iter().find(|entry| entry[0] == ip).map(|entry| entry[1])
+    table
+        .iter()
+        .find(|entry| entry[0] == ip)
+        .map(|entry| entry[1])
 }

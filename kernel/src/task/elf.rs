@@ -68,7 +68,9 @@ impl Elf {
         }
         let table = SegmentTable::new(LittleEndian, Class::ELF64, &table);
         let mut headers = Vec::new();
-        headers.try_reserve_exact(table.len()).map_err(|_| Errno::ENOMEM)?;
+        headers
+            .try_reserve_exact(table.len())
+            .map_err(|_| Errno::ENOMEM)?;
         headers.extend(table.iter());
         Ok(Elf {
             entry: header.e_entry as usize,
@@ -81,7 +83,11 @@ impl Elf {
     /// The path of the program that is to load this one.
     pub fn interpreter(&self, object: &Object) -> Result<Option<Vec<u8>>, Errno> {
         const MAX_PATH: u64 = 4096;
-        let Some(header) = self.headers.iter().find(|header| header.p_type == PT_INTERP) else {
+        let Some(header) = self
+            .headers
+            .iter()
+            .find(|header| header.p_type == PT_INTERP)
+        else {
             return Ok(None);
         };
         if !(2..=MAX_PATH).contains(&header.p_filesz) {
@@ -96,7 +102,9 @@ impl Elf {
 
     /// Whether the program wants to execute what is on its stack.
     pub fn executable_stack(&self) -> bool {
-        self.headers.iter().any(|header| header.p_type == PT_GNU_STACK && header.p_flags & PF_X != 0)
+        self.headers
+            .iter()
+            .any(|header| header.p_type == PT_GNU_STACK && header.p_flags & PF_X != 0)
     }
 
     /// Maps the program. One that can lie anywhere is put to `base`.
@@ -109,7 +117,11 @@ impl Elf {
             header_count: self.headers.len(),
             end: 0,
         };
-        for header in self.headers.iter().filter(|header| header.p_type == PT_LOAD) {
+        for header in self
+            .headers
+            .iter()
+            .filter(|header| header.p_type == PT_LOAD)
+        {
             let start = base.wrapping_add(header.p_vaddr as usize);
             let offset = header.p_offset as usize;
             image.end = image.end.max(load_segment(space, object, header, start)?);
@@ -128,10 +140,18 @@ impl Elf {
 }
 
 /// Maps a segment to `start`; returns its end.
-fn load_segment(space: &Space, object: &Object, header: &ProgramHeader, start: usize) -> Result<usize, Errno> {
+fn load_segment(
+    space: &Space,
+    object: &Object,
+    header: &ProgramHeader,
+    start: usize,
+) -> Result<usize, Errno> {
     let (file_size, size) = (header.p_filesz as usize, header.p_memsz as usize);
     let offset = header.p_offset as usize;
-    let end = start.checked_add(size).filter(|end| *end <= USER_HIGH).ok_or(Errno::ENOEXEC)?;
+    let end = start
+        .checked_add(size)
+        .filter(|end| *end <= USER_HIGH)
+        .ok_or(Errno::ENOEXEC)?;
     if file_size > size
         || start < USER_LOW
         || (start ^ offset) & PAGE_MASK != 0
@@ -146,20 +166,34 @@ fn load_segment(space: &Space, object: &Object, header: &ProgramHeader, start: u
 
     let file_end = start + file_size;
     let no_room = || Errno::ENOMEM;
-    let (from_file, all) = (page_ceil(file_end).ok_or_else(no_room)?, page_ceil(end).ok_or_else(no_room)?);
+    let (from_file, all) = (
+        page_ceil(file_end).ok_or_else(no_room)?,
+        page_ceil(end).ok_or_else(no_room)?,
+    );
     if file_size > 0 {
         let first = page_floor(start);
-        let request =
-            MapRequest::object(object, page_floor(offset) as u64, from_file - first, prot, Share::Private);
+        let request = MapRequest::object(
+            object,
+            page_floor(offset) as u64,
+            from_file - first,
+            prot,
+            Share::Private,
+        );
         space.map(request.at(Place::Fixed(first)))?;
         if size > file_size && file_end < from_file {
             const ZEROS: [u8; scalvm::PAGE_SIZE] = [0; scalvm::PAGE_SIZE];
             // What comes behind the file's part in its last page is to read as zeros.
             let gap = from_file - file_end;
-            space.write(file_end, &ZEROS[..gap]).map_err(|_| Errno::ENOEXEC)?;
+            space
+                .write(file_end, &ZEROS[..gap])
+                .map_err(|_| Errno::ENOEXEC)?;
         }
     }
-    let from_file = if file_size > 0 { from_file } else { page_floor(start) };
+    let from_file = if file_size > 0 {
+        from_file
+    } else {
+        page_floor(start)
+    };
     if all > from_file {
         let request = MapRequest::anonymous(all - from_file, prot);
         space.map(request.at(Place::Fixed(from_file)))?;

@@ -9,9 +9,9 @@ use super::elf::Elf;
 use super::signal::AltStack;
 use super::space::Space;
 use super::stack::{self, Strings, Told};
-use super::{exit, sched};
-use crate::arch::frame::Frame;
+use super::{exit, sched, vdso};
 use crate::arch::fpu;
+use crate::arch::frame::Frame;
 use crate::fs::{Executable, FsContext, memory, open_exec};
 use crate::linux::Errno;
 use crate::sync::Mutex;
@@ -58,10 +58,16 @@ pub(super) fn load(
 }
 
 /// If the file is a script: the program that runs it, and that one's arguments.
-fn script(file: &Executable, path: &[u8], args: &Strings) -> Result<Option<(Vec<u8>, Strings)>, Errno> {
+fn script(
+    file: &Executable,
+    path: &[u8],
+    args: &Strings,
+) -> Result<Option<(Vec<u8>, Strings)>, Errno> {
     let mut head = [0u8; SCRIPT_HEAD];
     let len = file.object.read_at(0, &mut head)?;
-    let Some(line) = head[..len].strip_prefix(b"#!") else { return Ok(None) };
+    let Some(line) = head[..len].strip_prefix(b"#!") else {
+        return Ok(None);
+    };
     let line = match line.iter().position(|byte| *byte == b'\n') {
         Some(end) => &line[..end],
         None if len < SCRIPT_HEAD => line,
@@ -98,6 +104,7 @@ fn load_elf(
     let image = elf.load(&space, &file.object, PROGRAM_BASE)?;
     space.set_heap(scalvm::page_ceil(image.end).ok_or(Errno::ENOEXEC)?);
     stack::map(&space, elf.executable_stack())?;
+    let vdso = vdso::map(&space)?;
     let interpreter = match elf.interpreter(&file.object)? {
         Some(path) => {
             let file = open_exec(context, &path)?;
@@ -105,12 +112,26 @@ fn load_elf(
         }
         None => None,
     };
-    let told = Told { args: &args, env, path, image: &image, interpreter: interpreter.as_ref(), vdso: None };
+    let told = Told {
+        args: &args,
+        env,
+        path,
+        image: &image,
+        interpreter: interpreter.as_ref(),
+        vdso,
+    };
     let sp = stack::fill(&space, &told)?;
     let entry = interpreter.as_ref().unwrap_or(&image).entry;
     let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let name = memory::vec(last)?;
-    Ok(Loaded { space, entry, sp, exe: file.path.clone(), name, args: args.into_bytes() })
+    Ok(Loaded {
+        space,
+        entry,
+        sp,
+        exe: file.path.clone(),
+        name,
+        args: args.into_bytes(),
+    })
 }
 
 /// execve(2): the process goes on as another program. Blocks.

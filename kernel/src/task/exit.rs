@@ -41,7 +41,8 @@ pub(super) fn end_process(process: &Process, status: i32) {
     }
 }
 
-/// Ends the thread that runs. Whatever counted references lie on its stack are never let go: there must be none.
+/// Ends the thread that runs. Whatever counted references lie on its stack are never let go: there
+/// must be none.
 pub(super) fn end_thread() -> ! {
     let thread = sched::current_thread();
     {
@@ -82,7 +83,9 @@ pub(super) struct Nothing {
 /// The last thread of a process ends.
 fn end_of_process(process: &Arc<Process>) {
     timers::remove_alarm(process);
-    let Some(nothing) = start::nothing() else { start::power_off(process.status.load(Relaxed)) };
+    let Some(nothing) = start::nothing() else {
+        start::power_off(process.status.load(Relaxed))
+    };
     let files = process.replace_files(nothing.files);
     drop(files);
     sched::leave_space();
@@ -110,7 +113,9 @@ pub(super) fn return_memory(process: &Process) {
 /// The children get the first process as their parent.
 fn give_children_away(process: &Process) {
     let children = core::mem::take(&mut *process.children.lock());
-    let Some(init) = table::find(INIT) else { return };
+    let Some(init) = table::find(INIT) else {
+        return;
+    };
     for child in children {
         child.parent.store(INIT, Relaxed);
         child.exit_signal.store(SIGCHLD as i32, Relaxed);
@@ -129,7 +134,8 @@ fn give_children_away(process: &Process) {
     }
 }
 
-/// Tells the parent that its child has ended; or lets the child go, if the parent does not want to know.
+/// Tells the parent that its child has ended; or lets the child go, if the parent does not want to
+/// know.
 fn tell_parent(process: &Arc<Process>, status: i32) {
     let Some(parent) = table::find(process.ppid()) else {
         table::remove(process.pid);
@@ -148,4 +154,3 @@ fn tell_parent(process: &Arc<Process>, status: i32) {
     }
     parent.child_news.wake_all();
 }
-

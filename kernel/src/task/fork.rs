@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{
-    CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_FILES, CLONE_FS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_SETTLS,
-    CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
+    CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_FILES, CLONE_FS, CLONE_PARENT,
+    CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
 };
 
 use super::process::{Parts, Process};
@@ -55,12 +55,16 @@ impl CloneRequest {
         let orphan = self.has(CLONE_THREAD) && !self.has(CLONE_SIGHAND)
             || self.has(CLONE_SIGHAND) && !self.has(CLONE_VM);
         let bad_tls = self.has(CLONE_SETTLS) && self.tls >= USER_HIGH;
-        if orphan || bad_tls || self.exit_signal > 64 { Err(Errno::EINVAL) } else { Ok(()) }
+        if orphan || bad_tls || self.exit_signal > 64 {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// clone(2): a child that goes on where the caller does, with the result 0. Returns its number; with CLONE_VFORK
-/// only when the child no longer needs the caller's memory.
+/// clone(2): a child that goes on where the caller does, with the result 0. Returns its number;
+/// with CLONE_VFORK only when the child no longer needs the caller's memory.
 pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
     request.check()?;
     let me = sched::current_thread();
@@ -70,11 +74,19 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
     }
     let tid = table::new_pid();
     let is_thread = request.has(CLONE_THREAD);
-    let process = if is_thread { me.process().clone() } else { new_process(tid, me.process(), request)? };
+    let process = if is_thread {
+        me.process().clone()
+    } else {
+        new_process(tid, me.process(), request)?
+    };
     let thread = Thread::new(tid, process.clone(), &registers)?;
     me.fpu.save();
     thread.fpu.copy_from(&me.fpu);
-    let tls = if request.has(CLONE_SETTLS) { request.tls } else { me.segments.fs.get() };
+    let tls = if request.has(CLONE_SETTLS) {
+        request.tls
+    } else {
+        me.segments.fs.get()
+    };
     thread.segments.fs.set(tls);
     thread.segments.gs.set(me.segments.gs.get());
     thread.mask.set(me.mask.get());
@@ -98,7 +110,9 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
     sched::make_ready(&thread);
     drop(thread);
     if request.has(CLONE_VFORK) && !is_thread {
-        process.memory_returned.wait_killable(|| !process.borrows_memory.load(Relaxed));
+        process
+            .memory_returned
+            .wait_killable(|| !process.borrows_memory.load(Relaxed));
     }
     Ok(tid)
 }
@@ -121,15 +135,25 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         } else {
             memory::arc(Mutex::new(parent.actions().lock().clone()))?
         },
-        space: if request.has(CLONE_VM) { parent.map() } else { parent.map().fork()? },
+        space: if request.has(CLONE_VM) {
+            parent.map()
+        } else {
+            parent.map().fork()?
+        },
     };
     let child = Process::new(pid, parts);
-    let real_parent = if request.has(CLONE_PARENT) { parent.ppid() } else { parent.pid };
+    let real_parent = if request.has(CLONE_PARENT) {
+        parent.ppid()
+    } else {
+        parent.pid
+    };
     child.parent.store(real_parent, Relaxed);
     child.group.store(parent.pgid(), Relaxed);
     child.session.store(parent.sid(), Relaxed);
     child.exit_signal.store(request.exit_signal as i32, Relaxed);
-    child.borrows_memory.store(request.has(CLONE_VFORK), Relaxed);
+    child
+        .borrows_memory
+        .store(request.has(CLONE_VFORK), Relaxed);
     *child.name.lock() = parent.comm();
     *child.args.lock() = memory::vec(&parent.args.lock())?;
     *child.exe.lock() = parent.exe();
@@ -138,13 +162,30 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
 }
 
 /// Makes the new thread, and process, known. If that fails nothing is left of them.
-fn enter(me: &Thread, process: &Arc<Process>, thread: Arc<Thread>, request: &CloneRequest) -> Result<(), Errno> {
-    process.threads.lock().try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+fn enter(
+    me: &Thread,
+    process: &Arc<Process>,
+    thread: Arc<Thread>,
+    request: &CloneRequest,
+) -> Result<(), Errno> {
+    process
+        .threads
+        .lock()
+        .try_reserve(1)
+        .map_err(|_| Errno::ENOMEM)?;
     if !request.has(CLONE_THREAD) {
         let caller = me.process();
-        let other = if request.has(CLONE_PARENT) { table::find(caller.ppid()) } else { None };
+        let other = if request.has(CLONE_PARENT) {
+            table::find(caller.ppid())
+        } else {
+            None
+        };
         let parent = other.as_ref().unwrap_or(caller);
-        parent.children.lock().try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        parent
+            .children
+            .lock()
+            .try_reserve(1)
+            .map_err(|_| Errno::ENOMEM)?;
         table::add(process.clone())?;
         parent.children.lock().push(process.clone());
     }

@@ -9,11 +9,6 @@ use super::{Pid, sched, signal_group, table};
 use crate::linux::Errno;
 use crate::tty;
 
-/// Whether a group has members.
-pub fn group_exists(group: Pid) -> bool {
-    any(|process| process.pgid() == group && !process.is_zombie())
-}
-
 fn any(which: impl Fn(&Process) -> bool) -> bool {
     let mut found = false;
     table::for_each(|process| found |= which(process));
@@ -63,8 +58,8 @@ pub fn new_session() -> Result<Pid, Errno> {
     Ok(pid)
 }
 
-/// Whether nobody outside of a group, but of its session, is a parent of one of its members: then nobody could
-/// let a stopped member go on.
+/// Whether nobody outside of a group, but of its session, is a parent of one of its members: then
+/// nobody could let a stopped member go on.
 pub(super) fn is_orphaned(group: Pid) -> bool {
     !any(|process| process.pgid() == group && holds_group(process, process.ppid()))
 }
@@ -76,7 +71,8 @@ fn holds_group(process: &Process, parent: Pid) -> bool {
             .is_some_and(|parent| parent.pgid() != process.pgid() && parent.sid() == process.sid())
 }
 
-/// A process ends: groups of its children that are orphaned by that, and have stopped members, are told.
+/// A process ends: groups of its children that are orphaned by that, and have stopped members, are
+/// told.
 pub(super) fn before_exit(process: &Process) {
     if process.sid() == process.pid {
         tty::session_ended(process.pid);

@@ -1,13 +1,14 @@
 //! Processes, threads, the scheduler, waiting and signals.
 //!
-//! A process is an address space, files, a place in the file system, and signal actions; its threads
-//! run. One processor, no preemption in the kernel: a thread gives the processor up where it waits
-//! ([`WaitQueue`]), and on its way back to its program. So what lies behind a [`Mutex`] or in an atomic
-//! is consistent whenever no thread is in the middle of changing it, and no lock may be held while
-//! waiting.
+//! A process is an address space, files, a place in the file system, and signal actions; its
+//! threads run. One processor, no preemption in the kernel: a thread gives the processor up where
+//! it waits ([`WaitQueue`]), and on its way back to its program. So what lies behind a [`Mutex`] or
+//! in an atomic is consistent whenever no thread is in the middle of changing it, and no lock may
+//! be held while waiting.
 //!
 //! Files: `process`, `thread`, `space` (what they are), `table` (all of them), `sched` (who runs),
-//! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4), `groups`, `signal`.
+//! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4),
+//! `groups`, `signal`.
 //!
 //! [`Mutex`]: crate::sync::Mutex
 
@@ -27,28 +28,30 @@ mod start;
 mod table;
 mod thread;
 mod timers;
+mod vdso;
 mod wait;
 
 pub use clock::{Interval, Times};
 pub use exec::exec;
 pub use exit::{exit_group, exit_thread};
 pub use fork::{CloneRequest, clone};
-pub use groups::{group_exists, new_session, set_group};
+pub use groups::{new_session, set_group};
 pub use process::Process;
-pub use reap::{Wanted, WaitedFor, wait_for_child};
+pub use reap::{Wanted, wait_for_child};
 pub use sched::{
-    before_return, count_ready, current, current_thread, fault, first_return, look, must_look, on_timer,
-    user_stack_pointer, yield_now,
+    after_interrupt, before_return, current, current_thread, fault, first_return, look, must_look,
+    on_timer, user_stack_pointer, yield_now,
 };
 pub use signal::{
-    Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process, post_to_thread,
-    signal_current, signal_group, signal_process, sigreturn,
+    Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process,
+    post_to_thread, signal_current, signal_group, sigreturn,
 };
 pub use space::Space;
 pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};
 pub use table::{all, find, find_thread};
-pub use thread::{State, Thread};
+pub use thread::State;
+pub use vdso::update as clocks_changed;
 pub use wait::{WaitQueue, Woken, wait_on_word, wake_word};
 
 /// The number of a process or thread.

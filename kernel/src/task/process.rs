@@ -30,8 +30,8 @@ pub(super) enum News {
     Continued,
 }
 
-/// A process: it has memory, files, signal actions, and threads that run. When the last thread has ended it is a
-/// zombie, which has nothing but a status, until its parent asks for that.
+/// A process: it has memory, files, signal actions, and threads that run. When the last thread has
+/// ended it is a zombie, which has nothing but a status, until its parent asks for that.
 pub struct Process {
     /// Its number.
     pub pid: Pid,
@@ -267,11 +267,6 @@ impl Process {
         self.threads.lock().len()
     }
 
-    /// Its threads' numbers.
-    pub fn thread_ids(&self) -> Vec<Pid> {
-        self.threads.lock().iter().map(|thread| thread.tid()).collect()
-    }
-
     /// When it began, in nanoseconds since boot.
     pub fn start_ns(&self) -> u64 {
         self.start_ns
@@ -307,8 +302,8 @@ impl Process {
         shown
     }
 
-    /// Sets the alarm to ring at a time (nanoseconds since boot) and each `interval` after that; none switches it
-    /// off. Returns what it was set to.
+    /// Sets the alarm to ring at a time (nanoseconds since boot) and each `interval` after that;
+    /// none switches it off. Returns what it was set to.
     pub fn set_alarm(self: &Arc<Self>, at: Option<u64>, interval: u64) -> Interval {
         let old = self.alarm();
         timers::remove_alarm(self);
@@ -339,10 +334,5 @@ impl Process {
     /// The status of the exit that is under way.
     pub(super) fn set_status(&self, status: i32) {
         self.status.store(status, Relaxed);
-    }
-
-    /// ESRCH for one that has ended.
-    pub fn alive(&self) -> Result<(), Errno> {
-        if self.is_zombie() { Err(Errno::ESRCH) } else { Ok(()) }
     }
 }

@@ -12,7 +12,8 @@ use crate::linux::Errno;
 /// Which children are waited for, and for what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// Above 0 the child with this number, 0 those of the caller's group, -1 all, below that those of a group.
+    /// Above 0 the child with this number, 0 those of the caller's group, -1 all, below that those
+    /// of a group.
     pub which: Pid,
     /// Those that have ended.
     pub ended: bool,
@@ -43,8 +44,8 @@ pub struct WaitedFor {
 
 const CONTINUED_STATUS: i32 = 0xffff;
 
-/// Waits for a child. None if there is none now and that is not waited for; ECHILD if there never will be, EINTR if
-/// a signal comes first.
+/// Waits for a child. None if there is none now and that is not waited for; ECHILD if there never
+/// will be, EINTR if a signal comes first.
 pub fn wait_for_child(wanted: &Wanted) -> Result<Option<WaitedFor>, Errno> {
     let me = sched::current();
     let mut found = look(&me, wanted);
@@ -69,7 +70,13 @@ fn look(me: &Process, wanted: &Wanted) -> Result<Option<WaitedFor>, Errno> {
             group => child.pgid() == group.wrapping_neg(),
         };
         let ordinary = child.exit_signal.load(Relaxed) == SIGCHLD as i32;
-        if !fits || !(if ordinary { wanted.ordinary } else { wanted.clones }) {
+        if !fits
+            || !(if ordinary {
+                wanted.ordinary
+            } else {
+                wanted.clones
+            })
+        {
             continue;
         }
         any = true;
@@ -79,10 +86,15 @@ fn look(me: &Process, wanted: &Wanted) -> Result<Option<WaitedFor>, Errno> {
             let times = child.times();
             let ended = child.is_zombie();
             if ended && !wanted.keep {
-                me.children_ns.fetch_add(times.own_ns + times.children_ns, Relaxed);
+                me.children_ns
+                    .fetch_add(times.own_ns + times.children_ns, Relaxed);
                 forget_child(me, &child);
             }
-            return Ok(Some(WaitedFor { pid: child.pid, status, times }));
+            return Ok(Some(WaitedFor {
+                pid: child.pid,
+                status,
+                times,
+            }));
         }
     }
     if any { Ok(None) } else { Err(Errno::ECHILD) }

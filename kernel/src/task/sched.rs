@@ -1,10 +1,11 @@
 //! Who has the processor.
 //!
-//! Ready threads stand in a queue and take turns; the timer ends a turn only while others wait for theirs.
-//! There is no idle thread: who gives the processor up while nobody is ready waits for an interrupt.
+//! Ready threads stand in a queue and take turns; the timer ends a turn only while others wait for
+//! theirs. There is no idle thread: who gives the processor up while nobody is ready waits for an
+//! interrupt.
 //!
-//! The kernel looks at signals, and at the end of turns, before it returns to a program, if [`LOOK`] says so.
-//! It always does after a switch.
+//! The kernel looks at signals, and at the end of turns, before it returns to a program, if
+//! [`LOOK`] says so. It always does after a switch.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -137,20 +138,22 @@ pub fn on_timer() {
         end = u64::MAX;
         if !READY.lock().is_empty() {
             end = now + TURN;
-            TURN_OVER.store(true, Relaxed);
-            look_before_return();
         }
         TURN_ENDS.store(end, Relaxed);
     }
+    // The turn is over, or somebody was woken.
+    after_interrupt();
     if next.min(end) != u64::MAX {
         timer::arm(next.min(end));
     }
 }
 
-/// Ends the current thread's turn: who was woken by an interrupt goes first.
-pub(super) fn end_turn() {
-    TURN_OVER.store(true, Relaxed);
-    look_before_return();
+/// An interrupt has been handled: whom it woke need not wait until the turn is over.
+pub fn after_interrupt() {
+    if !READY.lock().is_empty() {
+        TURN_OVER.store(true, Relaxed);
+        look_before_return();
+    }
 }
 
 /// Does what is to be done before the processor returns to a program.
@@ -161,8 +164,9 @@ pub fn before_return(frame: &mut Frame) {
     }
 }
 
-/// Ends the turn, delivers signals, stops or ends the thread. `call` is the number of the system call that
-/// the program returns from.
+/// Ends the turn, delivers signals, stops or ends the thread. `call` is the number of the system
+/// call that the program returns from.
+#[inline(never)]
 pub fn look(frame: &mut Frame, call: Option<usize>) {
     loop {
         LOOK.store(false, Relaxed);
@@ -178,7 +182,8 @@ pub fn look(frame: &mut Frame, call: Option<usize>) {
     }
 }
 
-/// Gives the processor to the thread that waits longest for it; returns when it is this one's turn again.
+/// Gives the processor to the thread that waits longest for it; returns when it is this one's turn
+/// again.
 pub fn yield_now() {
     let mut ready = READY.lock();
     if let Some(next) = ready.pop_front() {
@@ -263,7 +268,10 @@ pub fn first_return(frame: &mut Frame) {
 /// Makes an address space the processor's.
 pub(super) fn activate(space: &Arc<Space>) {
     let mut active = ACTIVE.lock();
-    if active.as_ref().is_some_and(|active| Arc::ptr_eq(active, space)) {
+    if active
+        .as_ref()
+        .is_some_and(|active| Arc::ptr_eq(active, space))
+    {
         return;
     }
     space.activate();
@@ -318,9 +326,3 @@ pub fn user_stack_pointer() -> usize {
     // SAFETY: entry code has put the program's registers there.
     unsafe { (*(frame as *const Frame)).rsp }
 }
-
-/// Threads ready to run, the current one too.
-pub fn count_ready() -> usize {
-    READY.lock().len() + 1
-}
-

@@ -20,7 +20,8 @@ pub struct Space {
     lock_future: AtomicBool,
 }
 
-/// The heap that brk(2) moves the end of. The pages from `page_ceil(start)` to `page_ceil(end)` are mapped.
+/// The heap that brk(2) moves the end of. The pages from `page_ceil(start)` to `page_ceil(end)` are
+/// mapped.
 #[derive(Clone, Copy)]
 struct Brk {
     start: usize,
@@ -41,7 +42,11 @@ impl Space {
     /// A copy, for fork.
     pub fn fork(&self) -> Result<Arc<Space>, Errno> {
         let map = self.map.fork()?;
-        memory::arc(Space { map, brk: Mutex::new(*self.brk.lock()), lock_future: AtomicBool::new(false) })
+        memory::arc(Space {
+            map,
+            brk: Mutex::new(*self.brk.lock()),
+            lock_future: AtomicBool::new(false),
+        })
     }
 
     /// Says where the heap starts.
@@ -52,7 +57,9 @@ impl Space {
     /// brk(2): moves the heap's end if that can be, and returns it.
     pub fn move_break(&self, to: usize) -> usize {
         let Brk { start, end } = *self.brk.lock();
-        let (Some(old), Some(new)) = (page_ceil(end), page_ceil(to)) else { return end };
+        let (Some(old), Some(new)) = (page_ceil(end), page_ceil(to)) else {
+            return end;
+        };
         if to < start {
             return end;
         }

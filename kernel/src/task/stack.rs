@@ -1,11 +1,12 @@
-//! A new program's stack, and what the program finds on it: arguments, environment, and the auxiliary
-//! vector.
+//! A new program's stack, and what the program finds on it: arguments, environment, and the
+//! auxiliary vector.
 
 use alloc::vec::Vec;
 
 use linux_raw_sys::auxvec::{
-    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP, AT_HWCAP2, AT_NULL, AT_PAGESZ,
-    AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE, AT_SYSINFO_EHDR, AT_UID,
+    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP,
+    AT_HWCAP2, AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE,
+    AT_SYSINFO_EHDR, AT_UID,
 };
 use scalvm::{Inherit, MapRequest, PAGE_SIZE, Place, Prot};
 
@@ -37,7 +38,10 @@ pub struct Strings {
 impl Strings {
     /// None.
     pub const fn new() -> Strings {
-        Strings { bytes: Vec::new(), count: 0 }
+        Strings {
+            bytes: Vec::new(),
+            count: 0,
+        }
     }
 
     /// One more. E2BIG if they are too long.
@@ -109,15 +113,17 @@ pub fn fill(space: &Space, told: &Told<'_>) -> Result<usize, Errno> {
     let mut noise = [0; RANDOM];
     random::fill(&mut noise);
 
-    // From the top: a zero word, the path, environment, arguments, the platform's name, random bytes, and,
-    // aligned, the words.
+    // From the top: a zero word, the path, environment, arguments, the platform's name, random
+    // bytes, and, aligned, the words.
     let path = TOP - 8 - (told.path.len() + 1);
     let env = path - told.env.len();
     let args = env - told.args.len();
     let platform = args - PLATFORM.len();
     let noise_at = (platform - RANDOM) & !15;
     let mut strings = Vec::new();
-    strings.try_reserve_exact(TOP - noise_at).map_err(|_| Errno::ENOMEM)?;
+    strings
+        .try_reserve_exact(TOP - noise_at)
+        .map_err(|_| Errno::ENOMEM)?;
     strings.extend_from_slice(&noise);
     strings.resize(platform - noise_at, 0);
     for part in [PLATFORM, &told.args.bytes, &told.env.bytes, told.path] {
@@ -133,7 +139,10 @@ pub fn fill(space: &Space, told: &Told<'_>) -> Result<usize, Errno> {
         (AT_PHDR, image.headers),
         (AT_PHENT, PROGRAM_HEADER),
         (AT_PHNUM, image.header_count),
-        (AT_BASE, told.interpreter.map_or(0, |interpreter| interpreter.base)),
+        (
+            AT_BASE,
+            told.interpreter.map_or(0, |interpreter| interpreter.base),
+        ),
         (AT_FLAGS, 0),
         (AT_ENTRY, image.entry),
         (AT_UID, 0),
@@ -155,7 +164,9 @@ pub fn fill(space: &Space, told: &Told<'_>) -> Result<usize, Errno> {
     let count = 1 + told.args.count + 1 + told.env.count + 1 + 2 * aux.len();
     let sp = (noise_at - count * 8) & !15;
     let mut words = Vec::new();
-    words.try_reserve_exact((noise_at - sp) + strings.len()).map_err(|_| Errno::ENOMEM)?;
+    words
+        .try_reserve_exact((noise_at - sp) + strings.len())
+        .map_err(|_| Errno::ENOMEM)?;
     let mut push = |word: usize| words.extend_from_slice(&word.to_le_bytes());
     push(told.args.count);
     for (list, mut at) in [(told.args, args), (told.env, env)] {

@@ -9,7 +9,7 @@ use super::signal::Actions;
 use super::space::Space;
 use super::stack::Strings;
 use super::thread::Thread;
-use super::{Pid, exec, sched, table};
+use super::{Pid, exec, sched, table, vdso};
 use crate::arch::frame::Frame;
 use crate::fs::{self, FileTable, memory};
 use crate::linux::Errno;
@@ -26,15 +26,21 @@ static PRINT_STATS: AtomicBool = AtomicBool::new(false);
 /// What a zombie has; none before [`start_init`].
 pub(super) fn nothing() -> Option<Nothing> {
     let nothing = NOTHING.lock();
-    nothing.as_ref().map(|nothing| Nothing { space: nothing.space.clone(), files: nothing.files.clone() })
+    nothing.as_ref().map(|nothing| Nothing {
+        space: nothing.space.clone(),
+        files: nothing.files.clone(),
+    })
 }
 
-/// Starts the first process with these arguments, the first of them the path. Returns only if that fails.
-/// `print_stats` has the manager's counters printed when it ends.
+/// Starts the first process with these arguments, the first of them the path. Returns only if that
+/// fails. `print_stats` has the manager's counters printed when it ends.
 pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
     PRINT_STATS.store(print_stats, Relaxed);
-    *NOTHING.lock() =
-        Some(Nothing { space: Space::new()?, files: memory::arc(Mutex::new(FileTable::new()))? });
+    *NOTHING.lock() = Some(Nothing {
+        space: Space::new()?,
+        files: memory::arc(Mutex::new(FileTable::new()))?,
+    });
+    vdso::init()?;
     let thread = load_init(args)?;
     sched::make_ready(&thread);
     drop(thread);
@@ -80,8 +86,13 @@ pub fn power_off(status: i32) -> ! {
         println!("scalvm: not everything could be written to the disks");
     }
     if PRINT_STATS.load(Relaxed) {
-        VM.stats().for_each(|name, value| println!("scalvm: {name} {value}"));
+        VM.stats()
+            .for_each(|name, value| println!("scalvm: {name} {value}"));
     }
     let signal = status & 0x7f;
-    crate::arch::power_off(if signal != 0 { 128 + signal } else { status >> 8 & 0xff })
+    crate::arch::power_off(if signal != 0 {
+        128 + signal
+    } else {
+        status >> 8 & 0xff
+    })
 }

@@ -43,7 +43,11 @@ fn is_used(pid: Pid) -> bool {
         process.pid == pid
             || process.pgid() == pid
             || process.sid() == pid
-            || process.threads.lock().iter().any(|thread| thread.tid() == pid)
+            || process
+                .threads
+                .lock()
+                .iter()
+                .any(|thread| thread.tid() == pid)
     })
 }
 
@@ -69,7 +73,9 @@ pub fn remove(pid: Pid) {
 /// The process with this number, zombies too.
 pub fn find(pid: Pid) -> Option<Arc<Process>> {
     let processes = PROCESSES.lock();
-    let at = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+    let at = processes
+        .binary_search_by_key(&pid, |process| process.pid)
+        .ok()?;
     Some(processes[at].clone())
 }
 
@@ -77,7 +83,12 @@ pub fn find(pid: Pid) -> Option<Arc<Process>> {
 pub fn find_thread(tid: Pid) -> Option<Arc<Thread>> {
     let processes = PROCESSES.lock();
     processes.iter().find_map(|process| {
-        process.threads.lock().iter().find(|thread| thread.tid() == tid).cloned()
+        process
+            .threads
+            .lock()
+            .iter()
+            .find(|thread| thread.tid() == tid)
+            .cloned()
     })
 }
 
@@ -99,7 +110,9 @@ pub fn for_each(mut what: impl FnMut(&Arc<Process>)) {
         // The function may change the table.
         let processes = PROCESSES.lock();
         let next = processes.partition_point(|process| process.pid < at);
-        let Some(process) = processes.get(next).cloned() else { return };
+        let Some(process) = processes.get(next).cloned() else {
+            return;
+        };
         drop(processes);
         what(&process);
         at = process.pid + 1;

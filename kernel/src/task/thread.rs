@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 
 use scalvm::{Frame, Machine};
 
@@ -10,8 +12,8 @@ use super::Pid;
 use super::process::Process;
 use super::signal::{AltStack, FaultContext, Pending, SigInfo, SigSet};
 use super::{sched, table, timers};
-use crate::arch::frame;
 use crate::arch::fpu;
+use crate::arch::frame;
 use crate::arch::switch::{self, SegmentBases};
 use crate::fs::memory;
 use crate::linux::Errno;
@@ -69,8 +71,8 @@ pub struct Thread {
     pub clear_child_tid: AtomicUsize,
 }
 
-// SAFETY: one processor, no preemption in the kernel: nobody is in the middle of a change to a cell when another
-// looks, and none of them hands out references.
+// SAFETY: one processor, no preemption in the kernel: nobody is in the middle of a change to a cell
+// when another looks, and none of them hands out references.
 unsafe impl Sync for Thread {}
 // SAFETY: nothing in it belongs to one thread only.
 unsafe impl Send for Thread {}
@@ -104,7 +106,11 @@ impl Drop for Stack {
 
 impl Thread {
     /// A thread of a process, which will go on with these registers. It is not ready yet.
-    pub(super) fn new(tid: Pid, process: Arc<Process>, registers: &frame::Frame) -> Result<Arc<Thread>, Errno> {
+    pub(super) fn new(
+        tid: Pid,
+        process: Arc<Process>,
+        registers: &frame::Frame,
+    ) -> Result<Arc<Thread>, Errno> {
         let threads = table::count_threads() + 1;
         sched::reserve(threads)?;
         timers::reserve(threads)?;
@@ -184,10 +190,13 @@ impl Thread {
         self.end.load(Relaxed) || self.process.is_exiting()
     }
 
-    /// Whether it has to look at its signals, or at what its process is told to do, before it goes on.
+    /// Whether it has to look at its signals, or at what its process is told to do, before it goes
+    /// on.
     #[inline]
     pub(super) fn must_look(&self) -> bool {
-        !(self.pending.set() | self.process.pending.set()).without(self.mask.get()).is_empty()
+        !(self.pending.set() | self.process.pending.set())
+            .without(self.mask.get())
+            .is_empty()
             || self.process.is_told()
             || self.end.load(Relaxed)
     }
@@ -204,7 +213,9 @@ impl Thread {
 
     /// Takes one of these signals, which is then not handled.
     pub fn take_signal(&self, which: SigSet) -> Option<SigInfo> {
-        self.pending.take(which).or_else(|| self.process.pending.take(which))
+        self.pending
+            .take(which)
+            .or_else(|| self.process.pending.take(which))
     }
 
     /// Time on the processor, in nanoseconds.

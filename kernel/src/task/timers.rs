@@ -1,7 +1,7 @@
 //! What is to happen at a certain time.
 //!
-//! Each thread sleeps until one time at most and each process has one alarm, so the list is short and its room is
-//! known: it is made with the thread (see [`reserve`]).
+//! Each thread sleeps until one time at most and each process has one alarm, so the list is short
+//! and its room is known: it is made with the thread (see [`reserve`]).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -52,9 +52,9 @@ pub fn remove_alarm(process: &Process) -> Option<u64> {
 /// When a process's alarm rings.
 pub fn alarm(process: &Process) -> Option<u64> {
     let timers = TIMERS.lock();
-    let mut alarms = timers
-        .iter()
-        .filter(|(_, timer)| matches!(timer, Timer::Alarm(other) if core::ptr::eq(&**other, process)));
+    let mut alarms = timers.iter().filter(
+        |(_, timer)| matches!(timer, Timer::Alarm(other) if core::ptr::eq(&**other, process)),
+    );
     alarms.next().map(|(time, _)| *time)
 }
 

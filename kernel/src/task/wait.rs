@@ -1,10 +1,11 @@
 //! [`WaitQueue`]: threads that wait for something.
 //!
-//! A waiting thread's entry lies on its own kernel stack, so waiting needs no memory. The entry is in the
-//! queue exactly while its thread waits: whoever wakes the thread takes it out, or the thread itself does.
+//! A waiting thread's entry lies on its own kernel stack, so waiting needs no memory. The entry is
+//! in the queue exactly while its thread waits: whoever wakes the thread takes it out, or the
+//! thread itself does.
 //!
-//! Whoever makes something true wakes the queue after that; who waits looks first, and again when woken.
-//! Nothing can come in between, since the kernel is not preempted.
+//! Whoever makes something true wakes the queue after that; who waits looks first, and again when
+//! woken. Nothing can come in between, since the kernel is not preempted.
 
 use alloc::sync::Arc;
 use core::cell::{Cell, UnsafeCell};
@@ -52,7 +53,9 @@ unsafe impl<K: Copy + Send> Send for WaitQueue<K> {}
 impl<K: Copy> WaitQueue<K> {
     /// Nobody waits.
     pub const fn new() -> WaitQueue<K> {
-        WaitQueue { first: UnsafeCell::new(ptr::null()) }
+        WaitQueue {
+            first: UnsafeCell::new(ptr::null()),
+        }
     }
 
     /// Whether nobody waits.
@@ -127,7 +130,8 @@ impl<K: Copy> WaitQueue<K> {
         woken
     }
 
-    /// Gives up to `count` threads whose key fits another key, the longest waiting first. Returns how many.
+    /// Gives up to `count` threads whose key fits another key, the longest waiting first. Returns
+    /// how many.
     pub fn change_keys(&self, count: usize, fits: impl Fn(K) -> bool, key: K) -> usize {
         let mut changed = 0;
         let mut at = self.last(ptr::null());
@@ -153,15 +157,17 @@ impl<K: Copy> WaitQueue<K> {
         }
     }
 
-    /// Waits once: until woken, until this time if one is given, or, as a `sleep` that is not sound, until a
-    /// signal comes.
+    /// Waits once: until woken, until this time if one is given, or, as a `sleep` that is not
+    /// sound, until a signal comes.
     pub fn wait(&self, key: K, sleep: State, until: Option<u64>) -> Woken {
         let Some(thread) = sched::current_arc() else {
             // At boot, there is one who waits, and only for interrupts.
             interrupts::wait();
             return Woken::Called;
         };
-        if sleep == State::Interruptible && thread.must_look() || sleep == State::Killable && thread.is_killed() {
+        if sleep == State::Interruptible && thread.must_look()
+            || sleep == State::Killable && thread.is_killed()
+        {
             return Woken::Signal;
         }
         let entry = pin!(Entry {
@@ -206,8 +212,8 @@ impl WaitQueue {
         Ok(())
     }
 
-    /// Waits until the condition holds, which is then true, or so many nanoseconds are over. EINTR if a signal
-    /// comes first.
+    /// Waits until the condition holds, which is then true, or so many nanoseconds are over. EINTR
+    /// if a signal comes first.
     pub fn wait_until_timeout(
         &self,
         ns: u64,

@@ -14,13 +14,14 @@ use crate::task::{exit, groups, sched};
 /// Bytes of a `syscall` instruction.
 const CALL_LEN: usize = 2;
 
-/// Delivers signals, stops or ends the thread. `call` is the number of the system call that the program
-/// returns from, if it does from one.
+/// Delivers signals, stops or ends the thread. `call` is the number of the system call that the
+/// program returns from, if it does from one.
 ///
 /// Holds no counted reference where it may end the thread.
 pub fn act(frame: &mut Frame, call: Option<usize>) {
     let thread = sched::current_thread();
-    // A call that was cut short is made again, or fails with EINTR if a handler runs that did not ask for that.
+    // A call that was cut short is made again, or fails with EINTR if a handler runs that did not
+    // ask for that.
     let mut cut_short = call.filter(|_| frame.rax as isize == -(Errno::EINTR.0 as isize));
     loop {
         let process = thread.process();
@@ -32,7 +33,11 @@ pub fn act(frame: &mut Frame, call: Option<usize>) {
             continue;
         }
         let wanted = SigSet(!thread.mask.get().0);
-        let Some(info) = thread.pending.take(wanted).or_else(|| process.pending.take(wanted)) else {
+        let Some(info) = thread
+            .pending
+            .take(wanted)
+            .or_else(|| process.pending.take(wanted))
+        else {
             break;
         };
         let signal = info.signal;
@@ -56,7 +61,13 @@ pub fn act(frame: &mut Frame, call: Option<usize>) {
             make_call_again(frame, call);
         }
         if action.flags & SA_RESETHAND as usize != 0 {
-            process.set_action(signal, Action { handler: Action::DEFAULT, ..action });
+            process.set_action(
+                signal,
+                Action {
+                    handler: Action::DEFAULT,
+                    ..action
+                },
+            );
         }
         let mask = thread.mask_to_restore.take().unwrap_or(thread.mask.get());
         if frame::call_handler(frame, &thread, &action, info, mask).is_err() {
@@ -76,8 +87,8 @@ fn make_call_again(frame: &mut Frame, call: usize) {
     frame.rax = call;
 }
 
-/// Whether a call that a handler cut short is made again if the handler asked for that. Those that wait for a
-/// time, for a signal, or for any of many files are not.
+/// Whether a call that a handler cut short is made again if the handler asked for that. Those that
+/// wait for a time, for a signal, or for any of many files are not.
 fn restarts(call: usize) -> bool {
     !matches!(
         call as u32,

@@ -1,11 +1,10 @@
 //! [`Action`]: what a process does with a signal.
 
 use linux_raw_sys::general::{
-    SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, SA_NOCLDWAIT,
+    SA_NOCLDWAIT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
 };
 
 use super::set::{LAST, SigSet};
-use crate::linux::Errno;
 
 /// The default of a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +47,12 @@ impl Action {
     pub const DEFAULT: usize = 0;
     /// Nothing.
     pub const IGNORE: usize = 1;
-    const INITIAL: Action = Action { handler: Action::DEFAULT, flags: 0, restorer: 0, mask: SigSet::EMPTY };
+    const INITIAL: Action = Action {
+        handler: Action::DEFAULT,
+        flags: 0,
+        restorer: 0,
+        mask: SigSet::EMPTY,
+    };
 
     /// Whether the signal does nothing.
     pub fn ignores(&self, signal: u32) -> bool {
@@ -101,9 +105,4 @@ impl Actions {
         }
         actions
     }
-}
-
-/// EINVAL unless this is a signal.
-pub fn check(signal: usize) -> Result<u32, Errno> {
-    if (1..=LAST as usize).contains(&signal) { Ok(signal as u32) } else { Err(Errno::EINVAL) }
 }

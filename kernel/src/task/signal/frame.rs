@@ -1,7 +1,7 @@
 //! What a handler finds on its stack, and how its program goes on after it.
 //!
-//! The layout is that of Linux on x86_64: a return address, a ucontext with the registers, a siginfo, and further up
-//! the vector registers as fxsave writes them.
+//! The layout is that of Linux on x86_64: a return address, a ucontext with the registers, a
+//! siginfo, and further up the vector registers as fxsave writes them.
 
 use linux_raw_sys::general::{SA_NODEFER, SA_ONSTACK};
 
@@ -30,7 +30,11 @@ pub struct AltStack {
 
 impl AltStack {
     /// None.
-    pub const NONE: AltStack = AltStack { base: 0, size: 0, flags: 0 };
+    pub const NONE: AltStack = AltStack {
+        base: 0,
+        size: 0,
+        flags: 0,
+    };
 
     /// Whether a stack pointer is on it.
     pub fn holds(&self, sp: usize) -> bool {
@@ -63,7 +67,11 @@ pub struct FaultContext {
 
 impl FaultContext {
     /// None.
-    pub const NONE: FaultContext = FaultContext { vector: 0, error: 0, address: 0 };
+    pub const NONE: FaultContext = FaultContext {
+        vector: 0,
+        error: 0,
+        address: 0,
+    };
 }
 
 /// Words on the stack: the return address, ...
@@ -173,7 +181,8 @@ const TRAP_FLAG: usize = 0x100;
 const DIRECTION: usize = 0x400;
 const RESUME: usize = 0x1_0000;
 
-/// rt_sigreturn(2): the program goes on as it was before the handler. EFAULT if what should say so is not there.
+/// rt_sigreturn(2): the program goes on as it was before the handler. EFAULT if what should say so
+/// is not there.
 pub fn sigreturn(frame: &mut Frame) -> Result<(), Errno> {
     let words: [u64; INFO - CONTEXT] = user::read(frame.rsp)?;
     let word = |index: usize| words[index - CONTEXT] as usize;

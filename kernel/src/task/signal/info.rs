@@ -23,27 +23,52 @@ pub struct SigInfo {
 impl SigInfo {
     /// A fault of the program.
     pub fn fault(signal: u32, code: i32, address: usize) -> SigInfo {
-        SigInfo { signal, code, first: address as u64, second: 0 }
+        SigInfo {
+            signal,
+            code,
+            first: address as u64,
+            second: 0,
+        }
     }
 
     /// Sent by the kernel.
     pub fn kernel(signal: u32) -> SigInfo {
-        SigInfo { signal, code: SI_KERNEL as i32, first: 0, second: 0 }
+        SigInfo {
+            signal,
+            code: SI_KERNEL as i32,
+            first: 0,
+            second: 0,
+        }
     }
 
     /// Sent by kill(2).
     pub fn user(signal: u32, from: Pid) -> SigInfo {
-        SigInfo { signal, code: SI_USER as i32, first: from as u64, second: 0 }
+        SigInfo {
+            signal,
+            code: SI_USER as i32,
+            first: from as u64,
+            second: 0,
+        }
     }
 
     /// Sent by tkill(2).
     pub fn thread(signal: u32, from: Pid) -> SigInfo {
-        SigInfo { signal, code: SI_TKILL, first: from as u64, second: 0 }
+        SigInfo {
+            signal,
+            code: SI_TKILL,
+            first: from as u64,
+            second: 0,
+        }
     }
 
     /// A child has news.
     pub fn child(signal: u32, code: u32, pid: Pid, status: i32) -> SigInfo {
-        SigInfo { signal, code: code as i32, first: pid as u64, second: status as u32 as u64 }
+        SigInfo {
+            signal,
+            code: code as i32,
+            first: pid as u64,
+            second: status as u32 as u64,
+        }
     }
 
     /// As the program sees it.
@@ -58,6 +83,11 @@ impl SigInfo {
 
     /// What a program sends along with a signal.
     pub fn from_words(signal: u32, words: [u64; 4]) -> SigInfo {
-        SigInfo { signal, code: words[1] as u32 as i32, first: words[2], second: words[3] }
+        SigInfo {
+            signal,
+            code: words[1] as u32 as i32,
+            first: words[2],
+            second: words[3],
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Signals: what is sent, what a process does with it, and how a handler is called.
 //!
-//! Files: `set`, `info`, `action`, `pending` (what they are), `send`, `act` (what happens before the return to
-//! a program), `frame` (what a handler finds on its stack).
+//! Files: `set`, `info`, `action`, `pending` (what they are), `send`, `act` (what happens before
+//! the return to a program), `frame` (what a handler finds on its stack).
 
 mod act;
 mod action;
@@ -12,12 +12,12 @@ mod send;
 mod set;
 
 pub(super) use act::act;
-pub(super) use action::Actions;
 pub use action::Action;
+pub(super) use action::Actions;
 pub use frame::{AltStack, FaultContext, sigreturn};
 pub use info::SigInfo;
 pub(super) use pending::Pending;
 pub use send::{
-    fault_signal, post_to_group, post_to_process, post_to_thread, signal_current, signal_group, signal_process,
+    fault_signal, post_to_group, post_to_process, post_to_thread, signal_current, signal_group,
 };
 pub use set::SigSet;

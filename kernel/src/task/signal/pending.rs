@@ -12,8 +12,8 @@ const FIRST_QUEUED: u32 = 32;
 /// The most that are kept.
 const MAX_QUEUED: usize = 1024;
 
-/// Signals that have come. A bit of `set` says that a signal has; what is known about it is in `infos`, if there
-/// was memory for that.
+/// Signals that have come. A bit of `set` says that a signal has; what is known about it is in
+/// `infos`, if there was memory for that.
 pub struct Pending {
     set: Cell<SigSet>,
     infos: Mutex<Vec<SigInfo>>,
@@ -25,7 +25,10 @@ unsafe impl Sync for Pending {}
 impl Pending {
     /// None.
     pub const fn new() -> Pending {
-        Pending { set: Cell::new(SigSet::EMPTY), infos: Mutex::new(Vec::new()) }
+        Pending {
+            set: Cell::new(SigSet::EMPTY),
+            infos: Mutex::new(Vec::new()),
+        }
     }
 
     /// Which.
@@ -57,7 +60,12 @@ impl Pending {
         let at = infos.iter().position(|info| info.signal == signal);
         let info = match at {
             Some(at) => infos.remove(at),
-            None => SigInfo { signal, code: 0, first: 0, second: 0 },
+            None => SigInfo {
+                signal,
+                code: 0,
+                first: 0,
+                second: 0,
+            },
         };
         if !infos.iter().any(|info| info.signal == signal) {
             self.set.set(self.set.get().without(SigSet::of(signal)));
@@ -69,7 +77,9 @@ impl Pending {
     pub fn forget(&self, which: SigSet) {
         if !self.set.get().and(which).is_empty() {
             self.set.set(self.set.get().without(which));
-            self.infos.lock().retain(|info| !which.contains(info.signal));
+            self.infos
+                .lock()
+                .retain(|info| !which.contains(info.signal));
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use alloc::sync::Arc;
 
-use linux_raw_sys::general::{
-    CLD_CONTINUED, CLD_STOPPED, SA_NOCLDSTOP, SIGCHLD, SIGCONT, SIGKILL,
-};
+use linux_raw_sys::general::{CLD_CONTINUED, CLD_STOPPED, SA_NOCLDSTOP, SIGCHLD, SIGCONT, SIGKILL};
 
 use super::action::Action;
 use super::frame::FaultContext;
@@ -25,7 +23,8 @@ pub fn post_to_process(process: &Arc<Process>, info: SigInfo) {
     let takes = |thread: &&Arc<Thread>| !thread.mask().contains(info.signal);
     let current = sched::current_arc();
     let mut takers = threads.iter().filter(takes);
-    let preferred = current.filter(|thread| Arc::ptr_eq(thread.process(), process) && takes(&thread));
+    let preferred =
+        current.filter(|thread| Arc::ptr_eq(thread.process(), process) && takes(&thread));
     if let Some(thread) = preferred.as_ref().or_else(|| takers.next()) {
         sched::disturb(thread);
     }
@@ -62,7 +61,11 @@ fn prepare(process: &Arc<Process>, target: Option<&Arc<Thread>>, signal: u32) ->
     }
     let held_back = match target {
         Some(thread) => thread.mask().contains(signal),
-        None => process.threads.lock().iter().all(|thread| thread.mask().contains(signal)),
+        None => process
+            .threads
+            .lock()
+            .iter()
+            .all(|thread| thread.mask().contains(signal)),
     };
     !held_back && process.action(signal).ignores(signal)
 }
@@ -100,13 +103,6 @@ impl Process {
     }
 }
 
-/// Sends a signal from the kernel to the process with this number, if there is one.
-pub fn signal_process(pid: Pid, signal: u32) {
-    if let Some(process) = table::find(pid) {
-        post_to_process(&process, SigInfo::kernel(signal));
-    }
-}
-
 /// Sends a signal from the kernel to all processes of a group.
 pub fn signal_group(group: Pid, signal: u32) {
     // A group without members needs no signal.
@@ -135,13 +131,22 @@ pub fn signal_current(signal: u32) {
     }
 }
 
-/// Sends a signal for a fault to the thread that runs. It cannot be held back or ignored: then it ends the process.
+/// Sends a signal for a fault to the thread that runs. It cannot be held back or ignored: then it
+/// ends the process.
 pub fn fault_signal(info: SigInfo, context: FaultContext) {
-    let Some(thread) = sched::current_arc() else { return };
+    let Some(thread) = sched::current_arc() else {
+        return;
+    };
     let process = thread.process();
     let action = process.action(info.signal);
     if thread.mask.get().contains(info.signal) || action.handler == Action::IGNORE {
-        process.set_action(info.signal, Action { handler: Action::DEFAULT, ..action });
+        process.set_action(
+            info.signal,
+            Action {
+                handler: Action::DEFAULT,
+                ..action
+            },
+        );
         thread.set_mask(thread.mask.get().without(SigSet::of(info.signal)));
     }
     thread.fault.set(context);

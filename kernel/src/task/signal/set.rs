@@ -17,7 +17,10 @@ impl SigSet {
     /// Those that cannot be held back.
     pub const UNMASKABLE: SigSet = SigSet::of(SIGKILL).with(SIGSTOP);
     /// Those that stop.
-    pub const STOPS: SigSet = SigSet::of(SIGSTOP).with(SIGTSTP).with(SIGTTIN).with(SIGTTOU);
+    pub const STOPS: SigSet = SigSet::of(SIGSTOP)
+        .with(SIGTSTP)
+        .with(SIGTTIN)
+        .with(SIGTTOU);
     /// The one that lets go on.
     pub const GO_ON: SigSet = SigSet::of(SIGCONT);
 
@@ -54,11 +57,19 @@ impl SigSet {
     /// The one to be handled first: faults, then the lowest.
     pub fn first(self) -> Option<u32> {
         use linux_raw_sys::general::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
-        const FAULTS: SigSet =
-            SigSet::of(SIGSEGV).with(SIGBUS).with(SIGILL).with(SIGTRAP).with(SIGFPE).with(SIGSYS);
+        const FAULTS: SigSet = SigSet::of(SIGSEGV)
+            .with(SIGBUS)
+            .with(SIGILL)
+            .with(SIGTRAP)
+            .with(SIGFPE)
+            .with(SIGSYS);
         let faults = self.and(FAULTS);
         let from = if faults.is_empty() { self } else { faults };
-        if from.is_empty() { None } else { Some(from.0.trailing_zeros() + 1) }
+        if from.is_empty() {
+            None
+        } else {
+            Some(from.0.trailing_zeros() + 1)
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::inode::{Kind, Node};
 use super::{memory, names, procfs, tmpfs, walk};
 use crate::linux::Errno;
 use crate::sync::Mutex;
+use crate::task;
 
 /// A file system at its place.
 #[derive(Clone)]
@@ -73,24 +74,38 @@ pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
     )
 }
 
-/// Takes away the mount whose root this is. EBUSY if another is mounted in it, EINVAL if it is none.
-pub fn unmount(root: &Node) -> Result<(), Errno> {
+/// Takes away the mount whose root this is. EINVAL if it is none, EBUSY if another is mounted in it
+/// or, unless `detach`, a process stands in it or has a file of it open.
+pub fn unmount(root: &Node, detach: bool) -> Result<(), Errno> {
     let all = list();
-    let index = all
+    let at = all
         .iter()
         .position(|mount| walk::same(&mount.root, root))
         .ok_or(Errno::EINVAL)?;
-    let inside = |mount: &Mount| {
-        mount
-            .covered
-            .as_ref()
-            .is_some_and(|node| walk::same(&fs_root(node), root))
-    };
-    if index == 0 || all.iter().any(inside) {
+    let covers_part = |mount: &Mount| mount.covered.as_ref().is_some_and(|node| is_in(node, root));
+    if at == 0 || all.iter().any(covers_part) || !detach && is_used(root) {
         return Err(Errno::EBUSY);
     }
-    drop(MOUNTS.lock().remove(index));
+    let mount = MOUNTS.lock().remove(at);
+    drop(mount);
     Ok(())
+}
+
+/// Whether an inode lies on the file system with this root.
+fn is_in(node: &Node, root: &Node) -> bool {
+    walk::same(&fs_root(node), root)
+}
+
+/// Whether a process stands in the file system with this root, or has a file of it open.
+fn is_used(root: &Node) -> bool {
+    task::all().into_iter().any(|process| {
+        let context = process.fs().lock().clone();
+        let files = process.files();
+        let files = files.lock();
+        is_in(&context.cwd, root)
+            || is_in(&context.root, root)
+            || files.used(0).any(|(_, file)| is_in(file.node(), root))
+    })
 }
 
 /// What a walk that came upon `node` goes on with: itself, or the root of what is mounted there.

@@ -64,6 +64,11 @@ impl<N> Directory<N> {
         self.entries.remove(&key)
     }
 
+    /// Takes any entry away.
+    pub fn pop(&mut self) -> Option<Entry<N>> {
+        self.entries.pop_first().map(|(_, entry)| entry)
+    }
+
     /// The entries whose number is above `after`, with their numbers.
     pub fn after(&self, after: u64) -> impl Iterator<Item = (u64, &Entry<N>)> {
         self.entries

@@ -44,6 +44,8 @@ pub(super) enum Place {
     In(Weak<TmpNode>, Box<[u8]>),
     /// Nowhere, but it is called so.
     Label(Box<[u8]>),
+    /// Nowhere any more: it is about to go, and this one after it.
+    Doomed(Option<Arc<TmpNode>>),
 }
 
 /// What an inode is.
@@ -278,8 +280,44 @@ impl TmpNode {
 
 impl Drop for TmpNode {
     fn drop(&mut self) {
-        if matches!(self.body, Body::Regular(_)) {
-            names::forget(self.ino as usize);
+        match &self.body {
+            Body::Regular(_) => names::forget(self.ino as usize),
+            Body::Directory(_) => self.drop_entries(),
+            _ => {}
+        }
+    }
+}
+
+impl TmpNode {
+    /// Lets everything below a directory go, level by level: a tree may be deeper than the kernel's
+    /// stack. What is to go next hangs on the place of the one before it, so that no memory is needed.
+    fn drop_entries(&self) {
+        let mut doomed = None;
+        self.doom_entries(&mut doomed);
+        while let Some(node) = doomed.take() {
+            let place = node.place.lock().take();
+            if let Some(Place::Doomed(next)) = place {
+                doomed = next;
+            }
+            node.doom_entries(&mut doomed);
+        }
+    }
+
+    /// Moves the entries that nobody else uses to the front of what is to go.
+    fn doom_entries(&self, doomed: &mut Option<Arc<TmpNode>>) {
+        let Body::Directory(directory) = &self.body else {
+            return;
+        };
+        // Others have the directory, if this is not its end.
+        if self.this.strong_count() > 1 {
+            return;
+        }
+        while let Some(entry) = directory.lock().pop() {
+            let node = entry.node;
+            if Arc::strong_count(&node) == 1 {
+                *node.place.lock() = Some(Place::Doomed(doomed.take()));
+                *doomed = Some(node);
+            }
         }
     }
 }

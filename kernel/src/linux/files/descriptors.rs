@@ -33,6 +33,11 @@ pub(super) fn dispatch(nr: usize, a: &[usize; 6]) -> Option<Result<usize, Errno>
         __NR_epoll_create => make_epoll(0),
         __NR_epoll_create1 => make_epoll(a[0] as u32),
         __NR_memfd_create => memfd_create(a[0], a[1] as u32),
+        // There is no network.
+        __NR_socket | __NR_socketpair => Err(Errno::EAFNOSUPPORT),
+        __NR_connect | __NR_bind | __NR_listen | __NR_accept | __NR_accept4 | __NR_getsockname
+        | __NR_getpeername | __NR_setsockopt | __NR_getsockopt | __NR_shutdown | __NR_sendto
+        | __NR_recvfrom | __NR_sendmsg | __NR_recvmsg => file(a[0]).and(Err(Errno::ENOTSOCK)),
         _ => return None,
     })
 }

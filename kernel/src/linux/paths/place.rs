@@ -73,6 +73,6 @@ pub(super) fn umount(path: usize, flags: u32) -> Result<usize, Errno> {
     } else {
         Last::Follow
     };
-    mounts::unmount(&at.locate(last)?.existing()?)?;
+    mounts::unmount(&at.locate(last)?.existing()?, flags & MNT_DETACH != 0)?;
     Ok(0)
 }

@@ -2,7 +2,7 @@
 //!
 //! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
 //! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must
-//! pass; [`bench`] measures.
+//! pass; [`mod@bench`] measures.
 
 mod bench;
 mod build;

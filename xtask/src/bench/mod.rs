@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: vmbench in a guest, beside Linux's figures.
 //!
-//! [`figures`] reads vmbench's lines, [`table`] sets them side by side, [`profile`] tells where
-//! the instructions of one test go.
+//! [`figures`] reads vmbench's lines, [`table`] sets them side by side, [`mod@profile`] tells
+//! where the instructions of one test go.
 
 mod figures;
 mod profile;

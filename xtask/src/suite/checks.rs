@@ -8,6 +8,9 @@ use super::{Plan, Report};
 use crate::setup::{Toolchain, ensure_component, running_cargo};
 use crate::{build, paths};
 
+/// The most lines that are shown of a command that failed.
+const SHOWN: usize = 100;
+
 /// Runs the checks.
 pub fn run(plan: &Plan, report: &mut Report) {
     let mut check = |name: &str, command: &dyn Fn() -> Result<Command>| {
@@ -17,10 +20,16 @@ pub fn run(plan: &Plan, report: &mut Report) {
     };
     check("check/fmt", &|| {
         ensure_component("fmt", "rustfmt", "rustfmt-web")?;
-        Ok(workspace(&["fmt", "--all", "--check"]))
+        Ok(workspace(&[
+            "fmt",
+            "--all",
+            "--check",
+            "--",
+            "--color=never",
+        ]))
     });
     check("check/fmt-kernel", &|| {
-        let mut command = workspace(&["fmt", "--check"]);
+        let mut command = workspace(&["fmt", "--check", "--", "--color=never"]);
         command.current_dir(paths::root().join("kernel"));
         Ok(command)
     });
@@ -66,9 +75,16 @@ fn quietly(mut command: Command) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    bail!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let text = [output.stdout, output.stderr].concat();
+    bail!("{}", beginning(&String::from_utf8_lossy(&text)));
+}
+
+/// The first lines of a text: what comes first usually explains the rest.
+pub fn beginning(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut shown = lines[..lines.len().min(SHOWN)].join("\n");
+    if lines.len() > SHOWN {
+        shown += &format!("\n… and {} lines more", lines.len() - SHOWN);
+    }
+    shown
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::checks::workspace;
+use super::checks::{beginning, workspace};
 use super::{Plan, Report};
 
 /// Steps of the model test when time does not matter.
@@ -47,7 +47,10 @@ fn run_cargo(plan: &Plan, filter: &str, report: &mut Report) -> Result<()> {
     let status = child.wait()?;
     if !status.success() {
         // What was not a test's line is what explains the failure.
-        bail!("cargo test: {status}\n{}", lines.others.join("\n"));
+        bail!(
+            "cargo test: {status}\n{}",
+            beginning(&lines.others.join("\n"))
+        );
     }
     Ok(())
 }
@@ -93,7 +96,9 @@ impl Lines {
         } else if let Some(end) = self.result(words) {
             return Some(end);
         }
-        self.others.push(line.to_owned());
+        if !words.starts_with("Compiling ") {
+            self.others.push(line.to_owned());
+        }
         None
     }
 

@@ -59,6 +59,7 @@ impl Spare {
 
 impl<F: Format> RadixPmap<F> {
     /// Enters where a table is lacking, or where the right to write is withheld above the leaf.
+    /// `lacking` says how many tables are likely to be needed: it saves a look.
     #[cold]
     #[inline(never)]
     pub(crate) fn enter_slowly<M: Machine>(
@@ -67,19 +68,19 @@ impl<F: Format> RadixPmap<F> {
         tables: &impl TableFrames,
         va: usize,
         how: Enter,
+        lacking: usize,
     ) -> Entered {
         let mut spare = Spare::none();
+        let mut lacking = lacking;
         let result = loop {
+            if let Err(error) = spare.alloc(tables, lacking) {
+                break Err(error);
+            }
             let guard = self.lock(machine);
             let space = Space::new(self, machine, tables, &guard);
             match space.reach(va, how.prot.contains(Prot::WRITE), &mut spare) {
                 Ok(way) => break space.put(way, va, how),
-                Err(lacking) => {
-                    drop(guard);
-                    if let Err(error) = spare.alloc(tables, lacking) {
-                        break Err(error);
-                    }
-                }
+                Err(more) => lacking = more,
             }
         };
         spare.free(tables);

@@ -96,13 +96,15 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     ) -> Result<(Option<Mapping>, Debt), OutOfMemory> {
         let guard = self.lock(machine);
         let space = Space::new(self, machine, tables, &guard);
-        if let Some(way) = space.way(va)
-            && (way.writable || !how.prot.contains(Prot::WRITE))
-        {
-            return space.put(way, va, how);
-        }
+        let lacking = match space.way(va) {
+            Some(way) if way.writable || !how.prot.contains(Prot::WRITE) => {
+                return space.put(way, va, how);
+            }
+            Some(_) => 0,
+            None => 1,
+        };
         drop(guard);
-        self.enter_slowly(machine, tables, va, how)
+        self.enter_slowly(machine, tables, va, how, lacking)
     }
 
     #[inline]

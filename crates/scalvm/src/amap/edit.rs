@@ -63,22 +63,37 @@ impl<M: Machine> Amap<M> {
         })
     }
 
-    /// The same if nothing on the way to it is shared.
+    /// The way to the slot for `index`, as far as nothing on it is shared.
     #[inline]
-    pub fn own_place(&self, index: u32) -> Option<OwnPlace<M>> {
-        let mut node = self.root.get()?;
+    pub fn own_way(&self, index: u32) -> Way<M> {
+        let Some(mut node) = self.root.get() else {
+            return Way::Unknown;
+        };
         if self.refs() != 1 || !node.covers(self.base.get(), index) {
-            return None;
+            return Way::Unknown;
         }
         while node.refs() == 1 {
             if node.level() == 0 {
                 let slot = index as usize % SLOTS;
-                return Some(OwnPlace(Place { chunk: node, slot }));
+                return Way::Own(OwnPlace(Place { chunk: node, slot }));
             }
-            node = node.child(index)?;
+            match node.child(index) {
+                Some(child) => node = child,
+                None => return Way::Ends(node),
+            }
         }
-        None
+        Way::Unknown
     }
+}
+
+/// How far the way to a slot is an object's own.
+pub(crate) enum Way<M: Machine> {
+    /// All of it.
+    Own(OwnPlace<M>),
+    /// All of it, but it ends at this node: there is no anon.
+    Ends(Ptr<Node<M>>),
+    /// Something on it is shared, or the root does not cover the index.
+    Unknown,
 }
 
 impl<M: Machine> Vm<M> {
@@ -92,11 +107,26 @@ impl<M: Machine> Vm<M> {
         let mut node = self.amap_root(amap, index)?;
         while node.level() > 0 {
             let slot = node.slot(index);
-            let child = match node.get(slot) {
-                Some(Child::Left(child)) => self.own_node(child)?,
-                _ => self.new_node(node.level() - 1)?,
+            let Some(Child::Left(child)) = node.get(slot) else {
+                break;
             };
+            let child = self.own_node(child)?;
             node.set_child(slot, Some(Child::Left(child)));
+            node = child;
+        }
+        self.extend_way(node, index)
+    }
+
+    /// Makes what is lacking on the way to the slot for `index` below a node of one's own.
+    pub(crate) fn extend_way(
+        &self,
+        node: Ptr<Node<M>>,
+        index: u32,
+    ) -> Result<OwnPlace<M>, OutOfMemory> {
+        let mut node = node;
+        while node.level() > 0 {
+            let child = self.new_node(node.level() - 1)?;
+            node.set_child(node.slot(index), Some(Child::Left(child)));
             node = child;
         }
         let slot = index as usize % SLOTS;

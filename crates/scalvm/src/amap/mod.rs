@@ -37,7 +37,7 @@ use crate::machine::Machine;
 use crate::sync::Field;
 use crate::vm::Vm;
 
-pub(crate) use edit::{OwnPlace, Place};
+pub(crate) use edit::{OwnPlace, Place, Way};
 pub(crate) use node::{Node, SLOTS};
 
 /// An index of anons.

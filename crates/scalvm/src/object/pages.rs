@@ -14,7 +14,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::Frame;
-use crate::amap::{Amap, OwnPlace, Place, SLOTS};
+use crate::amap::{Amap, OwnPlace, Place, SLOTS, Way};
 use crate::anon::Anon;
 use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
@@ -162,7 +162,7 @@ impl<M: Machine> Vm<M> {
             Look::Failed(error) => Err(Miss::Failed(error)),
             Look::Hole if holder.exclusive.get() => Ok(Readable::Zeros),
             Look::Hole => self
-                .insert_zeros(holder, index, None, zeros)
+                .insert_zeros(holder, index, Way::Unknown, zeros)
                 .map(Readable::Page),
         }
     }
@@ -180,12 +180,14 @@ impl<M: Machine> Vm<M> {
             return self.vnode_page_to_write(guard, index);
         }
         let amap = object.amap.get().ok_or(OutOfMemory)?;
-        let Some(own) = amap.own_place(index) else {
-            return self.unshared_page(guard, index, zeros);
+        let own = match amap.own_way(index) {
+            Way::Own(own) => own,
+            Way::Ends(node) => return self.first_page(guard, index, Way::Ends(node), zeros),
+            Way::Unknown => return self.unshared_page(guard, index, zeros),
         };
         let place = own.place();
         let Some(anon) = place.anon() else {
-            return self.first_page(guard, index, Some(own), zeros);
+            return self.first_page(guard, index, Way::Own(own), zeros);
         };
         match anon.page.get() {
             Some(page) if anon.refs() == 1 => Ok(Found { page, place }.into()),
@@ -225,7 +227,7 @@ impl<M: Machine> Vm<M> {
             .and_then(|amap| amap.anon(index))
             .is_none()
         {
-            return self.first_page(guard, index, None, zeros);
+            return self.first_page(guard, index, Way::Unknown, zeros);
         }
         let own = self.make_place(object, index)?;
         let place = own.place();
@@ -265,7 +267,7 @@ impl<M: Machine> Vm<M> {
         &self,
         guard: &ObjectGuard<'_, M>,
         index: u32,
-        own: Option<OwnPlace<M>>,
+        way: Way<M>,
         zeros: &mut Zeros,
     ) -> Result<Writable<M>, Miss<M>> {
         let object = guard.object();
@@ -278,7 +280,7 @@ impl<M: Machine> Vm<M> {
                 Look::Hole => {}
             }
         }
-        Ok(self.insert_zeros(object, index, own, zeros)?.into())
+        Ok(self.insert_zeros(object, index, way, zeros)?.into())
     }
 
     /// The slot for `index`, with nothing shared on the way to it.
@@ -330,12 +332,17 @@ impl<M: Machine> Vm<M> {
         &self,
         object: Ptr<ObjectBody<M>>,
         index: u32,
-        own: Option<OwnPlace<M>>,
+        way: Way<M>,
         zeros: &mut Zeros,
     ) -> Result<Found<M>, Miss<M>> {
         let page = zeros.ok_or(Miss::NeedZeros)?;
         let anon = self.adopt(object, index, page)?;
-        let own = match own.map_or_else(|| self.make_place(object, index), Ok) {
+        let own = match way {
+            Way::Own(own) => Ok(own),
+            Way::Ends(node) => self.extend_way(node, index),
+            Way::Unknown => self.make_place(object, index),
+        };
+        let own = match own {
             Ok(own) => own,
             Err(error) => {
                 page.disown();

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::context::FsContext;
 use super::inode::{Kind, Node};
-use super::names;
 use super::walk::{self, Last};
+use super::{memory, names};
 use crate::linux::Errno;
 use crate::mm::Object;
 
@@ -42,6 +42,6 @@ fn executable(
         return Err(Errno::EACCES);
     }
     let object = node.object().ok_or(Errno::EACCES)?;
-    let path = String::from_utf8_lossy(&path()?).into_owned();
+    let path = memory::string(path()?);
     Ok(Executable { object, path })
 }

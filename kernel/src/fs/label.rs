@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use super::inode::{Change, FileIo, FsStat, Inode, Kind, Node, Stat};
+use super::text::Text;
 use super::{memory, names};
 use crate::arch::time::wall_ns;
 use crate::linux::Errno;
@@ -32,9 +33,7 @@ pub fn stat(kind: Kind, permissions: u32, ino: u64, made: u64) -> Stat {
 
 /// `name:[ino]`.
 pub fn numbered(name: &str, ino: u64) -> Result<Vec<u8>, Errno> {
-    let mut text = memory::vec(name.as_bytes())?;
-    memory::extend(&mut text, alloc::format!(":[{ino}]").as_bytes())?;
-    Ok(text)
+    Text::format(format_args!("{name}:[{ino}]"))
 }
 
 /// The inode of an object that is only ever used through descriptors.

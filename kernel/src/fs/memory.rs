@@ -5,6 +5,7 @@
 //! these functions proves that the memory is there before the infallible call takes it.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::alloc::Layout;
@@ -47,6 +48,15 @@ pub fn vec(from: &[u8]) -> Result<Vec<u8>, Errno> {
         .map_err(|_| Errno::ENOMEM)?;
     copy.extend_from_slice(from);
     Ok(copy)
+}
+
+/// The bytes as a string; those that are not part of a character become question marks.
+pub fn string(mut from: Vec<u8>) -> String {
+    while let Err(error) = core::str::from_utf8(&from) {
+        from[error.valid_up_to()] = b'?';
+    }
+    // No memory is taken: the bytes stay where they are.
+    String::from_utf8(from).unwrap_or_default()
 }
 
 /// `Vec::push` that can fail.

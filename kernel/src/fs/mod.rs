@@ -31,6 +31,7 @@ pub mod pipe;
 pub mod procfs;
 mod ring;
 pub mod table;
+mod text;
 pub mod tmpfs;
 mod unpack;
 pub mod wait;

@@ -6,7 +6,7 @@
 //! Invariants: the first mount is the root of the tree and the only one that covers nothing; a
 //! file system's root is in at most one mount.
 
-use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::inode::{Kind, Node};
@@ -25,7 +25,7 @@ pub struct Mount {
     /// The type, as in mount(2).
     pub kind: &'static str,
     /// What was given as the source.
-    pub source: String,
+    pub source: Arc<Vec<u8>>,
 }
 
 static MOUNTS: Mutex<Vec<Mount>> = Mutex::new(Vec::new());
@@ -39,7 +39,7 @@ pub fn mount_root(root: Node) -> Result<(), Errno> {
         covered: None,
         root,
         kind: "tmpfs",
-        source: String::from("tmpfs"),
+        source: memory::arc(memory::vec(b"tmpfs")?)?,
     };
     memory::push(&mut MOUNTS.lock(), mount)
 }
@@ -55,10 +55,8 @@ pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
         b"devtmpfs" => ("devtmpfs", super::dev::root()?),
         _ => return Err(Errno::ENODEV),
     };
-    let mut source = String::from_utf8_lossy(source).into_owned();
-    if source.is_empty() {
-        source.push_str("none");
-    }
+    let source = if source.is_empty() { b"none" } else { source };
+    let source = memory::arc(memory::vec(source)?)?;
     let mut mounts = MOUNTS.lock();
     if mounts.iter().any(|mount| walk::same(&mount.root, &root)) {
         return Err(Errno::EBUSY);
@@ -77,7 +75,7 @@ pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
 /// Takes away the mount whose root this is. EINVAL if it is none, EBUSY if another is mounted in it
 /// or, unless `detach`, a process stands in it or has a file of it open.
 pub fn unmount(root: &Node, detach: bool) -> Result<(), Errno> {
-    let all = list();
+    let all = list()?;
     let at = all
         .iter()
         .position(|mount| walk::same(&mount.root, root))
@@ -138,8 +136,13 @@ pub fn root() -> Option<Node> {
 }
 
 /// All mounts, in the order of their making.
-pub fn list() -> Vec<Mount> {
-    MOUNTS.lock().clone()
+pub fn list() -> Result<Vec<Mount>, Errno> {
+    let mounts = MOUNTS.lock();
+    let mut list = Vec::new();
+    list.try_reserve_exact(mounts.len())
+        .map_err(|_| Errno::ENOMEM)?;
+    list.extend(mounts.iter().cloned());
+    Ok(list)
 }
 
 impl Mount {

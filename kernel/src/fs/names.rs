@@ -104,9 +104,5 @@ pub fn object_name(cookie: usize) -> Option<(u64, u64, String)> {
     let node = PAGED.lock().get(&cookie)?.upgrade()?;
     let stat = node.stat();
     let path = path_of(&node).ok()?;
-    Some((
-        stat.dev,
-        stat.ino,
-        String::from_utf8_lossy(&path).into_owned(),
-    ))
+    Some((stat.dev, stat.ino, memory::string(path)))
 }

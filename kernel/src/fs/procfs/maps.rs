@@ -2,8 +2,8 @@
 
 use scalvm::{PAGE_SIZE, Prot, Region, Share};
 
-use super::text::Text;
 use crate::arch::layout::USER_HIGH;
+use crate::fs::text::Text;
 use crate::fs::{dev, names};
 use crate::linux::Errno;
 use crate::task::{Process, Space};

@@ -5,18 +5,21 @@
 //! the kernel, [`process`] and [`maps`] those of a process.
 
 mod maps;
+mod name;
 mod node;
+mod open;
 mod process;
 mod system;
-mod text;
+mod tree;
 
 use alloc::sync::Arc;
 
 use super::inode::Node;
 use super::memory;
+use super::text::Text;
 use crate::linux::Errno;
 use node::{ProcNode, What};
-use text::{ProcText, Text};
+use open::ProcText;
 
 /// The root directory of a new instance.
 pub fn new_root() -> Result<Node, Errno> {

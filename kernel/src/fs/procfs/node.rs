@@ -1,19 +1,20 @@
 //! [`ProcNode`]: an inode of /proc.
 
-use alloc::format;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
 
+use super::name::{Digits, Name, number};
 use super::process::{FILES as PROCESS_FILES, LINKS};
 use super::system::FILES;
-use super::text::Text;
+use super::tree::{all_below, below, depth, first_below, last_name};
 use super::{ProcessText, SystemText, file};
 use crate::arch::time::wall_ns;
 use crate::fs::inode::{DirEntry, FileIo, FsStat, Inode, Kind, Node, Stat, Target};
 use crate::fs::memory;
+use crate::fs::text::Text;
 use crate::linux::Errno;
 use crate::task::{self, Pid, Process};
 
@@ -102,18 +103,18 @@ impl What {
         }
     }
 
-    fn name(self) -> Vec<u8> {
+    fn name(self) -> Name {
         match self {
-            What::Root => Vec::new(),
-            What::Itself => b"self".to_vec(),
-            What::Mounts => b"mounts".to_vec(),
-            What::Directory(path) => last_name(path).as_bytes().to_vec(),
-            What::File(index) => last_name(FILES[index].0).as_bytes().to_vec(),
-            What::Process(pid) => format!("{pid}").into_bytes(),
-            What::ProcessFile(_, index) => PROCESS_FILES[index].0.as_bytes().to_vec(),
-            What::ProcessLink(_, index) => LINKS[index].0.as_bytes().to_vec(),
-            What::Descriptors(_) => b"fd".to_vec(),
-            What::Descriptor(_, fd) => format!("{fd}").into_bytes(),
+            What::Root => Name::Fixed(""),
+            What::Itself => Name::Fixed("self"),
+            What::Mounts => Name::Fixed("mounts"),
+            What::Directory(path) => Name::Fixed(last_name(path)),
+            What::File(index) => Name::Fixed(last_name(FILES[index].0)),
+            What::Process(pid) => Name::Number(Digits::of(pid as usize)),
+            What::ProcessFile(_, index) => Name::Fixed(PROCESS_FILES[index].0),
+            What::ProcessLink(_, index) => Name::Fixed(LINKS[index].0),
+            What::Descriptors(_) => Name::Fixed("fd"),
+            What::Descriptor(_, fd) => Name::Number(Digits::of(fd)),
         }
     }
 
@@ -190,11 +191,13 @@ impl What {
                 let Ok(process) = process(pid) else { return };
                 let first = after.saturating_sub(2) as usize;
                 let files = process.files();
-                let used: Vec<usize> = files.lock().used(first).map(|(fd, _)| fd).collect();
-                for fd in used {
+                let next = |from| files.lock().used(from).next().map(|(fd, _)| fd);
+                let mut from = first;
+                while let Some(fd) = next(from) {
                     if !each(fd as u64 + 3, What::Descriptor(pid, fd)) {
                         return;
                     }
+                    from = fd + 1;
                 }
             }
             _ => {}
@@ -283,7 +286,7 @@ impl Inode for ProcNode {
                 ino: what.ino(),
                 cookie,
                 kind: what.kind(),
-                name: &what.name(),
+                name: what.name().as_bytes(),
             })
         });
         Ok(())
@@ -291,10 +294,11 @@ impl Inode for ProcNode {
 
     fn follow(&self) -> Result<Target, Errno> {
         match self.what {
-            What::Itself => Ok(Target::Path(
-                format!("{}", task::current().pid).into_bytes(),
-            )),
-            What::Mounts => Ok(Target::Path(b"self/mounts".to_vec())),
+            What::Itself => {
+                let digits = Digits::of(task::current().pid as usize);
+                Ok(Target::Path(memory::vec(digits.as_bytes())?))
+            }
+            What::Mounts => Ok(Target::Path(memory::vec(b"self/mounts")?)),
             What::ProcessLink(pid, index) => (LINKS[index].1)(&*process(pid)?),
             What::Descriptor(pid, fd) => {
                 let files = process(pid)?.files();
@@ -306,7 +310,8 @@ impl Inode for ProcNode {
     }
 
     fn place(&self) -> Option<(Node, Vec<u8>)> {
-        Some((self.parent.clone()?, self.what.name()))
+        let name = memory::vec(self.what.name().as_bytes()).ok()?;
+        Some((self.parent.clone()?, name))
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -317,66 +322,4 @@ impl Inode for ProcNode {
 /// A process that has not ended: what has is no longer told of, but for its entry.
 fn process(pid: Pid) -> Result<Arc<Process>, Errno> {
     task::find(pid).ok_or(Errno::ESRCH)
-}
-
-/// The number that a name is, in its shortest form.
-fn number(name: &[u8]) -> Option<usize> {
-    let text = core::str::from_utf8(name).ok()?;
-    let number: usize = text.parse().ok()?;
-    (format!("{number}").as_bytes() == name).then_some(number)
-}
-
-/// The name at the end of a path.
-fn last_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The part of a file's path below a directory.
-fn rest<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
-    if prefix.is_empty() {
-        Some(path)
-    } else {
-        path.strip_prefix(prefix)?.strip_prefix('/')
-    }
-}
-
-fn depth(prefix: &str) -> u64 {
-    prefix.split('/').count() as u64
-}
-
-fn first_below(prefix: &str) -> usize {
-    FILES
-        .iter()
-        .position(|(path, _)| rest(path, prefix).is_some())
-        .unwrap_or(0)
-}
-
-/// What a file's path leads to in the directory `prefix`: the file, or a directory on its way.
-fn step(index: usize, prefix: &str) -> Option<(What, &'static str)> {
-    let path: &'static str = FILES[index].0;
-    let rest = rest(path, prefix)?;
-    match rest.split_once('/') {
-        None => Some((What::File(index), rest)),
-        Some((name, _)) => {
-            let end = path.len() - rest.len() + name.len();
-            Some((What::Directory(&path[..end]), name))
-        }
-    }
-}
-
-/// What has this name in the directory `prefix`.
-fn below(prefix: &'static str, name: &[u8]) -> Option<What> {
-    let mut steps = (0..FILES.len()).filter_map(|index| step(index, prefix));
-    steps
-        .find(|(_, entry)| entry.as_bytes() == name)
-        .map(|(what, _)| what)
-}
-
-/// Everything in the directory `prefix`; files of one directory stand side by side.
-fn all_below(prefix: &'static str) -> impl Iterator<Item = What> {
-    let mut last = "";
-    (0..FILES.len()).filter_map(move |index| {
-        let (what, name) = step(index, prefix)?;
-        (core::mem::replace(&mut last, name) != name).then_some(what)
-    })
 }

@@ -1,15 +1,13 @@
 //! The files of /proc about a process.
 
-use alloc::string::String;
-
 use scalvm::PAGE_SIZE;
 
 use super::system::TICK;
-use super::text::Text;
 use super::{ProcessText, maps};
 use crate::fs::dev;
 use crate::fs::inode::Target;
 use crate::fs::mount;
+use crate::fs::text::Text;
 use crate::linux::Errno;
 use crate::task::{self, Process};
 use crate::tty;
@@ -49,18 +47,28 @@ fn exe(process: &Process) -> Result<Target, Errno> {
     }
 }
 
-fn name(process: &Process) -> String {
-    let comm = process.comm();
-    let end = comm
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..end]).into_owned()
+/// Its name as text.
+fn name(process: &Process) -> impl core::fmt::Display {
+    struct Name([u8; 16]);
+    impl core::fmt::Display for Name {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            let end = self
+                .0
+                .iter()
+                .position(|byte| *byte == 0)
+                .unwrap_or(self.0.len());
+            self.0[..end]
+                .utf8_chunks()
+                .try_for_each(|chunk| f.write_str(chunk.valid()))
+        }
+    }
+    Name(process.comm())
 }
 
 fn mounts(_process: &Process, text: &mut Text) -> Result<(), Errno> {
-    for mount in mount::list() {
-        write!(text, "{} ", mount.source)?;
+    for mount in mount::list()? {
+        text.bytes(&mount.source)?;
+        text.bytes(b" ")?;
         for byte in mount.path()? {
             match byte {
                 b' ' | b'\t' | b'\n' | b'\\' => write!(text, "\\{byte:03o}")?,
@@ -113,7 +121,9 @@ fn stat(process: &Process, text: &mut Text) -> Result<(), Errno> {
 fn statm(process: &Process, text: &mut Text) -> Result<(), Errno> {
     let usage = process.map().usage();
     let pages = usage.mapped_bytes / PAGE_SIZE as u64;
-    let (shared, code, data) = maps::shares(process);
+    let (mapped, code, data) = maps::shares(process);
+    // How many of them are shared pages is not counted: these at most.
+    let shared = mapped.min(usage.resident_pages);
     writeln!(
         text,
         "{pages} {} {shared} {code} 0 {data} 0",

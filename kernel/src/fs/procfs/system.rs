@@ -5,8 +5,8 @@ use core::arch::x86_64::__cpuid;
 use scalvm::{PAGE_SIZE, Stats};
 
 use super::SystemText;
-use super::text::Text;
 use crate::arch::time::{SECOND, now_ns, wall_ns};
+use crate::fs::text::Text;
 use crate::fs::{block, mount, names, pipe, table};
 use crate::linux::Errno;
 use crate::mm::VM;

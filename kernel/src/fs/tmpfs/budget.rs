@@ -1,5 +1,5 @@
 //! How much memory files may take: half of it, so that programs that fill a file system meet
-//! ENOSPC and the rest goes on.
+//! ENOSPC and the rest goes on; and how many there may be.
 //!
 //! Pages are not counted as they come and go. There is a number of pages that may be written
 //! before anybody need look; when it is used up, all files are looked through again.
@@ -10,10 +10,33 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::fs::names;
+use crate::linux::Errno;
 use crate::mm::VM;
 
 /// Pages that may be written before files are looked through.
 static LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// Inodes that there are.
+static NODES: AtomicU64 = AtomicU64::new(0);
+/// Inodes that there may be; 0 until that is known.
+static MOST_NODES: AtomicU64 = AtomicU64::new(0);
+
+/// One more inode. ENOSPC if there are as many as half of the pages, as on Linux.
+pub(super) fn add_node() -> Result<(), Errno> {
+    if MOST_NODES.load(Relaxed) == 0 {
+        MOST_NODES.store(limit(), Relaxed);
+    }
+    if NODES.load(Relaxed) >= MOST_NODES.load(Relaxed) {
+        return Err(Errno::ENOSPC);
+    }
+    NODES.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+/// One inode less.
+pub(super) fn remove_node() {
+    NODES.fetch_sub(1, Relaxed);
+}
 
 /// The most pages of all files.
 pub(super) fn limit() -> u64 {

@@ -5,7 +5,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use super::directory::Directory;
-use super::{fs_stat, verbs};
+use super::{budget, fs_stat, verbs};
 use crate::arch::time::wall_ns;
 use crate::fs::inode::{Change, DirEntry, FileIo, FsStat, Inode, Kind, New, Node, Stat, Target};
 use crate::fs::pipe::Pipe;
@@ -25,6 +25,16 @@ pub struct TmpNode {
     pub(super) place: Mutex<Option<Place>>,
     pub(super) body: Body,
     pub(super) this: Weak<TmpNode>,
+    _counted: Counted,
+}
+
+/// Stands for one inode that was counted.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        budget::remove_node();
+    }
 }
 
 /// What chmod and its kin change. Times in nanoseconds since 1970.
@@ -61,6 +71,8 @@ pub(super) enum Body {
 impl TmpNode {
     /// An inode that no directory holds yet.
     pub(super) fn new(device: u64, new: New<'_>, mode: u32) -> Result<Arc<TmpNode>, Errno> {
+        budget::add_node()?;
+        let counted = Counted;
         let ino = names::next_ino();
         let (body, links) = match new {
             New::Regular => {
@@ -95,6 +107,7 @@ impl TmpNode {
             place: Mutex::new(None),
             body,
             this: this.clone(),
+            _counted: counted,
         });
         if matches!(node.body, Body::Regular(_)) {
             let node: Node = node.clone();

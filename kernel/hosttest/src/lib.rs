@@ -11,7 +11,7 @@ extern crate alloc;
 mod cpio;
 #[path = "../../src/fs/tmpfs/directory.rs"]
 mod directory;
-#[path = "../../src/fs/locks/range.rs"]
-mod range;
 #[path = "../../src/tty/line/mod.rs"]
 mod line;
+#[path = "../../src/fs/locks/range.rs"]
+mod range;

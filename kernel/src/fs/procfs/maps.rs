@@ -61,6 +61,10 @@ pub(super) fn maps(process: &Process, text: &mut Text) -> Result<(), Errno> {
         )?;
         let name = match &file {
             Some((_, _, path)) => path.as_str(),
+            // Shared memory that can never be written is the kernel's library for programs.
+            None if region.object_id.is_some() && !region.max_prot.contains(Prot::WRITE) => {
+                "[vdso]"
+            }
             None if region.object_id.is_some() && region.share == Share::Shared => {
                 "/dev/zero (deleted)"
             }

@@ -1,0 +1,239 @@
+//! Faults: from an address and an access to a mapping in the page tables, or to an outcome that
+//! says why not.
+//!
+//! The path, with the locks that it holds:
+//!
+//! 1. Map, for reading: find the entry, check the rights. The first write to a private entry needs
+//!    a private object, which the map must be locked for writing to get; then the fault begins
+//!    again.
+//! 2. Object, and the one underneath: find the page to read or to write (`object::pages`), enter
+//!    it, and with a read its neighbours. The old page of a copy is let go of when no translation
+//!    to it is left.
+//! 3. Where a page must be brought: mark the pages of a cluster busy, let go of all locks, start
+//!    the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile: the fault
+//!    begins again and looks anew.
+//!
+//! A page of zeros is made with no object locked, so that faults on one object seldom wait for each
+//! other.
+
+mod enter;
+mod outcome;
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::addr::{Access, Frame, page_floor};
+use crate::error::{FaultError, OutOfMemory};
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::map::{Map, MapEntry};
+use crate::object::{Kind, Miss, NewObject, Zeros};
+use crate::page::{Page, State};
+use crate::pager::Bring;
+use crate::request::Share;
+use crate::stats::Event;
+use crate::vm::Vm;
+
+use enter::Faulting;
+pub use outcome::{Fault, Ticket};
+
+/// What a round of a fault came to.
+enum Step<'v> {
+    Done(Fault<'v>),
+    /// Begin again.
+    Again,
+    /// The entry needs a private object.
+    Private,
+}
+
+impl<'v, M: Machine> Map<'v, M> {
+    /// Handles a fault: a program with this address space cannot make an access. Never blocks, as
+    /// long as the pager does not when it starts a request.
+    pub fn fault(&self, addr: usize, access: Access) -> Fault<'v> {
+        let vm = self.vm;
+        vm.count(Event::Fault);
+        let va = page_floor(addr);
+        let mut zeros = None;
+        let outcome = loop {
+            match self.step(va, access, &mut zeros) {
+                Step::Done(outcome) => break outcome,
+                Step::Again => {}
+                Step::Private => {
+                    if self.make_private(va).is_err() {
+                        break Fault::OutOfMemory;
+                    }
+                }
+            }
+        };
+        if let Some(page) = zeros {
+            vm.let_go(page);
+        }
+        outcome
+    }
+
+    /// The same, waiting for I/O as often as need be.
+    pub fn fault_wait(&self, addr: usize, access: Access) -> Result<(), FaultError> {
+        loop {
+            return Err(match self.fault(addr, access) {
+                Fault::Resolved => return Ok(()),
+                Fault::Wait(ticket) => {
+                    ticket.wait(self.vm);
+                    continue;
+                }
+                Fault::NoMapping => FaultError::NoMapping,
+                Fault::Protection => FaultError::Protection,
+                Fault::BeyondEnd => FaultError::BeyondEnd,
+                Fault::OutOfMemory => FaultError::OutOfMemory,
+                Fault::Pager(error) => FaultError::Pager(error),
+            });
+        }
+    }
+
+    /// One round.
+    fn step(&self, va: usize, access: Access, zeros: &mut Zeros) -> Step<'v> {
+        let vm = self.vm;
+        let map = self.body.read(vm);
+        let Some(entry) = map.map.tree.find(va) else {
+            return Step::Done(Fault::NoMapping);
+        };
+        let attributes = entry.attributes();
+        if !attributes.prot.contains(access.needs()) {
+            return Step::Done(Fault::Protection);
+        }
+        let write = access == Access::Write;
+        let place = Faulting {
+            map: self.body,
+            entry,
+            va,
+            access,
+            prot: attributes.prot,
+            advice: attributes.advice,
+        };
+        let Some(object) = entry.object.get() else {
+            return if write {
+                Step::Private
+            } else {
+                Step::Done(vm.enter_zeros(&place))
+            };
+        };
+        let index = entry.index_of(va);
+        let end = object.under.unwrap_or(object);
+        if let Kind::Device(first, cache) = object.kind {
+            return Step::Done(if object.has_page(index) {
+                vm.enter_device(
+                    &place,
+                    object,
+                    index,
+                    Frame(first.0 + u64::from(index)),
+                    cache,
+                )
+            } else {
+                Fault::BeyondEnd
+            });
+        }
+        let private = attributes.share == Share::Private;
+        let mut guard = object.lock(vm);
+        let miss = loop {
+            if !end.has_page(index) {
+                return Step::Done(Fault::BeyondEnd);
+            }
+            if write && private && !object.private {
+                return Step::Private;
+            }
+            let entered = if write {
+                vm.page_to_write(&guard, index, zeros)
+                    .map(|found| vm.enter_to_write(&place, object, index, found))
+            } else {
+                vm.page_to_read(&guard, index, zeros)
+                    .map(|found| vm.enter_to_read(&place, &guard, index, found))
+            };
+            match entered {
+                Ok(fault) => return Step::Done(fault),
+                Err(Miss::NeedZeros) => {
+                    drop(guard);
+                    match vm.zeroed_page() {
+                        Ok(page) => *zeros = Some(page),
+                        Err(OutOfMemory) => return Step::Done(Fault::OutOfMemory),
+                    }
+                    guard = object.lock(vm);
+                }
+                Err(miss) => break miss,
+            }
+        };
+        match miss {
+            Miss::NeedZeros => Step::Again,
+            Miss::OutOfMemory => Step::Done(Fault::OutOfMemory),
+            Miss::Failed(error) => Step::Done(Fault::Pager(error)),
+            Miss::Busy(page) => Step::Done(Fault::Wait(Ticket::new(vm, &page))),
+            Miss::Absent(holder) => match vm.begin_bring(&guard, holder, index) {
+                Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
+                Ok(bring) => {
+                    drop(guard);
+                    drop(map);
+                    self.start(bring)
+                }
+            },
+        }
+    }
+
+    /// Starts the I/O that a fault needs, with no lock held.
+    fn start(&self, bring: Bring<'v, M>) -> Step<'v> {
+        self.vm.count(Event::MajorFault);
+        let ticket = bring.start(self.vm);
+        if ticket.is_due() {
+            Step::Again
+        } else {
+            Step::Done(Fault::Wait(ticket))
+        }
+    }
+
+    /// Gives the entry at `va` a private object, standing on what it was mapped from.
+    fn make_private(&self, va: usize) -> Result<(), OutOfMemory> {
+        let map = self.body.write(self.vm);
+        match map.map.tree.find(va) {
+            Some(entry) => self.vm.make_private(&map, entry),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Gives a private entry a private object if it has none yet.
+    pub(crate) fn make_private(
+        &self,
+        map: &crate::map::MapWrite<'_, M>,
+        entry: Ptr<MapEntry<M>>,
+    ) -> Result<(), OutOfMemory> {
+        let under = entry.object.get();
+        if under.is_some_and(|object| object.private) {
+            return Ok(());
+        }
+        debug_assert!(map.map == entry.map);
+        let object = self.make_object(NewObject::private(under))?;
+        if let Some(under) = under {
+            // What maps the page now, the new object finds underneath: one lock covers both (O2).
+            let _under = under.lock(self);
+            under.entries.remove(entry);
+            entry.object.set(Some(object));
+            object.entries.push(entry);
+        } else {
+            entry.object.set(Some(object));
+            object.entries.push(entry);
+        }
+        if let Some(under) = under {
+            self.release_object(under);
+        }
+        Ok(())
+    }
+
+    /// A page of zeros with one hold.
+    pub(crate) fn zeroed_page(&self) -> Result<Ptr<Page>, OutOfMemory> {
+        let page = self
+            .frames
+            .alloc_page(&self.machine, State::Anon)
+            .ok_or(OutOfMemory)?;
+        page.holds().store(1, Relaxed);
+        self.machine.zero_frame(page.frame());
+        self.count(Event::ZeroFill);
+        Ok(page)
+    }
+}

@@ -121,6 +121,25 @@ mod tests {
     }
 
     #[test]
+    fn each_entry_is_shown_once() {
+        let mut directory = Directory::new();
+        for i in 0..100 {
+            directory
+                .insert(format!("{i}").into_bytes().into_boxed_slice(), i)
+                .unwrap();
+        }
+        let mut seen = Vec::new();
+        let mut cookie = 0;
+        while let Some((key, entry)) = directory.after(cookie).next() {
+            seen.push(entry.node);
+            cookie = key;
+            assert!(seen.len() <= 100);
+        }
+        seen.sort();
+        assert!(seen.into_iter().eq(0..100));
+    }
+
+    #[test]
     fn a_reader_goes_on_where_it_was_though_entries_go() {
         let mut directory = Directory::new();
         for i in 0..100 {

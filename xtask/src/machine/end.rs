@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use signal_hook::consts::SIGPIPE;
+
 use crate::{FAILED, say};
 
 /// The status when the time was up, as of timeout(1).
@@ -28,7 +30,7 @@ pub enum End {
     },
     /// The user left it by Ctrl-A x.
     Left,
-    /// This tool was told to end by a signal.
+    /// This tool was told to end by a signal, or nobody takes the output any more (SIGPIPE).
     Signalled(i32),
 }
 
@@ -47,7 +49,7 @@ impl End {
     /// Tells of it on standard error, unless there is nothing to tell.
     pub fn tell(&self) {
         let (what, trace) = match self {
-            Self::Exited(_) | Self::Left => return,
+            Self::Exited(_) | Self::Left | Self::Signalled(SIGPIPE) => return,
             Self::Signalled(signal) => (format!("ended by signal {signal}"), &[][..]),
             Self::Crashed { what, trace } => (what.clone(), &trace[..]),
             Self::TimedOut { after, trace } => (

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::backtrace::Symbols;
@@ -225,7 +225,8 @@ impl Guest<'_> {
             }
             Event::Control(line) => self.control(line),
             Event::Whereabouts => self.whereabouts().iter().for_each(say::line),
-            Event::Leave | Event::OutputLost => return Some(End::Left),
+            Event::Leave => return Some(End::Left),
+            Event::OutputLost => return Some(End::Signalled(SIGPIPE)),
             Event::Signal(signal) => return Some(End::Signalled(signal)),
             Event::ConsoleClosed | Event::ControlClosed => {}
         }

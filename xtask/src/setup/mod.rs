@@ -34,6 +34,13 @@ pub const BUSYBOX: Tool = Tool {
     purpose: "the guest's shell and commands",
 };
 
+/// A larger shell, for long tests.
+pub const BASH: Tool = Tool {
+    program: "bash-static",
+    package: "bash-static",
+    purpose: "a larger static program to test with",
+};
+
 /// The compiler of the C programs.
 pub const MUSL_GCC: Tool = Tool {
     program: "musl-gcc",

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::checks::{beginning, workspace};
 use super::{Plan, Report};
 
-/// Steps of the model test when time does not matter.
-const LONG_STEPS: &str = "20000000";
+/// What the test kit does more of when time does not matter: steps of the random programs, and
+/// schedules of the parallel scenes.
+const LONG: [(&str, &str); 2] = [("SCALVM_STEPS", "20000000"), ("SCALVM_SCHEDULES", "5000")];
 
 /// Runs the tests that the pattern chooses by the group's name.
 pub fn run(plan: &Plan, report: &mut Report) {
@@ -29,7 +30,7 @@ fn run_cargo(plan: &Plan, filter: &str, report: &mut Report) -> Result<()> {
         command.args(["--", filter]);
     }
     if plan.long {
-        command.env("SCALVM_STEPS", LONG_STEPS);
+        command.envs(LONG);
     }
     command
         .stdin(Stdio::null())

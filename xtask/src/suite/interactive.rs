@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal};
 use rustix::pty::{self, OpenptFlags};
-use rustix::termios::{self, Winsize};
+use rustix::termios::{self, Termios, Winsize};
 
 use super::{Plan, Report};
 use crate::machine::Memory;
@@ -29,7 +30,6 @@ pub fn run(plan: &Plan, report: &mut Report) {
 /// A user works in the shell, and ends it.
 fn session() -> Result<()> {
     let mut user = User::sit_down()?;
-    let before = termios::tcgetattr(&user.terminal)?;
     user.expect("# ")?;
     user.types("echo mis\x7f\x7f\x7fcorr''ected\n", "\r\ncorrected\r\n")?;
     user.types("stty size\n", "\r\n30 100\r\n")?;
@@ -43,28 +43,22 @@ fn session() -> Result<()> {
     user.types("\x04echo back''again\n", "backagain\r\n")?;
     user.types("sleep 1000 &\njobs\n", "Running")?;
     user.types("kill %1; wait; exit 3\n", "")?;
-    let status = user.end()?;
-    if status.code() != Some(3) {
-        bail!("the shell's status 3 has become {status}");
-    }
-    let after = termios::tcgetattr(&user.terminal)?;
-    if (before.local_modes, before.output_modes) != (after.local_modes, after.output_modes) {
-        bail!("the terminal is not as it was");
-    }
-    Ok(())
+    user.ends_with(3)
 }
 
-/// A user leaves, whatever the guest does.
+/// A user leaves, whatever the guest does; or the tool is told to end.
 fn leave() -> Result<()> {
     let mut user = User::sit_down()?;
     user.expect("# ")?;
     user.types("while :; do :; done\n", "done\r\n")?;
     user.types("\x01x", "")?;
-    let status = user.end()?;
-    if !status.success() {
-        bail!("leaving by Ctrl-A x ends with {status}");
-    }
-    Ok(())
+    user.ends_with(0)?;
+
+    let mut user = User::sit_down()?;
+    user.expect("# ")?;
+    let pid = Pid::from_child(&user.child);
+    rustix::process::kill_process(pid, Signal::TERM)?;
+    user.ends_with(128 + Signal::TERM.as_raw())
 }
 
 /// A user at a terminal in which `run` runs.
@@ -73,6 +67,7 @@ struct User {
     screen: Memory,
     seen: String,
     terminal: File,
+    before: Termios,
     child: Child,
 }
 
@@ -92,6 +87,7 @@ impl User {
             ws_ypixel: 0,
         };
         termios::tcsetwinsize(&terminal, size)?;
+        let before = termios::tcgetattr(&terminal)?;
         let child = Command::new(std::env::current_exe()?)
             .args(["run", "--timeout", "120"])
             .stdin(terminal.try_clone()?)
@@ -113,6 +109,7 @@ impl User {
             screen,
             seen: String::new(),
             terminal,
+            before,
             child,
         })
     }
@@ -137,6 +134,26 @@ impl User {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for the command's end, with this status and the terminal as it was before.
+    fn ends_with(&mut self, status: i32) -> Result<()> {
+        let end = self.end()?;
+        if end.code() != Some(status) {
+            bail!("the command ends with {end}, not {status}");
+        }
+        let after = termios::tcgetattr(&self.terminal)?;
+        let modes = |settings: &Termios| {
+            (
+                settings.input_modes,
+                settings.output_modes,
+                settings.local_modes,
+            )
+        };
+        if modes(&after) != modes(&self.before) {
+            bail!("the terminal is not as it was");
+        }
+        Ok(())
     }
 
     /// Waits for the end of the command.

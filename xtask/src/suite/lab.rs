@@ -1,7 +1,10 @@
 //! Guests for tests: a root with the test programs in it, started again for each test.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -63,18 +66,18 @@ impl Lab {
         }
         let mut lab = None;
         report.test("guest/build", || {
-            lab = Some(Self::new()?);
+            lab = Some(Self::new(plan.long)?);
             Ok(())
         });
         lab
     }
 
     /// Builds all that guests are made of.
-    pub fn new() -> Result<Self> {
+    fn new(long: bool) -> Result<Self> {
         let scratch = Scratch::new()?;
         let mut root = image::default_root()?;
         let out = paths::work()?.join("c");
-        std::fs::create_dir_all(&out)?;
+        fs::create_dir_all(&out)?;
         let mut programs = Vec::new();
         for source in c_sources()? {
             let program = out.join(stem(&source));
@@ -92,6 +95,10 @@ impl Lab {
                 0o644,
                 Node::Host(script),
             );
+        }
+        if long {
+            let bash = setup::ensure(&setup::BASH)?;
+            root.add("bin/bash", 0o755, Node::Host(bash));
         }
         let archive = scratch.path("root");
         root.write_to(&archive)?;
@@ -116,6 +123,29 @@ impl Lab {
     /// A name in a folder that goes with the lab.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path(name)
+    }
+
+    /// Lets a command of the host find nothing but busybox's commands, as in a guest.
+    pub fn on_host<'a>(&self, command: &'a mut Command) -> Result<&'a mut Command> {
+        let busybox = setup::ensure(&setup::BUSYBOX)?;
+        let (bin, temporary) = (self.path("bin"), self.path("tmp"));
+        if !bin.exists() {
+            fs::create_dir(&bin)?;
+            fs::create_dir(&temporary)?;
+            let list = Command::new(&busybox)
+                .arg("--list")
+                .output()
+                .context("busybox --list")?;
+            for applet in String::from_utf8_lossy(&list.stdout).lines() {
+                symlink(&busybox, bin.join(applet))?;
+            }
+        }
+        command
+            .env_clear()
+            .env("PATH", &bin)
+            .env("TMPDIR", &temporary)
+            .current_dir(&temporary);
+        Ok(command)
     }
 
     /// A guest whose first process is this program.
@@ -195,7 +225,7 @@ fn c_sources() -> Result<Vec<PathBuf>> {
 pub fn files(dir: &str, extension: &str) -> Result<Vec<PathBuf>> {
     let dir = paths::root().join(dir);
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+    for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
         if path.extension().is_some_and(|end| end == extension) {
             files.push(path);

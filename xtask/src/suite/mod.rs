@@ -11,6 +11,7 @@ mod host;
 mod host_tests;
 mod interactive;
 mod lab;
+mod long;
 mod report;
 mod rounds;
 mod shell;
@@ -72,6 +73,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         interactive::run(&plan, &mut report);
         rounds::run(&plan, &mut report, &lab);
         vmbench::run(&plan, &mut report, &lab);
+        long::run(&plan, &mut report, &lab);
     }
     Ok(report.close())
 }

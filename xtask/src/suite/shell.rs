@@ -1,9 +1,8 @@
 //! Shell sessions with busybox, the same on the host and in a guest.
 
-use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::lab::{files, stem};
 use super::{Lab, Plan, Report, compare, host};
@@ -28,39 +27,15 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
                     .guest(&["/bin/sh", &guest_script])
                     .patience(PATIENCE)
                     .run()?;
-                let mut linux = host_shell(lab)?;
-                compare::same(&host::run(linux.arg(&script))?, &here)
+                let mut linux = Command::new(setup::ensure(&setup::BUSYBOX)?);
+                linux.arg("sh").arg(&script);
+                compare::same(&host::run(lab.on_host(&mut linux)?)?, &here)
             });
         }
     }
     if plan.wants("shell/input") {
         report.test("shell/input", || input(lab));
     }
-}
-
-/// Busybox's shell on the host, with nothing but busybox's commands.
-fn host_shell(lab: &Lab) -> Result<Command> {
-    let busybox = setup::ensure(&setup::BUSYBOX)?;
-    let bin = lab.path("bin");
-    let temporary = lab.path("tmp");
-    if !bin.exists() {
-        std::fs::create_dir(&bin)?;
-        std::fs::create_dir(&temporary)?;
-        let list = Command::new(&busybox)
-            .arg("--list")
-            .output()
-            .context("busybox --list")?;
-        for applet in String::from_utf8_lossy(&list.stdout).lines() {
-            symlink(&busybox, bin.join(applet))?;
-        }
-    }
-    let mut command = Command::new(bin.join("sh"));
-    command
-        .env_clear()
-        .env("PATH", &bin)
-        .env("TMPDIR", &temporary)
-        .current_dir(&temporary);
-    Ok(command)
 }
 
 /// Every byte of standard input reaches the program, and then the end.

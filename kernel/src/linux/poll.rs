@@ -129,12 +129,16 @@ fn poll(address: usize, count: usize, timeout: Option<u64>) -> Result<usize, Err
             },
         });
     }
-    wait::wait(timeout, || entries.iter().any(|entry| entry.ready() != 0))?;
+    let waited = wait::wait(timeout, || entries.iter().any(|entry| entry.ready() != 0));
     let mut found = 0;
     for (index, entry) in entries.iter().enumerate() {
         let events = entry.ready();
         user::write(address + index * ENTRY + REVENTS, &(events as u16))?;
         found += usize::from(events != 0);
+    }
+    // Events are written even if a signal came; without any, that is what counts.
+    if found == 0 {
+        waited?;
     }
     Ok(found)
 }
@@ -153,7 +157,9 @@ fn select(count: usize, addresses: [usize; 3], timeout: Option<u64>) -> Result<u
     if count as i32 as isize != count as isize || (count as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    let count = count.min(MAX_FILES);
+    // What lies beyond the table is passed over, as far as Linux's table would be filled up.
+    let end = task::current().files().lock().end();
+    let count = count.min(end.next_multiple_of(64)).min(MAX_FILES);
     let words = count.div_ceil(64);
     let mut sets = [[0; MAX_FILES / 64]; 3];
     for (set, address) in sets

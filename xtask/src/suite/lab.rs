@@ -44,24 +44,12 @@ pub struct Run<'a> {
 }
 
 impl Lab {
-    /// Builds all that guests are made of, unless no test in a guest is wanted.
+    /// Builds all that guests are made of, unless the pattern names a group that needs none.
     pub fn ready(plan: &Plan, report: &mut Report) -> Option<Self> {
-        let groups = [
-            "c/",
-            "disk/",
-            "shell/",
-            "rounds/",
-            "vmbench/",
-            "guest/build",
-        ];
-        let names = c_sources().unwrap_or_default();
-        let wanted = groups
+        if ["check", "host", "tool"]
             .iter()
-            .any(|group| plan.wants(group) || plan.within(group.trim_end_matches('/')).is_some())
-            || names
-                .iter()
-                .any(|path| plan.wants(&format!("c/{}", stem(path))));
-        if !wanted {
+            .any(|group| plan.is_within(group))
+        {
             return None;
         }
         let mut lab = None;

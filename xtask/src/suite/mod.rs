@@ -41,6 +41,11 @@ impl Plan {
             .is_none_or(|pattern| name.contains(pattern.as_str()))
     }
 
+    /// Whether the pattern is about this group alone.
+    pub fn is_within(&self, group: &str) -> bool {
+        self.pattern.is_some() && self.within(group).is_some()
+    }
+
     /// The part of the pattern that chooses among a group's tests, if it names the group;
     /// an empty one for all of them.
     pub fn within(&self, group: &str) -> Option<&str> {
@@ -92,6 +97,7 @@ mod tests {
         assert!(!plan("host").wants("c/cow"));
         assert_eq!(plan("host").within("host"), Some(""));
         assert_eq!(plan("host/map").within("host"), Some("map"));
+        assert!(plan("host/map").is_within("host") && !plan("cow").is_within("host"));
         assert_eq!(plan("hosts").within("host"), None);
         assert_eq!(plan("cow").within("host"), None);
         assert_eq!(

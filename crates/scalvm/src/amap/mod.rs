@@ -115,13 +115,19 @@ impl<M: Machine> Vm<M> {
 
     /// A copy for one of the objects that share the amap: the nodes are now shared instead.
     pub(crate) fn copy_amap(&self, amap: Ptr<Amap<M>>) -> Result<Ptr<Amap<M>>, OutOfMemory> {
+        let copy = self.fork_amap(amap)?;
+        self.release_amap(amap);
+        Ok(copy)
+    }
+
+    /// Another amap with the same nodes.
+    pub(crate) fn fork_amap(&self, amap: Ptr<Amap<M>>) -> Result<Ptr<Amap<M>>, OutOfMemory> {
         let copy = self.amaps.alloc(&self.machine, &self.frames, Amap::new())?;
         copy.base.set(amap.base.get());
         copy.root.set(amap.root.get());
         if let Some(root) = amap.root.get() {
             root.share();
         }
-        self.release_amap(amap);
         Ok(copy)
     }
 }

@@ -8,7 +8,7 @@ use crate::map::tree::Tree;
 use crate::map::unmap::Spares;
 use crate::map::{Map, MapEntry, MapWrite};
 use crate::object::ObjectBody;
-use crate::request::{Remap, Share};
+use crate::request::Remap;
 use crate::vm::Vm;
 
 impl<'v, M: Machine> Map<'v, M> {
@@ -35,10 +35,11 @@ impl<'v, M: Machine> Map<'v, M> {
                 return Err(MapError::BadRange);
             }
         }
+        let new_end = old.checked_add(new_len).ok_or(MapError::NoSpace)?;
         let map = self.body.write(vm);
         let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
         let moves = matches!(how, Remap::Fixed(_));
-        let kept = old + new_len.min(old_end - old);
+        let kept = new_end.min(old_end);
         if entry.end.get() < kept && (moves || kept == old_end) {
             return Err(MapError::NotMapped);
         }
@@ -52,11 +53,11 @@ impl<'v, M: Machine> Map<'v, M> {
             old_end = kept;
         }
         match how {
-            Remap::InPlace | Remap::MayMove if old + new_len == old_end => Ok(old),
-            Remap::InPlace | Remap::MayMove if map.can_extend(entry, old_end, old + new_len) => {
-                let more = map.extension(vm, entry, old_end, old + new_len)?;
-                map.link_extension(vm, more, old_end);
-                map.join_range(vm, old_end, old + new_len);
+            Remap::InPlace | Remap::MayMove if new_end == old_end => Ok(old),
+            Remap::InPlace | Remap::MayMove if map.can_extend(entry, old_end, new_end) => {
+                let more = map.extension(vm, entry, old_end, new_end)?;
+                map.link_extension(vm, more, entry, old_end);
+                map.join_range(vm, old_end, new_end);
                 Ok(old)
             }
             Remap::InPlace => Err(MapError::NoSpace),
@@ -107,10 +108,17 @@ impl<M: Machine> MapWrite<'_, M> {
         Ok((more, origin))
     }
 
-    /// Links an extension in, at this address.
-    fn link_extension(&self, vm: &Vm<M>, (more, origin): Extension<M>, start: usize) {
+    /// Links an extension in, at this address, which is the end of the entry that it extends.
+    fn link_extension(
+        &self,
+        vm: &Vm<M>,
+        (more, origin): Extension<M>,
+        entry: Ptr<MapEntry<M>>,
+        start: usize,
+    ) {
         more.end.set(start + more.end.get());
         more.start.set(start);
+        more.offset.set(entry.index_of(start));
         self.map.link(vm, more, origin);
     }
 
@@ -131,8 +139,22 @@ impl<M: Machine> MapWrite<'_, M> {
         } else {
             None
         };
-        let (here, there) = match self.reserve_move(vm, old..old_end, to..to + new_len) {
-            Ok(spares) => spares,
+        let ready = self
+            .reserve_move(vm, old..old_end, to..to + new_len)
+            .and_then(|(here, there)| {
+                self.clip(vm, old, old_end, here);
+                let entry = self.map.tree.find(old).unwrap_or(entry);
+                match vm.separate(entry) {
+                    Ok(()) => Ok((entry, there)),
+                    Err(error) => {
+                        self.join_range(vm, old, old_end);
+                        there.give_back(vm);
+                        Err(error)
+                    }
+                }
+            });
+        let (entry, there) = match ready {
+            Ok(ready) => ready,
             Err(error) => {
                 if let Some((entry, origin)) = more {
                     vm.entries.free(&vm.machine, &vm.frames, entry);
@@ -145,14 +167,10 @@ impl<M: Machine> MapWrite<'_, M> {
         };
         self.clip(vm, to, to + new_len, there);
         self.remove(vm, to, to + new_len);
-        self.clip(vm, old, old_end, here);
-        let Some(entry) = self.map.tree.find(old) else {
-            return Err(MapError::NotMapped);
-        };
         self.unmap_pages(vm, old..old_end);
         self.shift(vm, entry, to);
         if let Some(more) = more {
-            self.link_extension(vm, more, to + old_len);
+            self.link_extension(vm, more, entry, to + old_len);
         }
         self.join_range(vm, to, to + new_len);
         Ok(to)
@@ -182,14 +200,8 @@ impl<M: Machine> MapWrite<'_, M> {
         let guard = object.map(|object| object.lock(vm));
         entry.start.set(to);
         entry.end.set(to + len);
-        match object {
-            None if entry.attributes().share == Share::Private => {
-                entry.offset.set((to >> PAGE_SHIFT) as u32);
-            }
-            // What lies next to it in the address space is no more what lies next to it in the
-            // object (O3).
-            Some(object) if object.private && object.refs() > 1 => object.growable.set(false),
-            _ => {}
+        if object.is_none() {
+            entry.offset.set((to >> PAGE_SHIFT) as u32);
         }
         drop(guard);
         self.map.tree.insert(entry);

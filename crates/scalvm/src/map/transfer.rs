@@ -47,7 +47,7 @@ impl<'v, M: Machine> Map<'v, M> {
     pub fn hold(&self, addr: usize, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
         let va = page_floor(addr);
         loop {
-            if let Some(page) = self.try_hold(va, access) {
+            if let Some(page) = self.try_hold(va, access)? {
                 return Ok(page);
             }
             self.fault_wait(addr, access)?;
@@ -55,20 +55,24 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// Holds the page if the page tables allow the access right now.
-    fn try_hold(&self, va: usize, access: Access) -> Option<HeldPage<'v, M>> {
+    fn try_hold(&self, va: usize, access: Access) -> Result<Option<HeldPage<'v, M>>, FaultError> {
         let map = self.body.read(self.vm);
-        let entry = map.map.tree.find(va)?;
+        let Some(entry) = map.map.tree.find(va) else {
+            return Ok(None);
+        };
         // With the object locked, what is mapped stays (O5).
         let _object = entry.object.get().map(|object| object.lock(self.vm));
-        let here = map.map.pmap.query(&self.vm.machine, va)?;
-        if !here.managed || !here.prot.contains(access.needs()) {
-            return None;
-        }
-        let page = self.vm.page(here.frame)?;
+        let here = map.map.pmap.query(&self.vm.machine, va);
+        let Some(here) = here.filter(|here| here.prot.contains(access.needs())) else {
+            return Ok(None);
+        };
+        let Some(page) = self.vm.page(here.frame).filter(|_| here.managed) else {
+            return Err(FaultError::Protection);
+        };
         page.holds().fetch_add(1, Relaxed);
         if access == Access::Write {
             page.set_flags(DIRTY);
         }
-        Some(HeldPage::new(self.vm, page))
+        Ok(Some(HeldPage::new(self.vm, page, access)))
     }
 }

@@ -40,24 +40,22 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
-    /// Brings a range in and marks it wired, as mlock(2) does. If a page cannot be brought, the
-    /// marks that this call set are taken back. Blocks for I/O.
+    /// Brings a range in and marks it wired, as mlock(2) does. If a page cannot be brought, nothing
+    /// is marked. Blocks for I/O.
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
+        self.range(start, len)?;
+        self.populate(start, len).map_err(|error| match error {
+            FaultError::BeyondEnd => MapError::BeyondEnd,
+            FaultError::Pager(error) => MapError::Pager(error),
+            FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
+            FaultError::OutOfMemory => MapError::OutOfMemory,
+        })?;
         self.change(
             start,
             len,
             |_| Ok(()),
             |old| Attributes { wired: true, ..old },
-        )?;
-        self.populate(start, len).map_err(|error| {
-            let _ = self.unwire(start, len);
-            match error {
-                FaultError::BeyondEnd => MapError::BeyondEnd,
-                FaultError::Pager(error) => MapError::Pager(error),
-                FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
-                FaultError::OutOfMemory => MapError::OutOfMemory,
-            }
-        })
+        )
     }
 
     /// Takes the marks back, however often the range was wired.

@@ -8,7 +8,7 @@ use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, Look, Miss, Object};
-use crate::page::Page;
+use crate::page::{DIRTY, Page};
 use crate::vm::Vm;
 
 /// A page that keeps its frame while this exists, whatever happens to its object: to be copied from
@@ -16,12 +16,15 @@ use crate::vm::Vm;
 pub struct HeldPage<'v, M: Machine> {
     vm: &'v Vm<M>,
     page: Ptr<Page>,
+    /// Held to be written: what was written after a sync began is dirty again.
+    write: bool,
 }
 
 impl<'v, M: Machine> HeldPage<'v, M> {
     /// Takes over a hold on a page.
-    pub(crate) fn new(vm: &'v Vm<M>, page: Ptr<Page>) -> HeldPage<'v, M> {
-        HeldPage { vm, page }
+    pub(crate) fn new(vm: &'v Vm<M>, page: Ptr<Page>, access: Access) -> HeldPage<'v, M> {
+        let write = access == Access::Write;
+        HeldPage { vm, page, write }
     }
 
     /// The frame.
@@ -51,6 +54,9 @@ impl<'v, M: Machine> HeldPage<'v, M> {
 
 impl<M: Machine> Drop for HeldPage<'_, M> {
     fn drop(&mut self) {
+        if self.write {
+            self.page.set_flags(DIRTY);
+        }
         self.vm.let_go(self.page);
     }
 }
@@ -63,7 +69,7 @@ impl<'v, M: Machine> Object<'v, M> {
         let mut zeros = None;
         let result = loop {
             match self.try_hold(index, access, &mut zeros) {
-                Ok(page) => break Ok(HeldPage::new(vm, page)),
+                Ok(page) => break Ok(HeldPage::new(vm, page, access)),
                 Err(Stop::Zeros) => match vm.zeroed_page() {
                     Ok(page) => zeros = Some(page),
                     Err(error) => break Err(error.into()),

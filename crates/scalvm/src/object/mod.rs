@@ -5,6 +5,7 @@ mod held;
 mod pages;
 mod ranges;
 mod resize;
+mod separate;
 mod transfer;
 
 use crate::addr::{Frame, PAGE_SHIFT};

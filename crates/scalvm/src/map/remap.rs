@@ -38,19 +38,18 @@ impl<'v, M: Machine> Map<'v, M> {
         let new_end = old.checked_add(new_len).ok_or(MapError::NoSpace)?;
         let map = self.body.write(vm);
         let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
-        let moves = matches!(how, Remap::Fixed(_));
         let kept = new_end.min(old_end);
-        if entry.end.get() < kept && (moves || kept == old_end) {
-            return Err(MapError::NotMapped);
-        }
         if kept < old_end {
             let spares = map.reserve_clips(vm, kept, old_end)?;
             map.clip(vm, kept, old_end, spares);
             map.remove(vm, kept, old_end);
-            if !moves {
+            if !matches!(how, Remap::Fixed(_)) {
                 return Ok(old);
             }
             old_end = kept;
+        }
+        if entry.end.get() < old_end {
+            return Err(MapError::NotMapped);
         }
         match how {
             Remap::InPlace | Remap::MayMove if new_end == old_end => Ok(old),

@@ -43,7 +43,12 @@ impl<'v, M: Machine> Map<'v, M> {
     /// Brings a range in and marks it wired, as mlock(2) does. If a page cannot be brought, nothing
     /// is marked. Blocks for I/O.
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        self.range(start, len)?;
+        let end = self.range(start, len)?;
+        let mut at = start;
+        while at < end {
+            let region = self.query(at).filter(|region| region.start <= at);
+            at = region.ok_or(MapError::NotMapped)?.end;
+        }
         self.populate(start, len).map_err(|error| match error {
             FaultError::BeyondEnd => MapError::BeyondEnd,
             FaultError::Pager(error) => MapError::Pager(error),

@@ -75,8 +75,9 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     fn cpu(&self) -> usize;
 
     /// Makes the processors in `cpus` forget translations of the space that `root` names (what its
-    /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). May be
-    /// called with map and object locks held, so must not need one.
+    /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). Called with
+    /// map and object locks held: so a processor that spins for one of those, with interrupts off,
+    /// must answer such requests in [`relax`](Machine::relax).
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope);
 
     /// Called again and again while spinning for a lock that another processor holds.

@@ -189,11 +189,10 @@ fn getrusage(who: i32, at: usize) -> Result {
 fn prctl(operation: u32, arg: usize) -> Result {
     match operation {
         PR_SET_NAME => {
-            let name: alloc::vec::Vec<u8> = match user::copy_in_str(arg, 16) {
-                Err(Errno::ENAMETOOLONG) => user::read::<[u8; 15]>(arg)?.to_vec(),
-                other => other?,
-            };
-            task::current().set_comm(&name);
+            match user::copy_in_str(arg, 16) {
+                Err(Errno::ENAMETOOLONG) => task::current().set_comm(&user::read::<[u8; 15]>(arg)?),
+                name => task::current().set_comm(&name?),
+            }
             Ok(0)
         }
         PR_GET_NAME => {

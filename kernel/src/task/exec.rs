@@ -30,9 +30,9 @@ pub(super) struct Loaded {
     pub space: Arc<Space>,
     pub entry: usize,
     pub sp: usize,
-    pub exe: String,
+    pub exe: Arc<String>,
     pub name: Vec<u8>,
-    pub args: Vec<u8>,
+    pub args: Arc<Vec<u8>>,
 }
 
 /// Loads a program, or the one that a script names. Blocks.
@@ -46,7 +46,7 @@ pub(super) fn load(
     let mut name = memory::vec(path)?;
     for _ in 0..MAX_SCRIPTS {
         match script(&file, &name, &args)? {
-            None => return load_elf(context, &file, path, args, env),
+            None => return load_elf(context, file, path, args, env),
             Some((interpreter, new_args)) => {
                 file = open_exec(context, &interpreter)?;
                 name = interpreter;
@@ -94,7 +94,7 @@ fn script(
 
 fn load_elf(
     context: &FsContext,
-    file: &Executable,
+    file: Executable,
     path: &[u8],
     args: Strings,
     env: &Strings,
@@ -128,9 +128,9 @@ fn load_elf(
         space,
         entry,
         sp,
-        exe: file.path.clone(),
+        exe: memory::arc(file.path)?,
         name,
-        args: args.into_bytes(),
+        args: memory::arc(args.into_bytes())?,
     })
 }
 

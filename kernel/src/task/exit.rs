@@ -1,6 +1,8 @@
 //! The end of threads and processes.
 
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{CLD_EXITED, CLD_KILLED, SIGCHLD};
@@ -74,10 +76,13 @@ pub(super) fn end_thread() -> ! {
     unreachable!("a thread that has ended runs")
 }
 
-/// What a zombie has in the place of memory and files.
+/// What a zombie has in the place of memory, files and a program.
+#[derive(Clone)]
 pub(super) struct Nothing {
     pub space: Arc<Space>,
     pub files: Arc<Mutex<FileTable>>,
+    pub args: Arc<Vec<u8>>,
+    pub exe: Arc<String>,
 }
 
 /// The last thread of a process ends.
@@ -86,6 +91,8 @@ fn end_of_process(process: &Arc<Process>) {
     let Some(nothing) = start::nothing() else {
         start::power_off(process.status.load(Relaxed))
     };
+    *process.args.lock() = nothing.args;
+    *process.exe.lock() = nothing.exe;
     let files = process.replace_files(nothing.files);
     drop(files);
     sched::leave_space();

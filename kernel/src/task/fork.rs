@@ -135,6 +135,8 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         } else {
             memory::arc(Mutex::new(parent.actions().lock().clone()))?
         },
+        args: parent.args(),
+        exe: parent.exe(),
         space: if request.has(CLONE_VM) {
             parent.map()
         } else {
@@ -155,8 +157,6 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         .borrows_memory
         .store(request.has(CLONE_VFORK), Relaxed);
     *child.name.lock() = parent.comm();
-    *child.args.lock() = memory::vec(&parent.args.lock())?;
-    *child.exe.lock() = parent.exe();
     *child.limits.lock() = *parent.limits.lock();
     memory::arc(child)
 }

@@ -77,8 +77,11 @@ pub(super) fn before_exit(process: &Process) {
     if process.sid() == process.pid {
         tty::session_ended(process.pid);
     }
-    let children = process.children.lock().clone();
-    for child in children {
+    for index in 0.. {
+        // Signals reach children, and may take one away.
+        let Some(child) = process.children.lock().get(index).cloned() else {
+            return;
+        };
         let group = child.pgid();
         if group == process.pgid() || child.sid() != process.sid() {
             continue;

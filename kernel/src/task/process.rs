@@ -64,8 +64,8 @@ pub struct Process {
     pub(super) exit_signal: AtomicI32,
     pub(super) has_execed: AtomicBool,
     pub(super) name: Mutex<[u8; 16]>,
-    pub(super) args: Mutex<Vec<u8>>,
-    pub(super) exe: Mutex<String>,
+    pub(super) args: Mutex<Arc<Vec<u8>>>,
+    pub(super) exe: Mutex<Arc<String>>,
     start_ns: u64,
     /// Time of threads that have ended, in nanoseconds.
     pub(super) ended_ns: AtomicU64,
@@ -82,6 +82,8 @@ pub(super) struct Parts {
     pub files: Arc<Mutex<FileTable>>,
     pub fs: Arc<Mutex<FsContext>>,
     pub actions: Arc<Mutex<Actions>>,
+    pub args: Arc<Vec<u8>>,
+    pub exe: Arc<String>,
 }
 
 impl Process {
@@ -111,8 +113,8 @@ impl Process {
             exit_signal: AtomicI32::new(0),
             has_execed: AtomicBool::new(false),
             name: Mutex::new([0; 16]),
-            args: Mutex::new(Vec::new()),
-            exe: Mutex::new(String::new()),
+            args: Mutex::new(parts.args),
+            exe: Mutex::new(parts.exe),
             start_ns: now_ns(),
             ended_ns: AtomicU64::new(0),
             children_ns: AtomicU64::new(0),
@@ -253,12 +255,12 @@ impl Process {
     }
 
     /// Its arguments, each ended by a zero byte.
-    pub fn args(&self) -> Vec<u8> {
+    pub fn args(&self) -> Arc<Vec<u8>> {
         self.args.lock().clone()
     }
 
     /// The path of its program.
-    pub fn exe(&self) -> String {
+    pub fn exe(&self) -> Arc<String> {
         self.exe.lock().clone()
     }
 

@@ -1,5 +1,6 @@
 //! The first process, and what happens when it ends.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -25,11 +26,7 @@ static PRINT_STATS: AtomicBool = AtomicBool::new(false);
 
 /// What a zombie has; none before [`start_init`].
 pub(super) fn nothing() -> Option<Nothing> {
-    let nothing = NOTHING.lock();
-    nothing.as_ref().map(|nothing| Nothing {
-        space: nothing.space.clone(),
-        files: nothing.files.clone(),
-    })
+    NOTHING.lock().clone()
 }
 
 /// Starts the first process with these arguments, the first of them the path. Returns only if that
@@ -39,6 +36,8 @@ pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
     *NOTHING.lock() = Some(Nothing {
         space: Space::new()?,
         files: memory::arc(Mutex::new(FileTable::new()))?,
+        args: memory::arc(Vec::new())?,
+        exe: memory::arc(String::new())?,
     });
     vdso::init()?;
     let thread = load_init(args)?;
@@ -67,11 +66,11 @@ fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
             files: memory::arc(Mutex::new(files))?,
             fs: memory::arc(Mutex::new(context))?,
             actions: memory::arc(Mutex::new(Actions::new()))?,
+            args: loaded.args,
+            exe: loaded.exe,
         },
     ))?;
     process.set_comm(&loaded.name);
-    *process.args.lock() = loaded.args;
-    *process.exe.lock() = loaded.exe;
     let registers = Frame::for_program(loaded.entry, loaded.sp);
     let thread = Thread::new(pid, process.clone(), &registers)?;
     memory::push(&mut *process.threads.lock(), thread.clone())?;

@@ -6,7 +6,7 @@ use super::system::TICK;
 use super::{ProcessText, maps};
 use crate::fs::dev;
 use crate::fs::inode::Target;
-use crate::fs::mount;
+use crate::fs::{memory, mount};
 use crate::fs::text::Text;
 use crate::linux::Errno;
 use crate::task::{self, Process};
@@ -43,7 +43,7 @@ fn exe(process: &Process) -> Result<Target, Errno> {
     if path.is_empty() {
         Err(Errno::ENOENT)
     } else {
-        Ok(Target::Path(path.into_bytes()))
+        Ok(Target::Path(memory::vec(path.as_bytes())?))
     }
 }
 

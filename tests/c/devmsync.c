@@ -1,7 +1,8 @@
 /*
  * Maps a disk, or a file in its place, shared; writes patterns from two
- * processes, and syncs. What was synced is then in the file.
- * Usage: devmsync DEVICE
+ * processes, and syncs. What was synced is then in the file; with "hold", the
+ * program stays, so that nothing but the syncs can have put it there.
+ * Usage: devmsync DEVICE [hold]
  */
 #include "show.h"
 #include <fcntl.h>
@@ -15,7 +16,7 @@ int main(int argc, char **argv)
 	pid_t pid;
 	int fd;
 
-	need(argc == 2);
+	need(argc >= 2);
 	fd = open(argv[1], O_RDWR);
 	need(fd >= 0);
 	catch_faults();
@@ -55,6 +56,11 @@ int main(int argc, char **argv)
 	look("private sees it", private, 6 * MIB + 100);
 	look("private keeps its own", private, 3 * MIB);
 	show("fsync", fsync(fd));
+	if (argc > 2) {
+		say("holding");
+		for (;;)
+			pause();
+	}
 	show("unmap", munmap(p, 8 * MIB));
 	show("close", close(fd));
 	return 0;

@@ -31,6 +31,8 @@ pub struct Config {
     pub mem: u64,
     /// Files that become /dev/vda and so on.
     pub disks: Vec<PathBuf>,
+    /// Text in the guest's output after which the machine is switched off, as a user would leave.
+    pub stop_at: Option<&'static str>,
     /// Whether guest time is counted in instructions.
     pub icount: bool,
     /// Whether the kernel prints the manager's counters before it powers off.
@@ -59,6 +61,7 @@ impl Config {
             root,
             mem: 256 << 20,
             disks: Vec::new(),
+            stop_at: None,
             icount: false,
             stats: false,
             timeout: None,

@@ -190,6 +190,13 @@ impl Guest<'_> {
             if now >= sample_at {
                 sample_at = now + SAMPLE_PERIOD;
                 self.begin_trace()?;
+                if self
+                    .config
+                    .stop_at
+                    .is_some_and(|text| self.tail.text().contains(text))
+                {
+                    return Ok(End::Left);
+                }
                 if let Some(what) = self.sample() {
                     return Ok(self.crashed(format!("the guest hangs: {what}")));
                 }

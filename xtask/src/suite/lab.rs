@@ -41,6 +41,7 @@ pub struct Run<'a> {
     disks: Vec<PathBuf>,
     mem: u64,
     patience: Duration,
+    stop_at: Option<&'static str>,
 }
 
 impl Lab {
@@ -145,6 +146,7 @@ impl Lab {
             disks: Vec::new(),
             mem: self.config.mem,
             patience: PATIENCE,
+            stop_at: None,
         }
     }
 }
@@ -174,12 +176,19 @@ impl Run<'_> {
         self
     }
 
+    /// Switches the guest off once it has printed this; its status is 0 then.
+    pub fn stop_at(mut self, text: &'static str) -> Self {
+        self.stop_at = Some(text);
+        self
+    }
+
     /// Runs the guest. An error unless the program ended by itself.
     pub fn run(self) -> Result<Outcome> {
         let config = Config {
             mem: self.mem,
             disks: self.disks,
             timeout: Some(self.patience),
+            stop_at: self.stop_at,
             program: self.program,
             ..self.lab.config.clone()
         };
@@ -199,7 +208,8 @@ impl Run<'_> {
                 after.as_secs(),
                 trace.join("\n")
             ),
-            End::Left | End::Signalled(_) => bail!("interrupted"),
+            End::Left => Ok(Outcome { status: 0, output }),
+            End::Signalled(_) => bail!("interrupted"),
         }
     }
 }

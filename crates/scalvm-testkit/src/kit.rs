@@ -1,11 +1,10 @@
 //! A manager on an emulated machine with a disk, and what tests do with them.
 
-use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use scalvm::{Access, Frame, Machine, Mapping, Object, OutOfMemory, PAGE_SIZE, Pmap, Vm};
+use scalvm::{Access, Frame, Machine, Map, Mapping, Object, OutOfMemory, PAGE_SIZE, Pmap, Vm};
 use scalvm_machine::{Config, Disk, Emulated, Pace, PageFault, Rng, Runtime};
 
 use crate::model::Bytes;
@@ -56,9 +55,8 @@ impl Default for Order {
 pub struct Kit {
     vm: &'static Vm<Hw>,
     disk: &'static Disk,
-    /// The numbers of the allocation that is to fail, if one is.
-    failing: Cell<Option<u64>>,
-    failed: Cell<u64>,
+    /// The number of the allocation that is to fail, if one is, and how many did.
+    failing: Mutex<(Option<u64>, u64)>,
     /// Uses of locks, if there is a single thread, and how many there may be.
     steps: Arc<AtomicU64>,
     limit: Arc<AtomicU64>,
@@ -77,8 +75,10 @@ impl Kit {
     pub fn with(order: Order) -> Kit {
         let first = order.frames * 3 / 4;
         let run = |start, frames| Frame(start)..Frame(start + frames);
+        let is_alone = order.runtime.is_none();
         let steps = Arc::new(AtomicU64::new(0));
-        let limit = Arc::new(AtomicU64::new(u64::MAX));
+        // No test of one thread uses as many (arbitrary).
+        let limit = Arc::new(AtomicU64::new(50_000_000));
         let alone = Alone {
             spins: AtomicU32::new(0),
             steps: steps.clone(),
@@ -107,23 +107,23 @@ impl Kit {
         let disk: &'static Disk = Box::leak(Box::new(Disk::new(pace)));
         for file in 0..FILES {
             for index in 0..FILE_PAGES {
-                disk.write_file(
-                    file,
-                    index * PAGE_SIZE as u64,
-                    first_bytes(file, index).as_slice(),
-                );
+                for word in first_words() {
+                    let offset = index * PAGE_SIZE as u64 + 8 * word;
+                    disk.write_file(file, offset, &first_word(file, index, word).to_le_bytes());
+                }
             }
         }
-        let chance = Mutex::new(Rng::new(order.seed));
-        vm.machine().set_idle(move || {
-            let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
-            disk.pump_one(vm, Some(&mut chance))
-        });
+        if is_alone {
+            let chance = Mutex::new(Rng::new(order.seed));
+            vm.machine().set_idle(move || {
+                let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
+                disk.pump_one(vm, Some(&mut chance))
+            });
+        }
         Kit {
             vm,
             disk,
-            failing: Cell::new(None),
-            failed: Cell::new(0),
+            failing: Mutex::new((None, 0)),
             steps,
             limit,
         }
@@ -142,6 +142,20 @@ impl Kit {
     /// Does something on a processor.
     pub fn on<R>(&self, cpu: usize, act: impl FnOnce() -> R) -> R {
         self.vm.machine().processor(cpu).run(act)
+    }
+
+    /// Takes a map off a processor, if it is there.
+    pub fn leave(&self, cpu: usize, map: &Map<'_, Hw>) {
+        let processor = self.vm.machine().processor(cpu);
+        if processor.root() == Some(Pmap::<Hw>::root(map.pmap())) {
+            processor.park();
+            processor.run(|| map.deactivate());
+        }
+    }
+
+    /// Takes maps off all processors.
+    pub fn leave_all(&self, maps: &[&Map<'_, Hw>]) {
+        (0..CPUS).for_each(|cpu| maps.iter().for_each(|map| self.leave(cpu, map)));
     }
 
     /// Makes a processor run no space.
@@ -214,19 +228,33 @@ impl Kit {
         self.disk.cut_file(file, size);
     }
 
+    /// Carries out the oldest request that the disk has; false if there is none.
+    pub fn pump_one(&self) -> bool {
+        self.disk.pump_one(self.vm, None)
+    }
+
     /// Carries out some of the requests that the disk has.
     pub fn pump(&self, requests: u32) {
         for _ in 0..requests {
-            if !self.disk.pump_one(self.vm, None) {
+            if !self.pump_one() {
                 break;
             }
         }
     }
 
+    /// Requests to read that the disk was given so far.
+    pub fn reads(&self) -> u64 {
+        self.disk.counts().reads
+    }
+
+    /// Objects of files that are gone.
+    pub fn released(&self) -> u64 {
+        self.disk.counts().released
+    }
+
     /// Makes the n-th allocation from now on fail, counted from one, and no other.
     pub fn fail_allocation(&self, n: u64) {
-        self.note_failure();
-        self.failing.set(Some(self.vm.machine().allocations() + n));
+        self.arrange(Some(self.vm.machine().allocations() + n));
         self.vm.machine().fail_allocation(n - 1);
     }
 
@@ -237,16 +265,26 @@ impl Kit {
 
     /// Makes nothing fail any more.
     pub fn fail_nothing(&self) {
-        self.note_failure();
-        self.failing.set(None);
+        self.arrange(None);
         self.vm.machine().stop_failing();
         self.disk.stop_failing();
     }
 
     /// Allocations and requests to the disk that were made to fail so far.
     pub fn failures(&self) -> [u64; 2] {
-        self.note_failure();
-        [self.failed.get(), self.disk.counts().failed]
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        [self.failed(&failing), self.disk.counts().failed]
+    }
+
+    /// Notes which allocation is to fail now.
+    fn arrange(&self, next: Option<u64>) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        *failing = (next, self.failed(&failing));
+    }
+
+    /// Allocations that failed: those noted, and the one that was to fail, if it did.
+    fn failed(&self, &(next, failed): &(Option<u64>, u64)) -> u64 {
+        failed + u64::from(next.is_some_and(|n| self.vm.machine().allocations() >= n))
     }
 
     /// From now on no more than so many uses of locks are allowed: whoever goes on for ever panics. For a
@@ -266,15 +304,12 @@ impl Kit {
         sum() - before
     }
 
-    fn note_failure(&self) {
-        if self
-            .failing
-            .get()
-            .is_some_and(|number| self.vm.machine().allocations() >= number)
-        {
-            self.failing.set(None);
-            self.failed.set(self.failed.get() + 1);
-        }
+    /// Does something, and asserts that it costs no more than that.
+    pub fn costs_at_most<R>(&self, what: &str, most: u64, act: impl FnOnce() -> R) -> R {
+        let mut result = None;
+        let cost = self.cost(|| result = Some(act()));
+        assert!(cost <= most, "{what} costs {cost}, more than {most}");
+        result.expect("the act was done")
     }
 }
 
@@ -291,10 +326,15 @@ impl Drop for Kit {
     }
 }
 
-/// What a file's page holds when a kit is new.
-pub fn first_bytes(file: usize, index: u64) -> Bytes {
-    let seed = (file as u64 + 1) << 32 | index << 16;
-    Bytes::pattern(|word| crate::program::mix(seed + word))
+/// The words of a file's page that are not zero when a kit is new: the first and the last ones. (To fill all
+/// would take longer than most tests.)
+fn first_words() -> impl Iterator<Item = u64> {
+    (0..8).chain(PAGE_SIZE as u64 / 8 - 4..PAGE_SIZE as u64 / 8)
+}
+
+/// What such a word is.
+fn first_word(file: usize, index: u64, word: u64) -> u64 {
+    crate::program::mix((file as u64 + 1) << 32 | index << 16 | word)
 }
 
 /// The only thread: it must not spin, for nobody would let go of what it waits for, nor sleep where it does

@@ -34,8 +34,6 @@ pub type Layer = Rc<RefCell<BTreeMap<u64, Bytes>>>;
 pub struct Area {
     /// The end, exclusive.
     pub end: usize,
-    /// Which call made it: areas that were cut from one have the same.
-    pub birth: u64,
     /// Its attributes.
     pub attributes: Attributes,
     /// Of a private mapping: its own pages, and the number of the first page of the area there. Spaces

@@ -16,15 +16,6 @@ impl Bytes {
     /// A page of zeros.
     pub const ZERO: Bytes = Bytes(None);
 
-    /// A page whose word number w is `f(w)`.
-    pub fn pattern(f: impl Fn(u64) -> u64) -> Bytes {
-        let mut bytes = ZEROS;
-        for (w, word) in bytes.chunks_exact_mut(8).enumerate() {
-            word.copy_from_slice(&f(w as u64).to_le_bytes());
-        }
-        Bytes(Some(Rc::new(bytes)))
-    }
-
     /// The bytes of a page.
     pub fn new(bytes: &[u8; PAGE_SIZE]) -> Bytes {
         Bytes(Some(Rc::new(*bytes)))

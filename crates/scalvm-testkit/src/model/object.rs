@@ -62,6 +62,9 @@ pub struct Object {
     size: u64,
     /// Pages in memory: all that were ever written, for a file those that the disk does not have yet.
     pages: BTreeMap<u64, Bytes>,
+    /// Pages of a file that were written through a hold after a sync: seen, but not to be synced before the
+    /// hold is let go.
+    unsettled: BTreeMap<u64, Bytes>,
 }
 
 impl Object {
@@ -73,6 +76,7 @@ impl Object {
             kind,
             size,
             pages: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
         }))
     }
 
@@ -91,7 +95,8 @@ impl Object {
         if index >= self.page_count() {
             return None;
         }
-        let page = self.pages.get(&index).cloned();
+        let unsettled = self.unsettled.get(&index);
+        let page = unsettled.or_else(|| self.pages.get(&index)).cloned();
         Some(page.unwrap_or_else(|| match &self.kind {
             Kind::File(file) => file.borrow().page(index),
             _ => Bytes::ZERO,
@@ -102,7 +107,19 @@ impl Object {
     pub fn write(&mut self, index: u64, offset: usize, bytes: &[u8]) {
         let mut page = self.page(index).expect("within the size");
         page.write(offset, bytes);
+        self.unsettled.remove(&index);
         self.pages.insert(index, page);
+    }
+
+    /// Writes into a page that is held: its hold has made it dirty, and will again.
+    pub fn write_held(&mut self, index: u64, offset: usize, bytes: &[u8]) {
+        if self.is_written(index) {
+            self.write(index, offset, bytes);
+        } else {
+            let mut page = self.page(index).expect("it is held");
+            page.write(offset, bytes);
+            self.unsettled.insert(index, page);
+        }
     }
 
     /// Whether a page was written and, of a file, not synced since.
@@ -137,6 +154,7 @@ impl Object {
     pub fn set_size(&mut self, size: u64) {
         if size < self.size {
             cut(&mut self.pages, size);
+            cut(&mut self.unsettled, size);
             if let Kind::File(file) = &self.kind {
                 file.borrow_mut().truncate(size);
             }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Remap, page_ceil};
+use scalvm::{MapError, PAGE_MASK, Remap, page_ceil};
 
 use super::space::{Space, pages};
 
@@ -10,24 +10,22 @@ use super::space::{Space, pages};
 const MOST_PAGES: u64 = 1 << 32;
 
 impl Space {
-    /// Whether a remap is refused. Where the old range is full, but not certainly a single mapping (made by
-    /// one call, and with the same attributes all over), it may be refused for that too, with `NotMapped`: that is
-    /// told by false.
+    /// Whether a remap is refused. Where the old range is full, but not certainly a single mapping, it may be
+    /// refused for that too, with `NotMapped`: that is told by false.
     pub fn may_remap(
-        &mut self,
+        &self,
         old: usize,
         old_len: usize,
         new_len: usize,
         how: Remap,
     ) -> (bool, Result<(), MapError>) {
-        match self.range(old, old_len) {
-            Ok(range) if self.is_full(&range) => (
-                self.is_single(&range),
-                self.may_remap_single(range, new_len, how),
-            ),
-            Ok(range) => (true, self.may_remap_single(range, new_len, how)),
-            Err(error) => (true, Err(error)),
-        }
+        let Ok(range) = self.range(old, old_len) else {
+            return (true, Err(MapError::BadRange));
+        };
+        let new_end = page_ceil(new_len).and_then(|len| old.checked_add(len));
+        let kept = old..range.end.min(new_end.unwrap_or(usize::MAX));
+        let single = !self.is_full(&kept) || self.is_single(&kept);
+        (single, self.may_remap_single(range, new_len, how))
     }
 
     fn may_remap_single(
@@ -39,13 +37,20 @@ impl Space {
         let new_len = page_ceil(new_len)
             .filter(|&len| len != 0)
             .ok_or(MapError::BadRange)?;
+        let is_fixed = matches!(how, Remap::Fixed(_));
         if let Remap::Fixed(to) = how {
             let new = self.range(to, new_len)?;
             if new.start < old.end && old.start < new.end {
                 return Err(MapError::BadRange);
             }
         }
-        if !self.is_full(&old) {
+        old.start.checked_add(new_len).ok_or(MapError::NoSpace)?;
+        let (start, area) = self.area(old.start).ok_or(MapError::NotMapped)?;
+        if new_len < old.len() && !is_fixed {
+            // What is cut off need not be mapped.
+            return Ok(());
+        }
+        if !self.is_full(&(old.start..old.end.min(old.start + new_len))) {
             return Err(MapError::NotMapped);
         }
         let in_place = new_len <= old.len() || {
@@ -55,21 +60,33 @@ impl Space {
                 .filter(|&end| end <= self.high);
             end.is_some_and(|end| self.is_free(&(old.end..end)))
         };
-        match how {
-            Remap::Fixed(_) => {}
-            _ if in_place => {}
-            Remap::MayMove if self.has_gap(new_len) => {}
-            _ => return Err(MapError::NoSpace),
+        if !is_fixed && !in_place && !(how == Remap::MayMove && self.has_gap(new_len)) {
+            return Err(MapError::NoSpace);
         }
         // What is added must have a page number in the object.
-        let (start, area) = self.area(old.start).expect("the range is full");
-        let first = area.source.as_ref().map_or(0, |(_, first)| first + pages(old.start - start));
+        let first = area
+            .source
+            .as_ref()
+            .map_or(0, |(_, first)| first + pages(old.start - start));
         let added = pages(new_len).saturating_sub(pages(old.len()));
-        let end = if area.source.is_some() { first + pages(new_len) } else { added };
+        let end = match area.source {
+            Some(_) => first + pages(new_len),
+            None => added,
+        };
         if added > 0 && end > MOST_PAGES {
             return Err(MapError::BadOffset);
         }
         Ok(())
+    }
+
+    /// Carries out what a remap does that fails since what it should move is no single mapping: it has
+    /// shrunk.
+    pub fn shrink(&mut self, old: usize, old_len: usize, new_len: usize) {
+        let kept = page_ceil(new_len).expect("not refused");
+        let len = page_ceil(old_len).expect("not refused");
+        if kept < len {
+            self.take(&(old + kept..old + len));
+        }
     }
 
     /// Carries out a remap that was not refused. `to` is where the manager says it put the mapping; an
@@ -109,23 +126,9 @@ impl Space {
         Ok(())
     }
 
-    /// Whether a full range was made by one call and has the same attributes all over.
+    /// Whether a full range is certainly a single mapping: nothing was ever changed for a part of it.
     fn is_single(&self, range: &Range<usize>) -> bool {
-        let (start, first) = self.area(range.start).expect("the range is full");
-        let mut at = first.end;
-        while at < range.end {
-            let (_, next) = self.area(at).expect("the range is full");
-            let expected = first.tail(pages(at - start));
-            if next.birth != first.birth
-                || next.attributes != first.attributes
-                || next.source.as_ref().map(|(_, page)| page)
-                    != expected.source.as_ref().map(|(_, page)| page)
-            {
-                return false;
-            }
-            at = next.end;
-        }
-        debug_assert!(at.is_multiple_of(PAGE_SIZE));
-        true
+        self.area(range.start)
+            .is_some_and(|(_, area)| area.end >= range.end)
     }
 }

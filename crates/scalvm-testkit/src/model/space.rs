@@ -16,7 +16,6 @@ pub struct Space {
     pub high: usize,
     /// Areas by their first address. They do not overlap.
     pub areas: BTreeMap<usize, Area>,
-    pub(super) births: u64,
 }
 
 /// The pages in a number of bytes.
@@ -31,14 +30,7 @@ impl Space {
             low,
             high,
             areas: BTreeMap::new(),
-            births: 0,
         }
-    }
-
-    /// A number no area has yet.
-    pub fn birth(&mut self) -> u64 {
-        self.births += 1;
-        self.births
     }
 
     /// The range of whole pages that an operation is about, if it is a proper one.

@@ -42,10 +42,8 @@ impl Space {
         };
         let end = new.start + new.len;
         self.take(&(new.start..end));
-        let birth = self.birth();
         let area = Area {
             end,
-            birth,
             attributes: Attributes {
                 prot: new.prot,
                 max_prot: new.max_prot,
@@ -165,7 +163,6 @@ impl Space {
         let (start, area) = self.area(at - 1).expect("an area ends there");
         let mut more = area.tail(pages(at - start));
         more.end = at + len;
-        more.birth = self.birth();
         if more.layer.is_some() {
             more.layer = Area::empty_layer();
         }
@@ -174,16 +171,10 @@ impl Space {
 
     /// What a child gets of this space.
     pub fn fork(&self) -> Space {
-        let mut child = Space {
-            areas: Default::default(),
-            ..self.clone()
-        };
+        let mut child = Space::new(self.low, self.high);
         for (&start, area) in &self.areas {
             let mut copy = area.clone();
-            if area.attributes.wired {
-                copy.attributes.wired = false;
-                copy.birth = child.birth();
-            }
+            copy.attributes.wired = false;
             match area.attributes.inherit {
                 Inherit::Share => {}
                 Inherit::Copy => copy_area(start, area, &mut copy),

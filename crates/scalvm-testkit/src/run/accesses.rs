@@ -81,7 +81,11 @@ impl Runner<'_> {
         access: Access,
         attempt: impl Fn() -> Result<T, Trap>,
     ) -> Check<Result<T, FaultError>> {
-        let allowed = if self.setup.evict_one_in() == 0 { 1 } else { 20 };
+        let allowed = if self.setup.evict_one_in() == 0 {
+            1
+        } else {
+            20
+        };
         for _ in 0..=allowed {
             let trap = match attempt() {
                 Ok(done) => return Ok(Ok(done)),
@@ -94,7 +98,9 @@ impl Runner<'_> {
                 return Ok(Err(error));
             }
         }
-        wrong(format!("a fault at {addr:#x} was resolved, but comes again"))
+        wrong(format!(
+            "a fault at {addr:#x} was resolved, but comes again"
+        ))
     }
 
     pub(super) fn load(&mut self, args: [u32; 6]) -> Check {
@@ -192,13 +198,15 @@ impl Runner<'_> {
         (addr, len)
     }
 
-    pub(super) fn is_device_at(&self, which: usize, addr: usize, len: usize) -> bool {
-        let space = &self.spaces[which].model;
-        Self::pieces(addr, len).any(|(addr, ..)| {
-            space.area(addr).and_then(|(_, area)| area.source.as_ref()).is_some_and(|(object, _)| {
-                matches!(object.borrow().kind, Kind::Device)
-            })
-        })
+    /// What the kernel may not do to a page, though the program may: a device's registers are not for it.
+    pub(super) fn forbid_device(&self, which: usize, addr: usize) -> Result<(), FaultError> {
+        let area = self.spaces[which].model.area(addr);
+        match area.and_then(|(_, area)| area.source.as_ref()) {
+            Some((object, _)) if matches!(object.borrow().kind, Kind::Device) => {
+                Err(FaultError::Protection)
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn peek(&mut self, [which, at, within, len, ..]: [u32; 6]) -> Check {
@@ -208,9 +216,7 @@ impl Runner<'_> {
             self.spaces[which].model.load(addr, Access::Read, 1) == Err(FaultError::Protection)
                 && self.is_implied(which, addr, Access::Read)
         };
-        if self.is_device_at(which, addr, len)
-            || Self::pieces(addr, len).any(|(addr, ..)| denied(addr))
-        {
+        if Self::pieces(addr, len).any(|(addr, ..)| denied(addr)) {
             return Ok(());
         }
         self.say(|| {
@@ -224,17 +230,11 @@ impl Runner<'_> {
             r.spaces[which].real.read(addr, &mut bytes)?;
             Ok::<_, FaultError>(bytes)
         })?;
-        let mut must = Ok(Vec::new());
-        for (addr, _, n) in Self::pieces(addr, len) {
-            match (
-                self.spaces[which].model.load(addr, Access::Read, n),
-                &mut must,
-            ) {
-                (Ok(bytes), Ok(all)) => all.extend(bytes),
-                (Err(error), Ok(_)) => must = Err(error),
-                _ => {}
-            }
-        }
+        let must = Self::pieces(addr, len).try_fold(Vec::new(), |mut all, (addr, _, n)| {
+            all.extend(self.spaces[which].model.load(addr, Access::Read, n)?);
+            self.forbid_device(which, addr)?;
+            Ok(all)
+        });
         if got != must {
             let (got, must) = (got.map(|b| b.len()), must.map(|b| b.len()));
             return wrong(format!(
@@ -247,9 +247,7 @@ impl Runner<'_> {
     pub(super) fn write(&mut self, [which, at, within, len, ..]: [u32; 6]) -> Check {
         let which = self.pick(which);
         let (addr, len) = self.span_at(which, at, within, len);
-        if Self::pieces(addr, len).any(|(addr, _, n)| self.spaces[which].model.is_tail(addr, n))
-            || self.is_device_at(which, addr, len)
-        {
+        if Self::pieces(addr, len).any(|(addr, _, n)| self.spaces[which].model.is_tail(addr, n)) {
             return Ok(());
         }
         let bytes = self.bytes(len);
@@ -261,8 +259,11 @@ impl Runner<'_> {
         });
         let got = self.retry(false, |r| r.spaces[which].real.write(addr, &bytes))?;
         let space = &self.spaces[which].model;
-        let must = Self::pieces(addr, len)
-            .try_for_each(|(addr, at, n)| space.store(addr, &bytes[at..at + n]));
+        let must = Self::pieces(addr, len).try_for_each(|(addr, at, n)| {
+            space.fault(addr, Access::Write)?;
+            self.forbid_device(which, addr)?;
+            space.store(addr, &bytes[at..at + n])
+        });
         self.same("write", got, must)
     }
 
@@ -306,9 +307,6 @@ impl Runner<'_> {
                 error => unreachable!("{error}"),
             }),
         };
-        if must.is_err() && self.spaces[which].model.areas.values().any(|area| area.attributes.wired) {
-            return Ok(()); // BUG 3
-        }
         let got = self.retry(false, |r| r.spaces[which].real.wire(start, len))?;
         if must.is_ok() {
             self.spaces[which]

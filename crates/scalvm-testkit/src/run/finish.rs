@@ -57,7 +57,9 @@ impl Runner<'_> {
                     let addr = start + page * PAGE_SIZE;
                     let mut bytes = vec![0xaa; PAGE_SIZE];
                     let must = self.spaces[which].model.load(addr, Access::Read, PAGE_SIZE);
-                    if must == Err(FaultError::Protection) || self.is_device_at(which, addr, 1) {
+                    if must == Err(FaultError::Protection)
+                        || self.forbid_device(which, addr).is_err()
+                    {
                         continue;
                     }
                     let got = self.spaces[which]

@@ -360,9 +360,15 @@ impl<'v> Runner<'v> {
             }
             result
         })?;
+        let space = &mut self.spaces[which].model;
         let start = match (got, must) {
             (Ok(start), Ok(())) => start,
-            (Err(MapError::NotMapped), _) if !single => return Ok(()),
+            (Err(MapError::NotMapped), must) if !single || must == Err(MapError::NotMapped) => {
+                if space.range(old, old_len).is_ok() && space.area(old).is_some() {
+                    space.shrink(old, old_len, new_len);
+                }
+                return Ok(());
+            }
             (got, must) => return self.same("remap", got.map(|_| ()), must),
         };
         self.spaces[which]

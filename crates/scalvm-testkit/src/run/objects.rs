@@ -215,11 +215,13 @@ impl<'v> Runner<'v> {
         let got = self.retry(false, |r| r.objects[which].real.sync(offset, len as u64))?;
         self.same("sync", got, Ok(()))?;
         let page = PAGE_SIZE as u64;
-        let end = (offset + len as u64).div_ceil(page);
-        self.objects[which]
-            .model
-            .borrow_mut()
-            .sync(offset / page, end);
+        let end = if len == 0 {
+            0
+        } else {
+            (offset + len as u64).div_ceil(page)
+        };
+        let first = (offset / page).min(end);
+        self.objects[which].model.borrow_mut().sync(first, end);
         Ok(())
     }
 
@@ -253,6 +255,9 @@ impl<'v> Runner<'v> {
                 // What is held of a hole is the page of zeros, which stays one when the hole is filled.
                 let anonymous = matches!(place.0.borrow().kind, Kind::Anonymous);
                 let attached = writable || !anonymous || place.0.borrow().is_written(index);
+                if writable {
+                    place.0.borrow_mut().write(index, 0, &[]);
+                }
                 self.holds.push(Held {
                     page,
                     place,
@@ -284,7 +289,7 @@ impl<'v> Runner<'v> {
         if held.writable && (!held.attached || end <= object.borrow().size()) {
             self.kit.write(held.page.frame(), within, &bytes);
             if held.attached {
-                object.borrow_mut().write(*index, within, &bytes);
+                object.borrow_mut().write_held(*index, within, &bytes);
             }
         }
         Ok(())
@@ -292,7 +297,11 @@ impl<'v> Runner<'v> {
 
     pub(super) fn release(&mut self, [which, ..]: [u32; 6]) -> Check {
         if !self.holds.is_empty() {
-            self.holds.swap_remove(which as usize % self.holds.len());
+            let which = which as usize % self.holds.len();
+            let held = self.holds.swap_remove(which);
+            if held.writable && held.attached {
+                held.place.0.borrow_mut().write(held.place.1, 0, &[]);
+            }
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ pub fn page(n: usize) -> usize {
 
 /// An empty map.
 pub fn new_map(kit: &Kit) -> Map<'_, Hw> {
-    kit.vm.new_map(LOW, HIGH).expect("memory")
+    kit.vm().new_map(LOW, HIGH).expect("memory")
 }
 
 /// A map with `pages` pages of private anonymous memory at `AT`.
@@ -61,7 +61,7 @@ pub fn run_on(kit: &Kit, cpu: usize, map: &Map<'_, Hw>) {
 
 /// Takes a map off a processor.
 pub fn take_off(kit: &Kit, cpu: usize, map: &Map<'_, Hw>) {
-    kit.on(cpu, || map.deactivate());
+    kit.leave(cpu, map);
 }
 
 /// Handles one fault to its end.
@@ -70,7 +70,7 @@ pub fn fault(kit: &Kit, map: &Map<'_, Hw>, addr: usize, access: Access) -> Resul
         return Err(match map.fault(addr, access) {
             Fault::Resolved => return Ok(()),
             Fault::Wait(ticket) => {
-                ticket.wait(&kit.vm);
+                ticket.wait(kit.vm());
                 continue;
             }
             Fault::NoMapping => FaultError::NoMapping,
@@ -129,8 +129,8 @@ pub fn object_word(object: &Object<'_, Hw>, offset: usize) -> u64 {
 
 /// Checks everything, and that nothing is left once all maps and objects are dropped.
 pub fn nothing_left(kit: &Kit) {
-    kit.vm.check_invariants();
-    let s = kit.vm.stats();
+    kit.vm().check_invariants();
+    let s = kit.vm().stats();
     assert_eq!(
         [
             s.anons, s.amaps, s.nodes, s.families, s.objects, s.entries, s.maps

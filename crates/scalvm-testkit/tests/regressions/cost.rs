@@ -20,7 +20,7 @@ fn a_lazy_map_of_256_gib_with_three_pages_costs_three_pages() {
             store(&kit, 0, &map, AT + at, 1).expect("stored")
         });
     }
-    let s = kit.vm.stats();
+    let s = kit.vm().stats();
     assert_eq!(s.frames_anon, 3);
     assert!(
         s.frames_tables <= 11,
@@ -75,11 +75,11 @@ fn fork_does_not_cost_what_is_resident() {
 #[test]
 fn objects_at_rest_cost_almost_nothing() {
     let kit = kit();
-    let before = kit.vm.stats().frames_free;
+    let before = kit.vm().stats().frames_free;
     let objects: Vec<_> = (0..500)
-        .map(|_| kit.vm.new_anonymous(1 << 30).expect("memory"))
+        .map(|_| kit.vm().new_anonymous(1 << 30).expect("memory"))
         .collect();
-    assert!(before - kit.vm.stats().frames_free <= 40);
+    assert!(before - kit.vm().stats().frames_free <= 40);
     for object in &objects {
         assert_eq!(object.resident(), 0);
     }
@@ -91,7 +91,7 @@ fn objects_at_rest_cost_almost_nothing() {
 fn an_empty_map_costs_a_page_or_two() {
     let kit = kit();
     let maps: Vec<_> = (0..100).map(|_| new_map(&kit)).collect();
-    assert!(kit.vm.stats().frames_tables <= 100);
+    assert!(kit.vm().stats().frames_tables <= 100);
     drop(maps);
     nothing_left(&kit);
 }
@@ -103,9 +103,9 @@ fn a_fault_on_what_is_mapped_already_allocates_nothing() {
     set(&map, AT, 1);
     run_on(&kit, 0, &map);
     store(&kit, 0, &map, AT, 2).expect("stored");
-    let before = kit.vm.stats();
+    let before = kit.vm().stats();
     assert_eq!(fault(&kit, &map, AT, Access::Write), Ok(()));
-    let after = kit.vm.stats();
+    let after = kit.vm().stats();
     assert_eq!(
         [before.anons, before.frames_free],
         [after.anons, after.frames_free]

@@ -36,20 +36,20 @@ fn a_page_is_copied_once_and_its_last_owner_writes_in_place() {
     let parent = anonymous(&kit, 1);
     set(&parent, page(0), 1);
     let child = parent.fork().expect("memory");
-    let before = kit.vm.stats().cow_copies;
+    let before = kit.vm().stats().cow_copies;
     set(&child, page(0), 2);
-    assert_eq!(kit.vm.stats().cow_copies, before + 1);
+    assert_eq!(kit.vm().stats().cow_copies, before + 1);
     set(&parent, page(0), 3);
     set(&child, page(0), 4);
     assert_eq!(
-        kit.vm.stats().cow_copies,
+        kit.vm().stats().cow_copies,
         before + 1,
         "neither shares the page any more"
     );
     let second = parent.fork().expect("memory");
     drop(second);
     set(&parent, page(0), 5);
-    assert_eq!(kit.vm.stats().cow_copies, before + 1, "the child is gone");
+    assert_eq!(kit.vm().stats().cow_copies, before + 1, "the child is gone");
     assert_eq!(get(&child, page(0)), Ok(4));
 }
 
@@ -62,7 +62,7 @@ fn a_page_may_have_more_than_255_sharers() {
     for child in &children {
         assert_eq!(get(child, page(0)), Ok(7));
     }
-    kit.vm.check_invariants();
+    kit.vm().check_invariants();
     for (n, child) in children.iter().enumerate().step_by(3) {
         set(child, page(0), n as u64);
     }
@@ -239,10 +239,10 @@ fn a_page_that_no_side_maps_any_more_is_freed() {
         set(&parent, page(n), 1);
     }
     let child = parent.fork().expect("memory");
-    assert_eq!(kit.vm.stats().frames_anon, 8);
+    assert_eq!(kit.vm().stats().frames_anon, 8);
     assert_eq!(parent.unmap(page(2), 4 * PAGE_SIZE), Ok(()));
     assert_eq!(child.unmap(page(2), 4 * PAGE_SIZE), Ok(()));
-    assert_eq!(kit.vm.stats().frames_anon, 4);
+    assert_eq!(kit.vm().stats().frames_anon, 4);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn ten_thousand_forks_leave_nothing() {
     let kit = kit();
     let shell = anonymous(&kit, 8);
     set(&shell, page(1), 1);
-    let before = kit.vm.stats();
+    let before = kit.vm().stats();
     for round in 0..10_000 {
         let child = shell.fork().expect("memory");
         set(&child, page(round % 8), 2);
@@ -279,7 +279,7 @@ fn ten_thousand_forks_leave_nothing() {
             drop(child.fork());
         }
     }
-    let after = kit.vm.stats();
+    let after = kit.vm().stats();
     assert_eq!(
         [
             after.anons,

@@ -102,8 +102,8 @@ fn a_fixed_mapping_replaces_and_forgets() {
 fn offsets_of_objects_are_checked() {
     let kit = kit();
     let map = new_map(&kit);
-    let object = kit.vm.new_anonymous(PAGE_SIZE as u64).expect("memory");
-    let mut at = |offset| {
+    let object = kit.vm().new_anonymous(PAGE_SIZE as u64).expect("memory");
+    let at = |offset| {
         map.map(MapRequest::object(
             &object,
             offset,
@@ -230,7 +230,7 @@ fn a_moved_mapping_keeps_its_pages_and_copies_none() {
     for n in 0..4 {
         set(&map, page(n), 1 + n as u64);
     }
-    let before = kit.vm.stats();
+    let before = kit.vm().stats();
     assert_eq!(
         map.remap(page(1), 2 * PAGE_SIZE, 3 * PAGE_SIZE, Remap::InPlace),
         Err(MapError::NoSpace)
@@ -249,7 +249,7 @@ fn a_moved_mapping_keeps_its_pages_and_copies_none() {
     );
     assert_eq!(get(&map, page(1)), Err(FaultError::NoMapping));
     assert_eq!([get(&map, page(0)), get(&map, page(3))], [Ok(1), Ok(4)]);
-    let after = kit.vm.stats();
+    let after = kit.vm().stats();
     assert_eq!(
         [after.cow_copies, after.frames_anon],
         [before.cow_copies, before.frames_anon]
@@ -315,6 +315,37 @@ fn a_mapping_moved_and_grown_is_moved_and_grown_again() {
             assert!(
                 map.map(request(1).at(Place::Hint(at + pages * PAGE_SIZE)))
                     .is_ok()
+            );
+        }
+        drop(map);
+        nothing_left(&kit);
+    }
+}
+
+#[test]
+fn a_part_of_a_mapping_moves_next_to_itself() {
+    for (from, to) in [(0, 5), (5, 0), (2, 7), (7, 2)] {
+        let kit = kit();
+        let map = anonymous(&kit, 12);
+        for n in 0..12 {
+            set(&map, page(n), n as u64);
+        }
+        let len = 5 * PAGE_SIZE;
+        assert_eq!(
+            map.remap(page(from), len, len, Remap::Fixed(page(to))),
+            Ok(page(to))
+        );
+        map.check_invariants();
+        for n in 0..12 {
+            let expected = match n {
+                n if (from..from + 5).contains(&n) => Err(FaultError::NoMapping),
+                n if (to..to + 5).contains(&n) => Ok((n - to + from) as u64),
+                n => Ok(n as u64),
+            };
+            assert_eq!(
+                get(&map, page(n)),
+                expected,
+                "page {n} after {from} to {to}"
             );
         }
         drop(map);
@@ -400,7 +431,7 @@ fn what_is_discarded_reads_as_zeros() {
 #[test]
 fn a_full_address_space_is_told_and_not_a_page_is_wasted() {
     let kit = kit();
-    let map = kit.vm.new_map(AT, page(4)).expect("memory");
+    let map = kit.vm().new_map(AT, page(4)).expect("memory");
     assert_eq!(
         map.map(MapRequest::anonymous(5 * PAGE_SIZE, Prot::RW)),
         Err(MapError::NoSpace)

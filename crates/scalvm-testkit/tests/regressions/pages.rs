@@ -13,12 +13,12 @@ fn reading_untouched_memory_takes_no_page() {
     for n in 0..100 {
         assert_eq!(load(&kit, 0, &map, page(n)), Ok(0));
     }
-    assert_eq!(kit.vm.stats().frames_anon, 0);
+    assert_eq!(kit.vm().stats().frames_anon, 0);
     store(&kit, 0, &map, page(50), 1).expect("stored");
     for n in (0..100).filter(|&n| n != 50) {
         assert_eq!(load(&kit, 0, &map, page(n)), Ok(0));
     }
-    assert_eq!(kit.vm.stats().frames_anon, 1);
+    assert_eq!(kit.vm().stats().frames_anon, 1);
     take_off(&kit, 0, &map);
 }
 
@@ -26,7 +26,10 @@ fn reading_untouched_memory_takes_no_page() {
 fn a_read_fault_never_maps_writable() {
     let kit = kit();
     let (map, file) = (anonymous(&kit, 2), kit.open(0, 2 * PAGE_SIZE as u64));
-    let memory = kit.vm.new_anonymous(2 * PAGE_SIZE as u64).expect("memory");
+    let memory = kit
+        .vm()
+        .new_anonymous(2 * PAGE_SIZE as u64)
+        .expect("memory");
     map_object(&map, &file, 2, 2, Share::Shared);
     map_object(&map, &file, 4, 2, Share::Private);
     map_object(&map, &memory, 6, 2, Share::Private);
@@ -65,7 +68,7 @@ fn exhausted_memory_is_told_and_nothing_is_lost() {
     };
     assert_eq!(error, FaultError::OutOfMemory);
     assert!(written > 100, "only {written} pages fit");
-    kit.vm.check_invariants();
+    kit.vm().check_invariants();
     map.check_invariants();
     for n in 0..written {
         assert_eq!(load(&kit, 0, &map, page(n)), Ok(n as u64));
@@ -87,7 +90,7 @@ fn a_fork_that_finds_no_memory_changes_nothing() {
         children.push(child);
         assert!(children.len() < 1000);
     }
-    kit.vm.check_invariants();
+    kit.vm().check_invariants();
     map.check_invariants();
     assert_eq!(get(&map, AT), Ok(1));
     drop(children);
@@ -102,7 +105,7 @@ fn a_device_is_mapped_where_it_lies() {
     let map = new_map(&kit);
     let size = DEVICE_FRAMES * PAGE_SIZE;
     let device = kit
-        .vm
+        .vm()
         .new_device(DEVICE, size as u64, Cache::Uncached)
         .expect("memory");
     let request =
@@ -120,9 +123,18 @@ fn a_device_is_mapped_where_it_lies() {
         5u64.to_le_bytes()
     );
     let child = map.fork().expect("memory");
-    assert_eq!(get(&child, page(1) + 8), Ok(5));
+    run_on(&kit, 1, &child);
+    assert_eq!(load(&kit, 1, &child, page(1) + 8), Ok(5));
+    let mut byte = [0];
+    let refused = child.read(page(1), &mut byte);
+    assert_eq!(
+        refused,
+        Err(FaultError::Protection),
+        "not the manager's memory"
+    );
     assert_eq!(map.unmap(AT, size), Ok(()));
     take_off(&kit, 0, &map);
+    take_off(&kit, 1, &child);
     drop((map, child, device));
     nothing_left(&kit);
 }
@@ -130,16 +142,19 @@ fn a_device_is_mapped_where_it_lies() {
 #[test]
 fn neighbours_that_are_resident_are_mapped_along() {
     let kit = kit();
-    let object = kit.vm.new_anonymous(64 * PAGE_SIZE as u64).expect("memory");
+    let object = kit
+        .vm()
+        .new_anonymous(64 * PAGE_SIZE as u64)
+        .expect("memory");
     object.write_at(0, &[1; 64 * PAGE_SIZE]).expect("written");
     let map = new_map(&kit);
     map_object(&map, &object, 0, 64, Share::Shared);
     run_on(&kit, 0, &map);
-    let before = kit.vm.stats().faults;
+    let before = kit.vm().stats().faults;
     for n in 0..64 {
         load(&kit, 0, &map, page(n)).expect("loaded");
     }
-    let faults = kit.vm.stats().faults - before;
+    let faults = kit.vm().stats().faults - before;
     assert!(faults <= 16, "{faults} faults for 64 resident pages");
     take_off(&kit, 0, &map);
 }
@@ -147,7 +162,10 @@ fn neighbours_that_are_resident_are_mapped_along() {
 #[test]
 fn random_advice_maps_no_neighbours() {
     let kit = kit();
-    let object = kit.vm.new_anonymous(16 * PAGE_SIZE as u64).expect("memory");
+    let object = kit
+        .vm()
+        .new_anonymous(16 * PAGE_SIZE as u64)
+        .expect("memory");
     object.write_at(0, &[1; 16 * PAGE_SIZE]).expect("written");
     let map = new_map(&kit);
     map_object(&map, &object, 0, 16, Share::Shared);
@@ -169,7 +187,7 @@ fn two_faults_on_pages_of_one_cluster_read_it_once() {
     let second = map.fault(page(3), Access::Read);
     for outcome in [first, second] {
         if let scalvm::Fault::Wait(ticket) = outcome {
-            ticket.wait(&kit.vm);
+            ticket.wait(kit.vm());
         }
     }
     assert_eq!(fault(&kit, &map, page(3), Access::Read), Ok(()));

@@ -1,0 +1,58 @@
+//! Scenes in which several threads work on the same memory: each under many schedules of one host thread, which
+//! `shuttle` chooses at each use of a lock, and with threads of the host.
+//!
+//! `SCALVM_SCHEDULES` says how many schedules of each scene are tried, and ten times as many rounds
+//! with the host's threads. A schedule that fails is printed; `shuttle::replay` runs it again.
+
+mod common;
+
+#[path = "schedules/crew.rs"]
+mod crew;
+#[path = "schedules/files.rs"]
+mod files;
+#[path = "schedules/memory.rs"]
+mod memory;
+
+use crew::{Hosted, Scheduled};
+
+macro_rules! scenes {
+    ($($file:ident::$scene:ident,)*) => {
+        /// Under schedules of shuttle's.
+        mod scheduled {
+            $(#[test] fn $scene() { super::Scheduled::explore(crate::$file::$scene); })*
+        }
+        /// With the host's threads.
+        mod hosted {
+            $(#[test] fn $scene() { super::Hosted::repeat(crate::$file::$scene); })*
+        }
+    };
+}
+
+scenes! {
+    memory::stores_to_one_page,
+    memory::stores_to_one_entry,
+    memory::stores_to_several_entries,
+    memory::loads_see_stores_and_go_on_seeing_them,
+    memory::stores_while_unmapped,
+    memory::stores_while_rights_change,
+    memory::stores_while_forked,
+    memory::stores_from_both_sides_of_a_fork,
+    memory::stores_from_three_sides,
+    memory::stores_while_a_child_ends,
+    memory::stores_to_shared_memory_of_which_a_copy_exists,
+    memory::stores_while_discarded,
+    memory::stores_while_moved,
+    memory::two_forks_at_once,
+    memory::stores_while_memory_is_short,
+    memory::kernel_reads_while_unmapped,
+    files::two_faults_on_one_page_read_it_once,
+    files::two_faults_on_a_page_that_fails,
+    files::stores_while_synced,
+    files::stores_while_truncated,
+    files::copies_while_truncated,
+    files::an_object_ends_while_it_is_read,
+    files::writes_meet_mapped_stores,
+    files::held_pages_meet_truncation,
+    files::two_syncs_at_once,
+    files::copies_while_the_file_is_read,
+}

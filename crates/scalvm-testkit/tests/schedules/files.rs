@@ -1,0 +1,302 @@
+//! Scenes of files, whose pages are read and written meanwhile.
+
+use std::sync::Mutex;
+
+use scalvm::{Access, Fault, FaultError, PAGE_SIZE, PagerError, Share};
+use scalvm_testkit::{Hw, Kit};
+
+use crate::common::*;
+use crate::crew::Crew;
+use crate::memory::end;
+
+const SIZE: u64 = 6 * PAGE_SIZE as u64;
+
+fn disk_word(kit: &Kit, index: u64, word: usize) -> u64 {
+    let page = kit.disk_page(0, index);
+    u64::from_le_bytes(
+        page.as_slice()[8 * word..8 * word + 8]
+            .try_into()
+            .expect("eight"),
+    )
+}
+
+/// A map with file 0, six pages, at `AT`.
+fn mapped<'v>(kit: &'v Kit, share: Share) -> (scalvm::Object<'v, Hw>, scalvm::Map<'v, Hw>) {
+    let (object, map) = (kit.open(0, SIZE), new_map(kit));
+    map_object(&map, &object, 0, 6, share);
+    (object, map)
+}
+
+pub fn two_faults_on_one_page_read_it_once(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let first = disk_word(&kit, 2, 0);
+    let act = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        assert_eq!(load(&kit, cpu, &map, page(2)), Ok(first));
+        store(&kit, cpu, &map, page(3) + 8 * cpu, 5).expect("stored");
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(1)]);
+    assert_eq!(kit.disk().counts().pages_read, 6, "a page is read once");
+    drop(object);
+    end!(kit, map);
+}
+
+pub fn two_faults_on_a_page_that_fails(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let first = disk_word(&kit, 2, 0);
+    kit.fail_io(1);
+    let failed = Mutex::new(0);
+    let act = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        loop {
+            match load(&kit, cpu, &map, page(2)) {
+                Ok(seen) => break assert_eq!(seen, first),
+                Err(error) => assert_eq!(error, FaultError::Pager(PagerError::Io)),
+            }
+            *failed.lock().expect("no panic") += 1;
+        }
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(1)]);
+    assert!(
+        *failed.lock().expect("no panic") >= 1,
+        "a failure is told to somebody"
+    );
+    drop(object);
+    end!(kit, map);
+}
+
+/// No store is lost to a sync, whenever it comes.
+pub fn stores_while_synced(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let write = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        for value in 1..6 {
+            store(&kit, cpu, &map, page(1) + 8 * cpu, value).expect("stored");
+        }
+    };
+    let sync = || {
+        for _ in 0..3 {
+            assert_eq!(map.sync(page(0), 3 * PAGE_SIZE), Ok(()));
+        }
+    };
+    crew.together(&kit, &[&|| write(0), &|| write(1), &sync]);
+    crew.together(&kit, &[&|| assert_eq!(object.sync(0, SIZE), Ok(()))]);
+    assert_eq!([disk_word(&kit, 1, 0), disk_word(&kit, 1, 1)], [5, 5]);
+    drop(object);
+    end!(kit, map);
+}
+
+pub fn stores_while_truncated(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let write = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        for n in 0..6 {
+            match store(&kit, cpu, &map, page(n) + 8 * cpu, 9) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error, FaultError::BeyondEnd),
+            }
+        }
+    };
+    let truncate = || {
+        assert_eq!(object.set_size(2 * PAGE_SIZE as u64), Ok(()));
+        let frames: Vec<_> = (0..4)
+            .map(|_| kit.vm().alloc_frames(0).expect("memory"))
+            .collect();
+        frames
+            .iter()
+            .for_each(|&frame| kit.write(frame, 0, &[1; PAGE_SIZE]));
+        kit.truncate(0, 2 * PAGE_SIZE as u64);
+        for frame in frames {
+            assert_eq!(
+                kit.bytes(frame).as_slice(),
+                &[1; PAGE_SIZE],
+                "somebody else's store"
+            );
+            // SAFETY: allocated above.
+            unsafe { kit.vm().free_frames(frame, 0) };
+        }
+    };
+    crew.together(&kit, &[&|| write(0), &|| write(1), &truncate]);
+    assert_eq!(
+        fault(&kit, &map, page(2), Access::Read),
+        Err(FaultError::BeyondEnd)
+    );
+    assert_eq!([get(&map, page(1)), get(&map, page(1) + 8)], [Ok(9), Ok(9)]);
+    assert_eq!(object.resident(), 2);
+    drop(object);
+    end!(kit, map);
+}
+
+pub fn copies_while_truncated(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Private);
+    let child = map.fork().expect("memory");
+    let maps = [&map, &child];
+    let write = |cpu: usize| {
+        run_on(&kit, cpu, maps[cpu]);
+        for n in 0..4 {
+            match store(&kit, cpu, maps[cpu], page(n), 9) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error, FaultError::BeyondEnd),
+            }
+        }
+    };
+    let truncate = || {
+        assert_eq!(object.set_size(PAGE_SIZE as u64), Ok(()));
+        kit.truncate(0, PAGE_SIZE as u64);
+        assert_eq!(object.set_size(SIZE), Ok(()));
+    };
+    crew.together(&kit, &[&|| write(0), &|| write(1), &truncate]);
+    let check = || {
+        for map in maps {
+            assert_eq!(get(map, page(0)), Ok(9));
+            for n in 1..4 {
+                let seen = get(map, page(n)).expect("read");
+                assert!(seen == 9 || seen == 0, "page {n} has {seen:#x}");
+            }
+        }
+    };
+    crew.together(&kit, &[&check]);
+    drop(object);
+    end!(kit, map, child);
+}
+
+pub fn an_object_ends_while_it_is_read(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Private);
+    let object = Mutex::new(Some(object));
+    let touch = || match map.fault(page(1), Access::Read) {
+        Fault::Resolved | Fault::Wait(_) | Fault::NoMapping => {}
+        other => panic!("{other:?}"),
+    };
+    let end = || {
+        drop(object.lock().expect("no panic").take());
+        assert_eq!(map.unmap(AT, 6 * PAGE_SIZE), Ok(()));
+    };
+    crew.together(&kit, &[&touch, &end]);
+    assert_eq!(kit.released(), 1);
+    end!(kit, map);
+}
+
+pub fn writes_meet_mapped_stores(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let private = new_map(&kit);
+    map_object(&private, &object, 0, 6, Share::Private);
+    let write = || {
+        for n in 0..3 {
+            object
+                .write_at(n * PAGE_SIZE as u64, &5u64.to_le_bytes())
+                .expect("written");
+            assert_eq!(object_word(&object, n as usize * PAGE_SIZE), 5);
+        }
+    };
+    let stores = || {
+        run_on(&kit, 1, &map);
+        for n in 0..3 {
+            store(&kit, 1, &map, page(n) + 8, 6).expect("stored");
+        }
+    };
+    let copy = || {
+        run_on(&kit, 2, &private);
+        for n in 0..3 {
+            store(&kit, 2, &private, page(n) + 16, 7).expect("stored");
+        }
+    };
+    crew.together(&kit, &[&write, &stores, &copy]);
+    for n in 0..3 {
+        assert_eq!([get(&map, page(n)), get(&map, page(n) + 8)], [Ok(5), Ok(6)]);
+        assert_ne!(get(&map, page(n) + 16), Ok(7));
+        assert_eq!(get(&private, page(n) + 16), Ok(7));
+    }
+    drop(object);
+    end!(kit, map, private);
+}
+
+pub fn held_pages_meet_truncation(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let hold = || match object.hold(3, Access::Write) {
+        Ok(held) => {
+            for value in 0..3u8 {
+                kit.write(held.frame(), 8, &[value; 8]);
+                assert_eq!(kit.bytes(held.frame()).as_slice()[8..16], [value; 8]);
+            }
+        }
+        Err(error) => assert_eq!(error, FaultError::BeyondEnd),
+    };
+    let truncate = || {
+        assert_eq!(object.set_size(PAGE_SIZE as u64), Ok(()));
+        let frames: Vec<_> = (0..3)
+            .map(|_| kit.vm().alloc_frames(0).expect("memory"))
+            .collect();
+        frames
+            .iter()
+            .for_each(|&frame| kit.write(frame, 0, &[0xee; PAGE_SIZE]));
+        for frame in frames {
+            assert_eq!(kit.bytes(frame).as_slice(), &[0xee; PAGE_SIZE]);
+            // SAFETY: allocated above.
+            unsafe { kit.vm().free_frames(frame, 0) };
+        }
+    };
+    crew.together(&kit, &[&hold, &truncate]);
+    drop(object);
+    end!(kit, map);
+}
+
+pub fn two_syncs_at_once(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let act = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        for n in 0..3 {
+            store(&kit, cpu, &map, page(n) + 8 * cpu, 4 + cpu as u64).expect("stored");
+        }
+        assert_eq!(map.sync(AT, 3 * PAGE_SIZE), Ok(()));
+        for n in 0..3 {
+            assert_eq!(
+                disk_word(&kit, n, cpu),
+                4 + cpu as u64,
+                "sync returns when it is written"
+            );
+        }
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(1), &|| act(2)]);
+    drop(object);
+    end!(kit, map);
+}
+
+pub fn copies_while_the_file_is_read(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Private);
+    let child = map.fork().expect("memory");
+    let words: Vec<u64> = (0..6).map(|n| disk_word(&kit, n, 1)).collect();
+    let maps = [&map, &child, &map];
+    let act = |cpu: usize| {
+        run_on(&kit, cpu, maps[cpu]);
+        for n in 0..3 {
+            store(&kit, cpu, maps[cpu], page(n) + 64 * (1 + cpu), 7).expect("stored");
+            assert_eq!(load(&kit, cpu, maps[cpu], page(n) + 8), Ok(words[n]));
+        }
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(1), &|| act(2)]);
+    for n in 0..3 {
+        let of = |map| {
+            [
+                get(map, page(n) + 64),
+                get(map, page(n) + 128),
+                get(map, page(n) + 192),
+            ]
+        };
+        let (mine, its) = (of(&map), of(&child));
+        assert_eq!([mine[0], mine[2], its[1]], [Ok(7); 3]);
+        assert_ne!(mine[1], Ok(7));
+        assert_ne!(its[0], Ok(7));
+    }
+    drop(object);
+    end!(kit, map, child);
+}

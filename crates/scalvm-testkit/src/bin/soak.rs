@@ -1,16 +1,24 @@
-//! Runs random programs until enough steps are done: `soak [STEPS] [SEED] [PROCESSES]`.
+//! Runs random programs until enough steps are done: `soak [STEPS] [SEED]`; or a program, step by step:
+//! `soak FILE`.
 //!
 //! A program that fails is made as small as possible, told step by step, and written to a file in the
-//! current folder, whose name is printed. `soak FILE` runs such a file.
+//! current folder, whose name is printed.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use scalvm_testkit::program::{Program, Rng, Trouble};
-use scalvm_testkit::run::run;
+use scalvm_testkit::program::Program;
+use scalvm_testkit::run::{Difference, Options, run, soak};
+
+const LOUD: Options = Options {
+    loud: true,
+    fail_allocation: None,
+    fail_io: None,
+};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    std::panic::set_hook(Box::new(|_| {}));
     if let Some(text) = args
         .first()
         .and_then(|name| std::fs::read_to_string(name).ok())
@@ -24,61 +32,27 @@ fn main() -> ExitCode {
     };
     let (steps, first) = (number(0, 1_000_000), number(1, 1));
     let start = Instant::now();
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut done = 0;
-    let mut seed = first;
-    while done < steps {
-        let program = program_of(seed);
-        done += program.steps.len() as u64;
-        if let Err(failure) = run(&program, false) {
-            println!("seed {seed}, step {}: {}", failure.steps, failure.what);
-            return tell(program, &failure.what, seed);
+    match soak(steps, first) {
+        Err(difference) => tell(&difference),
+        Ok((done, end)) => {
+            let rate = done as f64 / start.elapsed().as_secs_f64();
+            let last = end - 1;
+            println!(
+                "{done} steps, seeds {first} to {last}: no difference; {rate:.0} steps a second"
+            );
+            ExitCode::SUCCESS
         }
-        seed += 1;
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let programs = seed - first;
-    println!(
-        "{done} steps in {programs} programs, seeds {first} to {}: no difference; {:.0} steps a second",
-        seed - 1,
-        done as f64 / seconds
-    );
-    ExitCode::SUCCESS
 }
 
-/// The program of a seed: of various lengths, with failures in one of two.
-fn program_of(seed: u64) -> Program {
-    let mut rng = Rng::new(seed);
-    let steps = [20, 60, 200, 400][rng.below(4) as usize];
-    let trouble = match rng.below(6) {
-        0..3 => Trouble::None,
-        3 => Trouble::Allocation,
-        4 => Trouble::Io,
-        _ => Trouble::Both,
-    };
-    Program::generate(rng.next(), steps, trouble)
-}
-
-/// The first words of a complaint, by which one is known again in a smaller program.
-fn kind(what: &str) -> String {
-    what.chars()
-        .filter(|c| !c.is_ascii_digit())
-        .take(24)
-        .collect()
-}
-
-fn tell(program: Program, what: &str, seed: u64) -> ExitCode {
-    let kind_of = kind(what);
-    let small = program
-        .shrink(|smaller| run(smaller, false).is_err_and(|failure| kind(&failure.what) == kind_of));
-    if let Err(failure) = run(&small, true) {
-        println!("{} steps are enough: {}", small.steps.len(), failure.what);
-    }
+fn tell(difference: &Difference) -> ExitCode {
+    let (seed, failure) = (difference.seed, &difference.failure);
+    println!("seed {seed}, step {}: {}", failure.steps, failure.what);
+    let (small, failure) = difference.shrink();
+    let _ = run(&small, LOUD);
+    println!("{} steps are enough: {}", small.steps.len(), failure.what);
     let name = format!("failing-{seed}.txt");
-    match std::fs::write(
-        &name,
-        format!("# {}\n{small}", what.lines().next().unwrap_or_default()),
-    ) {
+    match std::fs::write(&name, small.to_string()) {
         Ok(()) => println!("written to {name}"),
         Err(error) => println!("{name}: {error}\n{small}"),
     }
@@ -86,15 +60,13 @@ fn tell(program: Program, what: &str, seed: u64) -> ExitCode {
 }
 
 fn replay(text: &str) -> ExitCode {
-    match text.parse::<Program>() {
+    match text.parse::<Program>().map(|program| run(&program, LOUD)) {
         Err(error) => println!("{error}"),
-        Ok(program) => match run(&program, true) {
-            Ok(()) => {
-                println!("no difference");
-                return ExitCode::SUCCESS;
-            }
-            Err(failure) => println!("step {}: {}", failure.steps, failure.what),
-        },
+        Ok(Err(failure)) => println!("step {}: {}", failure.steps, failure.what),
+        Ok(Ok(ran)) => {
+            println!("no difference; {ran:?}");
+            return ExitCode::SUCCESS;
+        }
     }
     ExitCode::FAILURE
 }

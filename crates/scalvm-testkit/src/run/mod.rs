@@ -13,15 +13,19 @@ mod finish;
 mod maps;
 mod objects;
 mod runner;
+mod soak;
+mod sweep;
 mod trouble;
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::program::Program;
-use std::mem::ManuallyDrop;
-
 use crate::kit::{Kit, Order};
+use crate::program::Program;
 use runner::Runner;
+
+pub use soak::{Difference, soak};
+pub use sweep::sweep;
 
 /// What is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,10 +40,32 @@ pub struct Failure {
     pub what: String,
 }
 
-/// Runs a program. `loud` tells each step on standard error.
+/// How a program is run.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// Tell each step on standard error.
+    pub loud: bool,
+    /// Which allocation fails, counted from one.
+    pub fail_allocation: Option<u64>,
+    /// Which request to the disk fails, counted from one.
+    pub fail_io: Option<u64>,
+}
+
+/// What a program did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ran {
+    /// Allocations that it asked for.
+    pub allocations: u64,
+    /// Requests that the disk was given.
+    pub requests: u64,
+    /// Allocations and requests that failed.
+    pub failures: [u64; 2],
+}
+
+/// Runs a program.
 ///
 /// What a failed program leaves is not tidied up: its structures are wrong.
-pub fn run(program: &Program, loud: bool) -> Result<(), Failure> {
+pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
     let kit = Kit::with(Order {
         frames: u64::from(program.machine.frames),
         slow_disk: program.machine.slow_disk,
@@ -47,7 +73,13 @@ pub fn run(program: &Program, loud: bool) -> Result<(), Failure> {
         seed: u64::from(program.machine.space),
         runtime: None,
     });
-    let mut runner = ManuallyDrop::new(Runner::new(&kit, program.machine, loud));
+    if let Some(n) = options.fail_allocation {
+        kit.fail_allocation(n);
+    }
+    if let Some(n) = options.fail_io {
+        kit.fail_io(n);
+    }
+    let mut runner = ManuallyDrop::new(Runner::new(&kit, program.machine, options.loud));
     let mut done = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         for step in &program.steps {
@@ -59,7 +91,12 @@ pub fn run(program: &Program, loud: bool) -> Result<(), Failure> {
     let what = match outcome {
         Ok(Ok(())) => {
             drop(ManuallyDrop::into_inner(runner));
-            return Ok(());
+            let counts = kit.disk().counts();
+            return Ok(Ran {
+                allocations: kit.vm().machine().allocations(),
+                requests: counts.reads + counts.writes,
+                failures: kit.failures(),
+            });
         }
         Ok(Err(Wrong(what))) => what,
         Err(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {

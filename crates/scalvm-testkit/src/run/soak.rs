@@ -1,0 +1,67 @@
+//! Random programs, one after the other.
+
+use super::{Failure, Options, run};
+use crate::program::{Program, Rng, Trouble};
+
+/// A program on which the manager and the model differ.
+#[derive(Debug)]
+pub struct Difference {
+    /// The seed that it came from.
+    pub seed: u64,
+    /// The program as it came.
+    pub program: Program,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+/// Runs the programs of the seeds from `first` on until so many steps are done. Tells the steps and the first seed
+/// that was not used.
+pub fn soak(steps: u64, first: u64) -> Result<(u64, u64), Box<Difference>> {
+    let (mut done, mut seed) = (0, first);
+    while done < steps {
+        let program = program_of(seed);
+        if let Err(failure) = run(&program, Options::default()) {
+            return Err(Box::new(Difference {
+                seed,
+                program,
+                failure,
+            }));
+        }
+        done += program.steps.len() as u64;
+        seed += 1;
+    }
+    Ok((done, seed))
+}
+
+/// The program of a seed: of various lengths, with failures in one of two.
+fn program_of(seed: u64) -> Program {
+    let mut rng = Rng::new(seed);
+    let steps = [20, 60, 200, 400][rng.below(4) as usize];
+    let trouble = match rng.below(6) {
+        0..3 => Trouble::None,
+        3 => Trouble::Allocation,
+        4 => Trouble::Io,
+        _ => Trouble::Both,
+    };
+    Program::generate(rng.next(), steps, trouble)
+}
+
+impl Difference {
+    /// The smallest program found that fails in the same way, and how it does.
+    pub fn shrink(&self) -> (Program, Failure) {
+        // The first words of a complaint: by them one is known again.
+        let kind = |failure: &Failure| {
+            let letters = failure.what.chars().filter(|c| !c.is_ascii_digit());
+            letters.take(24).collect::<String>()
+        };
+        let wanted = kind(&self.failure);
+        let mut last = self.failure.clone();
+        let small = self.program.clone().shrink(|smaller| {
+            let failure = run(smaller, Options::default())
+                .err()
+                .filter(|f| kind(f) == wanted);
+            failure.map(|failure| last = failure).is_some()
+        });
+        (small, last)
+    }
+}

@@ -1,0 +1,49 @@
+//! Each allocation fails once, and each request to the disk: in scenes made for it, and in random programs.
+
+use scalvm_testkit::program::{Program, Trouble};
+use scalvm_testkit::run::sweep;
+
+fn swept(name: &str, program: &Program) -> u64 {
+    match sweep(program) {
+        Ok(runs) => runs,
+        Err(failure) => panic!(
+            "{name}: step {}: {}\n{program}",
+            failure.steps, failure.what
+        ),
+    }
+}
+
+macro_rules! scenes {
+    ($($test:ident $file:literal,)*) => {$(
+        #[test]
+        fn $test() {
+            let text = include_str!(concat!("scenes/", $file, ".txt"));
+            let runs = swept($file, &text.parse().expect("a program"));
+            assert!(runs > 10, "only {runs} runs: the scene needs no memory");
+            println!("{runs} runs");
+        }
+    )*};
+}
+
+scenes! {
+    every_failure_of_fork "fork",
+    every_failure_of_inheritance "inherit",
+    every_failure_of_private_files "private-file",
+    every_failure_of_truncation "truncate",
+    every_failure_of_remap "remap",
+    every_failure_of_discard "discard",
+    every_failure_of_sync "sync",
+    every_failure_of_wiring "wire",
+}
+
+#[test]
+fn every_failure_of_random_programs() {
+    let programs = std::env::var("SCALVM_SWEEPS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(10);
+    for seed in 0..programs {
+        let program = Program::generate(seed, 30, Trouble::None);
+        swept(&format!("seed {seed}"), &program);
+    }
+}

@@ -172,3 +172,32 @@ fn a_move_to_the_place_right_above_leaks_no_entry() {
     assert_eq!(get(&map, to), 1);
     assert_eq!(vm.stats().entries, map.usage().entries);
 }
+
+#[test]
+fn shared_memory_is_mapped_again_and_private_memory_is_not() {
+    let vm = manager(256);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let object = vm.new_anonymous(4 * PAGE_SIZE as u64).unwrap();
+    let at = map
+        .map(MapRequest::object(
+            &object,
+            0,
+            4 * PAGE_SIZE,
+            Prot::RW,
+            Share::Shared,
+        ))
+        .unwrap();
+    put(&map, at + PAGE_SIZE, 1);
+    let again = map
+        .map_again(at + PAGE_SIZE, 2 * PAGE_SIZE, Place::Anywhere)
+        .unwrap();
+    assert_eq!(get(&map, again), 1);
+    put(&map, again, 2);
+    assert_eq!(get(&map, at + PAGE_SIZE), 2);
+    let private = map.map(MapRequest::anonymous(PAGE_SIZE, Prot::RW)).unwrap();
+    let refused = map.map_again(private, PAGE_SIZE, Place::Anywhere);
+    assert_eq!(refused, Err(MapError::BadRange));
+    let refused = map.map_again(LOW, PAGE_SIZE, Place::Anywhere);
+    assert_eq!(refused, Err(MapError::NotMapped));
+    vm.check_invariants();
+}

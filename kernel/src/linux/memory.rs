@@ -8,8 +8,9 @@ use linux_raw_sys::general::{
     MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE,
     MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT,
     MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE,
-    MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_HUGETLB,
-    MAP_LOCKED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, MCL_CURRENT,
+    MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_DENYWRITE, MAP_EXECUTABLE, MAP_FIXED,
+    MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE,
+    MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_STACK, MAP_TYPE, MCL_CURRENT,
     MCL_FUTURE, MCL_ONFAULT, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, MS_ASYNC,
     MS_INVALIDATE, MS_SYNC, PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM,
     PROT_WRITE,
@@ -60,6 +61,21 @@ fn rights(bits: u32) -> Prot {
     prot
 }
 
+/// The flags that MAP_SHARED_VALIDATE lets pass; without it, unknown ones are ignored.
+const KNOWN_FLAGS: u32 = MAP_TYPE
+    | MAP_FIXED
+    | MAP_FIXED_NOREPLACE
+    | MAP_ANONYMOUS
+    | MAP_DENYWRITE
+    | MAP_EXECUTABLE
+    | MAP_GROWSDOWN
+    | MAP_HUGETLB
+    | MAP_LOCKED
+    | MAP_NONBLOCK
+    | MAP_NORESERVE
+    | MAP_POPULATE
+    | MAP_STACK;
+
 fn mmap(space: &Space, a: [usize; 6]) -> Result {
     let [at, len, prot, flags, fd, offset] = a;
     let (prot, flags) = (rights(prot as u32), flags as u32);
@@ -71,7 +87,9 @@ fn mmap(space: &Space, a: [usize; 6]) -> Result {
         .ok_or(Errno::ENOMEM)?;
     let share = match flags & MAP_TYPE {
         MAP_PRIVATE => Share::Private,
-        MAP_SHARED | MAP_SHARED_VALIDATE => Share::Shared,
+        MAP_SHARED => Share::Shared,
+        MAP_SHARED_VALIDATE if flags & !KNOWN_FLAGS != 0 => return Err(Errno::EOPNOTSUPP),
+        MAP_SHARED_VALIDATE => Share::Shared,
         _ => return Err(Errno::EINVAL),
     };
     if flags & MAP_HUGETLB != 0 {
@@ -183,8 +201,21 @@ fn mprotect(space: &Space, at: usize, len: usize, prot: u32) -> Result {
     let Some(len) = range(at, len)? else {
         return Ok(0);
     };
-    space.protect(at, len, rights(prot))?;
-    Ok(0)
+    match space.protect(at, len, rights(prot)) {
+        Err(MapError::NotMapped) => protect_below_hole(space, at, at + len, rights(prot)),
+        result => result.map(|()| 0).map_err(Errno::from),
+    }
+}
+
+/// What Linux does where a range has a hole: it changes what lies below, and then reports the hole.
+fn protect_below_hole(space: &Space, at: usize, end: usize, prot: Prot) -> Result {
+    let mut at = at;
+    while let Some(region) = space.query(at).filter(|region| region.start <= at) {
+        let stop = region.end.min(end);
+        space.protect(at, stop - at, prot)?;
+        at = stop;
+    }
+    Err(Errno::ENOMEM)
 }
 
 fn mremap(
@@ -223,8 +254,19 @@ fn mremap(
         _ => Remap::InPlace,
     };
     if old_len == 0 {
-        // Linux makes a second mapping of shared memory here; the manager has no such verb.
-        return Err(Errno::EINVAL);
+        // A second view of shared memory.
+        let place = match how {
+            Remap::InPlace => return Err(Errno::EINVAL),
+            Remap::MayMove => Place::Anywhere,
+            Remap::Fixed(new) => Place::Fixed(new),
+        };
+        return space
+            .map_again(old & !PAGE_MASK, new_len, place)
+            .map_err(|error| match error {
+                MapError::NotMapped => Errno::EFAULT,
+                MapError::NoSpace => Errno::ENOMEM,
+                other => other.into(),
+            });
     }
     if !matches!(old.checked_add(old_len), Some(end) if old >= USER_LOW && end <= USER_HIGH) {
         return Err(Errno::EFAULT);

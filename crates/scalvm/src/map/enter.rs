@@ -52,11 +52,45 @@ impl<'v, M: Machine> Map<'v, M> {
             }
             Source::Anonymous => (None, None),
         };
+        self.map_object(request.place, len, attributes, object, offset)
+    }
+
+    /// Maps shared memory a second time: what is mapped at `start`, `len` bytes of its object from
+    /// there on, with the same attributes. Private memory is refused as `BadRange`.
+    pub fn map_again(&self, start: usize, len: usize, place: Place) -> Result<usize, MapError> {
+        let len = page_ceil(len)
+            .filter(|&len| len > 0)
+            .ok_or(MapError::BadRange)?;
+        let map = self.body.read(self.vm);
+        let entry = map.map.tree.find(start).ok_or(MapError::NotMapped)?;
+        let attributes = entry.attributes();
+        let (Some(object), Share::Shared) = (entry.object.get(), attributes.share) else {
+            return Err(MapError::BadRange);
+        };
+        let offset = entry.index_of(start);
+        if u64::from(offset) + (len >> PAGE_SHIFT) as u64 > MOST_PAGES {
+            return Err(MapError::BadOffset);
+        }
+        object.retain();
+        drop(map);
+        self.map_object(place, len, attributes, Some(object), Some(offset))
+    }
+
+    /// Makes an entry, which takes over the reference of its object.
+    fn map_object(
+        &self,
+        place: Place,
+        len: usize,
+        attributes: Attributes,
+        object: Option<Ptr<ObjectBody<M>>>,
+        offset: Option<u32>,
+    ) -> Result<usize, MapError> {
+        let vm = self.vm;
         let entry = MapEntry::new(self.body, 0, 0, 0, attributes);
         let result = match vm.entries.alloc(&vm.machine, &vm.frames, entry) {
             Ok(entry) => {
                 let map = self.body.write(vm);
-                map.place(vm, request.place, len, entry, object, offset)
+                map.place(vm, place, len, entry, object, offset)
                     .inspect_err(|_| {
                         vm.entries.free(&vm.machine, &vm.frames, entry);
                     })

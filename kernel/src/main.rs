@@ -30,11 +30,13 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
         arch::boot::StartInfo::new(start_info)
     };
     // SAFETY: as above.
-    let initramfs = unsafe { mm::init(&info) };
+    let archive = unsafe { mm::init(&info) };
     let options = BootOptions::parse(info.command_line());
     tty::configure(options.raw_console, options.rows, options.columns);
     drivers::init();
-    let result = fs::init(initramfs).and_then(|()| {
+    let unpacked = fs::init(archive.bytes());
+    archive.give_back();
+    let result = unpacked.and_then(|()| {
         arch::serial::listen();
         // From now on no input is lost.
         arch::print::tell(format_args!("ready"));

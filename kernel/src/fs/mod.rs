@@ -50,7 +50,7 @@ use inode::New;
 use walk::Last;
 
 /// Makes the tree: the root from the archive, /dev and /proc on it. Disks must be known by now.
-pub fn init(initramfs: &'static [u8]) -> Result<(), Errno> {
+pub fn init(initramfs: &[u8]) -> Result<(), Errno> {
     let root = tmpfs::new_root(0o755)?;
     unpack::unpack(&root, initramfs)?;
     mount::mount_root(root.clone())?;

@@ -10,13 +10,31 @@ use crate::println;
 /// Memory below this belongs to the firmware and the loader.
 const LOW: u64 = 1 << 20;
 
-/// Gives the manager all RAM that nothing is in. Returns the initial file system's archive, which
-/// stays.
+/// The initial file system's archive, in memory that the manager does not have yet.
+pub struct Archive(PhysRange);
+
+impl Archive {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let PhysRange { start, end } = self.0;
+        // SAFETY: the loader put them there, and they were kept from the manager.
+        unsafe { core::slice::from_raw_parts(phys_to_virt(start), (end - start) as usize) }
+    }
+
+    /// Gives its memory to the manager.
+    pub fn give_back(self) {
+        // SAFETY: it was the archive's, of which nobody has a part any more; and it is in the direct
+        // map, since it was read.
+        unsafe { add(self.0.start, self.0.end, &[]) };
+    }
+}
+
+/// Gives the manager all RAM that nothing is in. Returns the initial file system's archive.
 ///
 /// # Safety
 ///
 /// Called once; the start info is the loader's.
-pub unsafe fn init(info: &StartInfo) -> &'static [u8] {
+pub unsafe fn init(info: &StartInfo) -> Archive {
     let image = boot::image();
     let module = info.module().unwrap_or(PhysRange { start: 0, end: 0 });
     // First what the first page tables map.
@@ -31,13 +49,7 @@ pub unsafe fn init(info: &StartInfo) -> &'static [u8] {
     });
     // SAFETY: RAM where neither the kernel nor the archive lies, and in the direct map.
     unsafe { add_all(info, DIRECT_FIRST..mapped, &[image, module]) };
-    // SAFETY: the loader put the archive there, and it was kept from the manager.
-    unsafe {
-        core::slice::from_raw_parts(
-            phys_to_virt(module.start),
-            (module.end - module.start) as usize,
-        )
-    }
+    Archive(module)
 }
 
 /// Adds the RAM within `bounds`, without what is taken.

@@ -9,6 +9,12 @@ use crate::say;
 
 /// Installs packages, or says which they are and why they cannot be installed from here.
 pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
+    let packages: Vec<&str> = packages
+        .iter()
+        .copied()
+        .filter(|name| !is_installed(name))
+        .collect();
+    let packages = &packages[..];
     let list = packages.join(" ");
     let Some(prefix) = privilege() else {
         bail!(
@@ -34,6 +40,14 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
         packages,
     )
     .with_context(|| format!("installing {list}"))
+}
+
+/// Whether Debian's package is installed.
+fn is_installed(package: &str) -> bool {
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f=${Status}", package])
+        .output();
+    output.is_ok_and(|output| output.stdout.ends_with(b" installed"))
 }
 
 /// How apt-get can be started with the rights that it needs; `None` where it cannot.

@@ -5,6 +5,7 @@ use linux_raw_sys::general::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGKILL, SIGST
 
 use super::{Errno, Result, time};
 use crate::arch::frame::Frame;
+use crate::arch::time::now_ns;
 use crate::mm::user;
 use crate::task::{self, Action, AltStack, Pid, SigInfo, SigSet, WaitQueue};
 
@@ -143,16 +144,12 @@ fn timed_wait(set: usize, info: usize, timeout: usize, size: usize) -> Result {
     let thread = task::current_thread();
     let mut found = thread.take_signal(set);
     if found.is_none() && timeout != Some(0) {
-        // While it waits, these signals end the wait.
-        let mask = thread.mask();
-        thread.set_mask(mask.without(set));
-        let until = timeout.map_or(u64::MAX, |ns| {
-            crate::arch::time::now_ns().saturating_add(ns)
-        });
+        thread.set_awaited(set);
+        let until = timeout.map_or(u64::MAX, |ns| now_ns().saturating_add(ns));
         // How it ended shows in whether there is a signal.
         let result = NOBODY_WAKES.wait_until_time(until, || false);
+        thread.set_awaited(SigSet::EMPTY);
         found = thread.take_signal(set);
-        thread.set_mask(mask);
         if found.is_none() && result == Err(Errno::EINTR) {
             return Err(Errno::EINTR);
         }

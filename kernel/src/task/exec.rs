@@ -12,6 +12,7 @@ use super::stack::{self, Strings, Told};
 use super::{exit, sched, vdso};
 use crate::arch::fpu;
 use crate::arch::frame::Frame;
+use crate::arch::layout::USER_HIGH;
 use crate::fs::{Executable, FsContext, memory, open_exec};
 use crate::linux::Errno;
 use crate::sync::Mutex;
@@ -122,6 +123,9 @@ fn load_elf(
     };
     let sp = stack::fill(&space, &told)?;
     let entry = interpreter.as_ref().unwrap_or(&image).entry;
+    if entry >= USER_HIGH {
+        return Err(Errno::ENOEXEC);
+    }
     let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let name = memory::vec(last)?;
     Ok(Loaded {

@@ -298,7 +298,7 @@ pub fn fault(address: usize, access: Access) -> Result<(), FaultError> {
     if thread.is_null() {
         return Err(FaultError::NoMapping);
     }
-    current().map().fault_wait(address, access)
+    current().map().handle_fault(address, access)
 }
 
 /// Writes down the time that the current thread has had the processor.

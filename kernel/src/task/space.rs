@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use scalvm::{MapRequest, Place, Prot, page_ceil};
+use scalvm::{Access, FaultError, MapRequest, Place, Prot, page_ceil};
 
 use crate::arch::layout::{USER_HIGH, USER_LOW};
 use crate::fs::memory;
@@ -47,6 +47,22 @@ impl Space {
             brk: Mutex::new(*self.brk.lock()),
             lock_future: AtomicBool::new(false),
         })
+    }
+
+    /// Handles a fault of the program, or of the kernel at its memory. Blocks. What lies below the
+    /// stack only keeps other mappings away: to the program nothing is there.
+    #[inline]
+    pub fn handle_fault(&self, address: usize, access: Access) -> Result<(), FaultError> {
+        match self.map.fault_wait(address, access) {
+            Err(FaultError::Protection) if self.is_guard(address) => Err(FaultError::NoMapping),
+            result => result,
+        }
+    }
+
+    fn is_guard(&self, address: usize) -> bool {
+        self.map
+            .query(address)
+            .is_some_and(|region| region.start <= address && region.max_prot.is_empty())
     }
 
     /// Says where the heap starts.

@@ -59,6 +59,8 @@ pub struct Thread {
     pub(super) mask: Cell<SigSet>,
     /// What the mask becomes again after a call that changed it while it waited.
     pub(super) mask_to_restore: Cell<Option<SigSet>>,
+    /// Signals that a call waits for: they end its wait even if they are held back.
+    pub(super) awaited: Cell<SigSet>,
     /// Signals sent to this thread alone.
     pub(super) pending: Pending,
     /// The stack for signal handlers that ask for one.
@@ -128,6 +130,7 @@ impl Thread {
             ran_ns: AtomicU64::new(0),
             mask: Cell::new(SigSet::EMPTY),
             mask_to_restore: Cell::new(None),
+            awaited: Cell::new(SigSet::EMPTY),
             pending: Pending::new(),
             alt_stack: Cell::new(AltStack::NONE),
             fault: Cell::new(FaultContext::NONE),
@@ -195,7 +198,7 @@ impl Thread {
     #[inline]
     pub(super) fn must_look(&self) -> bool {
         !(self.pending.set() | self.process.pending.set())
-            .without(self.mask.get())
+            .without(self.mask.get().without(self.awaited.get()))
             .is_empty()
             || self.process.is_told()
             || self.end.load(Relaxed)
@@ -221,6 +224,16 @@ impl Thread {
     /// Time on the processor, in nanoseconds.
     pub fn run_ns(&self) -> u64 {
         sched::run_ns(self)
+    }
+
+    /// Says which signals a call waits for.
+    pub fn set_awaited(&self, signals: SigSet) {
+        self.awaited.set(signals);
+    }
+
+    /// Whether a signal would be noticed now.
+    pub(super) fn notices(&self, signal: u32) -> bool {
+        !self.mask.get().contains(signal) || self.awaited.get().contains(signal)
     }
 
     /// Changes which signals are held back. SIGKILL and SIGSTOP never are.

@@ -93,14 +93,11 @@ impl<K: Copy> WaitQueue<K> {
         entry.queued.set(false);
     }
 
-    /// The entry that waits longest, among those that come before `before`.
-    fn last(&self, before: *const Entry<K>) -> *const Entry<K> {
+    /// The entry that waits longest.
+    fn last(&self) -> *const Entry<K> {
         // SAFETY: as in insert.
         unsafe {
-            let mut at: *const Entry<K> = match before.as_ref() {
-                Some(entry) => return entry.prev.get(),
-                None => *self.first.get(),
-            };
+            let mut at = *self.first.get();
             while let Some(entry) = at.as_ref() {
                 if entry.next.get().is_null() {
                     break;
@@ -114,7 +111,7 @@ impl<K: Copy> WaitQueue<K> {
     /// Wakes up to `count` threads whose key fits, the longest waiting first. Returns how many.
     pub fn wake_where(&self, count: usize, fits: impl Fn(K) -> bool) -> usize {
         let mut woken = 0;
-        let mut at = self.last(ptr::null());
+        let mut at = self.last();
         // SAFETY: as in insert; the one before is read before the entry leaves.
         while let Some(entry) = unsafe { at.as_ref() } {
             at = entry.prev.get();
@@ -134,7 +131,7 @@ impl<K: Copy> WaitQueue<K> {
     /// how many.
     pub fn change_keys(&self, count: usize, fits: impl Fn(K) -> bool, key: K) -> usize {
         let mut changed = 0;
-        let mut at = self.last(ptr::null());
+        let mut at = self.last();
         // SAFETY: as in insert.
         while let Some(entry) = unsafe { at.as_ref() } {
             at = entry.prev.get();

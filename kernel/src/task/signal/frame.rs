@@ -110,7 +110,7 @@ pub(super) fn call_handler(
     };
     let fp_state = top.wrapping_sub(fpu::STATE_SIZE) & !15;
     let at = (fp_state.wrapping_sub(WORDS * 8) & !15).wrapping_sub(8);
-    if on_alt && !alt.holds(at) || fp_state >= USER_HIGH {
+    if on_alt && !alt.holds(at) || fp_state >= USER_HIGH || action.handler >= USER_HIGH {
         return Err(Errno::EFAULT);
     }
 

@@ -20,7 +20,7 @@ pub fn post_to_process(process: &Arc<Process>, info: SigInfo) {
     }
     process.pending.add(info);
     let threads = process.threads.lock();
-    let takes = |thread: &&Arc<Thread>| !thread.mask().contains(info.signal);
+    let takes = |thread: &&Arc<Thread>| thread.notices(info.signal);
     let current = sched::current_arc();
     let mut takers = threads.iter().filter(takes);
     let preferred =

@@ -1,7 +1,7 @@
 //! Scenes in which several threads work on the same memory: each under many schedules of one host thread, which
 //! `shuttle` chooses at each use of a lock, and with threads of the host.
 //!
-//! `SCALVM_SCHEDULES` says how many schedules of each scene are tried, and ten times as many rounds
+//! `SCALVM_SCHEDULES` says how many schedules of each scene are tried, and three times as many rounds
 //! with the host's threads. A schedule that fails is printed; `shuttle::replay` runs it again.
 
 mod common;

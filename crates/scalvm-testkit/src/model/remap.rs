@@ -60,7 +60,8 @@ impl Space {
                 .filter(|&end| end <= self.high);
             end.is_some_and(|end| self.is_free(&(old.end..end)))
         };
-        if !is_fixed && !in_place && !(how == Remap::MayMove && self.has_gap(new_len)) {
+        let may_move = how == Remap::MayMove && self.has_gap(new_len);
+        if !is_fixed && !in_place && !may_move {
             return Err(MapError::NoSpace);
         }
         // What is added must have a page number in the object.

@@ -17,6 +17,54 @@ pub enum Trouble {
     Both,
 }
 
+/// Operations whose meetings matter: one in two programs consists mostly of some of these.
+const THEMES: [&[Op]; 8] = [
+    &[],
+    &[],
+    &[],
+    &[],
+    // What is modified through mappings that come and go, and synced.
+    &[
+        Op::NewFile,
+        Op::MapObject,
+        Op::Store,
+        Op::Sync,
+        Op::SyncObject,
+        Op::Unmap,
+        Op::Discard,
+        Op::Protect,
+    ],
+    // Memory that some share and others copy.
+    &[
+        Op::Inherit,
+        Op::Fork,
+        Op::Store,
+        Op::Load,
+        Op::Switch,
+        Op::DropMap,
+    ],
+    // Mappings that are cut, moved and joined.
+    &[
+        Op::Remap,
+        Op::MapAnonymous,
+        Op::Store,
+        Op::Unmap,
+        Op::Protect,
+        Op::Fork,
+    ],
+    // Objects that shrink under their mappings.
+    &[
+        Op::SetSize,
+        Op::MapObject,
+        Op::Store,
+        Op::Load,
+        Op::NewAnonymous,
+        Op::NewFile,
+        Op::Fork,
+        Op::Hold,
+    ],
+];
+
 impl Program {
     /// The program of this seed. Each has its own mix of operations: some are left out, so that others meet
     /// more often, and numbers are mostly small, so that they collide.
@@ -27,11 +75,14 @@ impl Program {
             frames: 1024,
             slow_disk: rng.below(2) == 1,
         };
+        let theme = THEMES[rng.below(THEMES.len() as u64) as usize];
         let mut weights: Vec<(Op, u64)> = Vec::new();
         for &(op, usual) in Op::ALL {
             let weight = match op {
                 Op::FailAllocation if matches!(trouble, Trouble::Allocation | Trouble::Both) => 20,
                 Op::FailIo if matches!(trouble, Trouble::Io | Trouble::Both) => 10,
+                _ if theme.contains(&op) => 30 * [1, 1, 2][rng.below(3) as usize],
+                _ if !theme.is_empty() => u64::from(usual) * [0, 0, 0, 1][rng.below(4) as usize],
                 _ => u64::from(usual) * [0, 1, 1, 1, 3][rng.below(5) as usize],
             };
             weights.push((op, weight));
@@ -43,7 +94,7 @@ impl Program {
             }
         }
         let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
-        let span = [12, 40, 200, 4096][rng.below(4) as usize];
+        let span = [12, 12, 24, 40, 200, 4096][rng.below(6) as usize];
         let steps = (0..steps).map(|_| {
             let mut pick = rng.below(total);
             let chosen = weights.iter().find(|(_, weight)| {

@@ -184,7 +184,7 @@ impl Runner<'_> {
     fn pieces(addr: usize, len: usize) -> impl Iterator<Item = (usize, usize, usize)> {
         let mut at = 0;
         std::iter::from_fn(move || {
-            let n = (PAGE_SIZE - (addr + at & PAGE_MASK)).min(len - at);
+            let n = (PAGE_SIZE - ((addr + at) & PAGE_MASK)).min(len - at);
             let piece = (addr + at, at, n);
             at += n;
             (n > 0).then_some(piece)

@@ -112,7 +112,7 @@ impl<'v> Runner<'v> {
     pub(super) fn map_huge(&mut self, [which, place, size, ..]: [u32; 6]) -> Check {
         let which = self.pick(which);
         let request = MapRequest::anonymous((1 << 38) << (size % 4), Prot::RW);
-        let base = (1 << 40) + (place as usize % 64 << 38);
+        let base = (1 << 40) + ((place as usize % 64) << 38);
         let place = [Place::Anywhere, Place::Free(base), Place::Fixed(base)][place as usize % 3];
         self.map(which, request.at(place), None)
     }
@@ -153,7 +153,9 @@ impl<'v> Runner<'v> {
             return Err(MapError::Protection);
         }
         match request.place {
-            Place::Fixed(at) => drop(space.range(at, len)?),
+            Place::Fixed(at) => {
+                space.range(at, len)?;
+            }
             Place::Free(at) => {
                 if !space.is_free(&space.range(at, len)?) {
                     return Err(MapError::Occupied);

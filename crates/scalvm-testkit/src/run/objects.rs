@@ -205,7 +205,7 @@ impl<'v> Runner<'v> {
     pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         let seed = u64::from(self.fresh());
         (0..len as u64)
-            .map(|i| crate::program::mix(seed << 32 | i / 8).to_le_bytes()[i as usize % 8])
+            .map(|i| crate::program::mix((seed << 32) | (i / 8)).to_le_bytes()[i as usize % 8])
             .collect()
     }
 

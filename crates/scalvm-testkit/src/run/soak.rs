@@ -43,7 +43,7 @@ fn program_of(seed: u64) -> Program {
         4 => Trouble::Io,
         _ => Trouble::Both,
     };
-    Program::generate(rng.next(), steps, trouble)
+    Program::generate(rng.draw(), steps, trouble)
 }
 
 impl Difference {

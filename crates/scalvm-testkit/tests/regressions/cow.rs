@@ -149,6 +149,24 @@ fn sharers_see_what_one_of_them_wrote_after_a_copy_was_inherited() {
 }
 
 #[test]
+fn a_sharer_that_could_write_does_not_write_into_a_copy() {
+    let kit = kit();
+    let first = anonymous(&kit, 2);
+    set_inherit(&first, 0, 2, Inherit::Share);
+    let sharer = first.fork().expect("memory");
+    run_on(&kit, 1, &sharer);
+    store(&kit, 1, &sharer, page(0), 1).expect("stored");
+    set_inherit(&first, 0, 2, Inherit::Copy);
+    let copy = first.fork().expect("memory");
+    // The sharer could write the page before the fork, in which it took no part.
+    store(&kit, 1, &sharer, page(0), 2).expect("stored");
+    assert_eq!([get(&first, page(0)), get(&copy, page(0))], [Ok(2), Ok(1)]);
+    take_off(&kit, 1, &sharer);
+    drop((first, sharer, copy));
+    nothing_left(&kit);
+}
+
+#[test]
 fn a_copy_of_shared_memory_does_not_follow_its_sharers() {
     let kit = kit();
     let first = anonymous(&kit, 2);

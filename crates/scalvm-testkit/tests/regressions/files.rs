@@ -1,6 +1,6 @@
 //! Files: private and shared mappings, truncation, sync, failing disks.
 
-use scalvm::{Access, FaultError, MapError, PAGE_SIZE, PagerError, Prot, Share};
+use scalvm::{Access, FaultError, MapError, PAGE_SIZE, PagerError, Prot, Remap, Share};
 use scalvm_testkit::Kit;
 
 use crate::common::*;
@@ -69,6 +69,36 @@ fn a_page_that_was_modified_unmapped_and_mapped_again_is_not_lost_to_msync() {
     assert_eq!(map.sync(page(10), 3 * PAGE_SIZE), Ok(()));
     assert_eq!(disk_word(&kit, 2), 77);
     take_off(&kit, 0, &map);
+}
+
+#[test]
+fn what_the_mmu_alone_knows_to_be_modified_is_not_lost_with_its_mapping() {
+    for way in 0..5 {
+        let kit = kit();
+        let (object, map) = (file(&kit), new_map(&kit));
+        run_on(&kit, 0, &map);
+        map_object(&map, &object, 0, 3, Share::Shared);
+        store(&kit, 0, &map, page(1), 1).expect("stored");
+        assert_eq!(map.sync(AT, 3 * PAGE_SIZE), Ok(()));
+        // No fault: the page may still be written, so only the table's dirty bit tells.
+        store(&kit, 0, &map, page(1), 2).expect("stored");
+        match way {
+            0 => assert_eq!(map.unmap(AT, 3 * PAGE_SIZE), Ok(())),
+            1 => assert_eq!(map.discard(AT, 3 * PAGE_SIZE), Ok(())),
+            2 => assert_eq!(map.protect(AT, 3 * PAGE_SIZE, Prot::empty()), Ok(())),
+            3 => {
+                let moved = map.remap(AT, 3 * PAGE_SIZE, 3 * PAGE_SIZE, Remap::Fixed(page(8)));
+                assert_eq!(moved, Ok(page(8)));
+            }
+            _ => {
+                take_off(&kit, 0, &map);
+                map.clear();
+            }
+        }
+        assert_eq!(object.sync(0, SIZE as u64), Ok(()));
+        assert_eq!(disk_word(&kit, 1), 2, "{way}");
+        take_off(&kit, 0, &map);
+    }
 }
 
 #[test]

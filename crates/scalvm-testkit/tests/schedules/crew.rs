@@ -128,7 +128,7 @@ pub struct Hosted;
 impl Hosted {
     /// Runs a scene many times.
     pub fn repeat(scene: fn(&dyn Crew)) {
-        for _ in 0..rounds() * 10 {
+        for _ in 0..rounds() * 3 {
             scene(&Hosted);
         }
     }

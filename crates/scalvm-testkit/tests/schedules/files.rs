@@ -278,9 +278,9 @@ pub fn copies_while_the_file_is_read(crew: &dyn Crew) {
     let maps = [&map, &child, &map];
     let act = |cpu: usize| {
         run_on(&kit, cpu, maps[cpu]);
-        for n in 0..3 {
+        for (n, &word) in words.iter().enumerate().take(3) {
             store(&kit, cpu, maps[cpu], page(n) + 64 * (1 + cpu), 7).expect("stored");
-            assert_eq!(load(&kit, cpu, maps[cpu], page(n) + 8), Ok(words[n]));
+            assert_eq!(load(&kit, cpu, maps[cpu], page(n) + 8), Ok(word));
         }
     };
     crew.together(&kit, &[&|| act(0), &|| act(1), &|| act(2)]);

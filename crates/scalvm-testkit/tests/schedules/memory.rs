@@ -221,10 +221,10 @@ pub fn stores_from_both_sides_of_a_fork(crew: &dyn Crew) {
         }
     };
     crew.together(&kit, &[&|| act(0), &|| act(1)]);
-    for cpu in 0..2 {
+    for (cpu, map) in maps.iter().enumerate().take(2) {
         for n in 0..2 {
-            assert_eq!(get(maps[cpu], page(n)), Ok(1 + cpu as u64));
-            assert_eq!(get(maps[cpu], page(n) + 64), Ok(7));
+            assert_eq!(get(map, page(n)), Ok(1 + cpu as u64));
+            assert_eq!(get(map, page(n) + 64), Ok(7));
         }
     }
     assert_eq!(kit.vm().stats().frames_anon, 4);
@@ -301,8 +301,8 @@ pub fn stores_to_shared_memory_of_which_a_copy_exists(crew: &dyn Crew) {
     };
     crew.together(&kit, &[&|| act(0), &|| act(1), &|| act(2)]);
     for n in 0..2 {
-        for cpu in 0..2 {
-            let seen = [0, 1, 2, 8].map(|word| load(&kit, cpu, maps[cpu], page(n) + 8 * word));
+        for (cpu, map) in maps.iter().enumerate().take(2) {
+            let seen = [0, 1, 2, 8].map(|word| load(&kit, cpu, map, page(n) + 8 * word));
             assert_eq!(
                 seen,
                 [Ok(1), Ok(2), Ok(0), Ok(if n == 0 { 7 } else { 0 })],
@@ -410,9 +410,9 @@ pub fn stores_while_memory_is_short(crew: &dyn Crew) {
     };
     crew.together(&kit, &[&|| act(0), &|| act(1), &|| act(2)]);
     kit.fail_nothing();
-    for cpu in 0..3 {
+    for (cpu, map) in maps.iter().enumerate().take(3) {
         for n in 0..6 {
-            store(&kit, cpu, maps[cpu], page(n) + 8 * cpu, 2).expect("there is memory again");
+            store(&kit, cpu, map, page(n) + 8 * cpu, 2).expect("there is memory again");
         }
     }
     end!(kit, map, child);
@@ -427,7 +427,9 @@ pub fn kernel_reads_while_unmapped(crew: &dyn Crew) {
     let read = || {
         for _ in 0..4 {
             match get(&map, page(1)) {
-                Ok(seen) => assert_eq!(seen, 7),
+                // The kernel holds the page while it copies: if it is the child's alone by then, it sees
+                // the child's store.
+                Ok(seen) => assert!(seen == 7 || seen == 8, "{seen:#x}"),
                 Err(error) => assert_eq!(error, FaultError::NoMapping),
             }
         }

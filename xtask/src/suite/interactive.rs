@@ -41,6 +41,14 @@ fn session() -> Result<()> {
     user.types("echo beg''un; cat\n", "\r\nbegun\r\n")?;
     user.types("line\n", "line\r\nline\r\n")?;
     user.types("\x04echo back''again\n", "backagain\r\n")?;
+    user.types("vi text\n", "- text 1/1")?;
+    user.types("ihello", "hello")?;
+    // The escape is a key of its own only when nothing follows at once.
+    user.types("\x1b", "- text [Modified]")?;
+    user.types(":wq\n", "# ")?;
+    user.types("cat text\n", "\r\nhello\r\n")?;
+    user.types("top -d 1\n", "PID  PPID")?;
+    user.types("q", "# ")?;
     user.types("sleep 1000 &\njobs\n", "Running")?;
     user.types("kill %1; wait; exit 3\n", "")?;
     user.ends_with(3)

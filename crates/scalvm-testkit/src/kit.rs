@@ -228,6 +228,12 @@ impl Kit {
         self.disk.cut_file(file, size);
     }
 
+    /// Fills what the disk has in the page where a file of this size ends, beyond its end, with anything.
+    pub fn spoil(&self, file: usize, size: u64) {
+        let rest = size.next_multiple_of(PAGE_SIZE as u64) - size;
+        self.disk.write_file(file, size, &vec![0xdb; rest as usize]);
+    }
+
     /// Carries out the oldest request that the disk has; false if there is none.
     pub fn pump_one(&self) -> bool {
         self.disk.pump_one(self.vm, None)

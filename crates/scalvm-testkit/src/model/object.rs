@@ -22,10 +22,11 @@ pub enum Kind {
 }
 
 /// What a disk holds of one file.
-#[derive(Default)]
 pub struct File {
     /// Pages that are not zeros.
     pub pages: BTreeMap<u64, Bytes>,
+    /// Bytes. What the disk has beyond them, in the last page, nobody knows.
+    pub size: u64,
 }
 
 impl File {
@@ -34,9 +35,10 @@ impl File {
         self.pages.get(&index).cloned().unwrap_or(Bytes::ZERO)
     }
 
-    /// Forgets what lies beyond `size`.
-    pub fn truncate(&mut self, size: u64) {
-        cut(&mut self.pages, size);
+    /// Grows by zeros, or forgets what lies beyond `size`.
+    pub fn set_size(&mut self, size: u64) {
+        cut(&mut self.pages, size.min(self.size));
+        self.size = size;
     }
 }
 
@@ -155,9 +157,9 @@ impl Object {
         if size < self.size {
             cut(&mut self.pages, size);
             cut(&mut self.unsettled, size);
-            if let Kind::File(file) = &self.kind {
-                file.borrow_mut().truncate(size);
-            }
+        }
+        if let Kind::File(file) = &self.kind {
+            file.borrow_mut().set_size(size);
         }
         self.size = size;
     }

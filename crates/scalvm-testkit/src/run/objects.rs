@@ -46,8 +46,8 @@ impl<'v> Runner<'v> {
         }
         let size = decode::size(size);
         let file = self.files[which].clone();
-        file.borrow_mut().truncate(size);
-        self.kit.truncate(which, size);
+        self.set_disk_size(which, size);
+        file.borrow_mut().set_size(size);
         let real = self.retry(true, |r| r.kit.try_open(which, size))?;
         let Ok(real) = real else {
             return wrong("no new object");
@@ -82,6 +82,14 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
+    /// What a file system does on the disk when a file's size changes: new bytes are zeros, what is cut off is
+    /// forgotten, and what lies beyond the end is anything.
+    fn set_disk_size(&self, which: usize, size: u64) {
+        self.kit
+            .truncate(which, size.min(self.files[which].borrow().size));
+        self.kit.spoil(which, size);
+    }
+
     fn which(&self, arg: u32) -> usize {
         arg as usize % self.objects.len()
     }
@@ -107,10 +115,8 @@ impl<'v> Runner<'v> {
         self.say(|| format!("object {}: size {:#x}", self.objects[which].real.id(), size));
         let got = self.retry(false, |r| r.objects[which].real.set_size(size))?;
         self.same("set_size", got, Ok(()))?;
-        if let Some(file) = self.objects[which].file
-            && size < model.borrow().size()
-        {
-            self.kit.truncate(file, size);
+        if let Some(file) = self.objects[which].file {
+            self.set_disk_size(file, size);
         }
         model.borrow_mut().set_size(size);
         self.truncate_copies(&model);

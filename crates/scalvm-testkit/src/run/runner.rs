@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use scalvm::{HeldPage, Map};
+use scalvm::{HeldPage, Map, PAGE_SIZE};
 
 use super::trouble::{Cause, Error};
 use super::{Wrong, decode};
@@ -75,6 +75,7 @@ impl<'v> Runner<'v> {
             let pages = (0..FILE_PAGES).map(|index| (index, kit.disk_page(number, index)));
             Rc::new(RefCell::new(File {
                 pages: pages.collect(),
+                size: FILE_PAGES * PAGE_SIZE as u64,
             }))
         });
         let files = files.collect();

@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "schedules/chaos.rs"]
+mod chaos;
 #[path = "schedules/crew.rs"]
 mod crew;
 #[path = "schedules/files.rs"]
@@ -55,4 +57,6 @@ scenes! {
     files::held_pages_meet_truncation,
     files::two_syncs_at_once,
     files::copies_while_the_file_is_read,
+    files::stores_while_replaced_by_a_shared_mapping,
+    chaos::whatever_comes_to_mind,
 }

@@ -2,11 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use scalvm_machine::{Runtime, Threads};
-use scalvm_testkit::{Kit, Order};
+use scalvm_testkit::program::mix;
+use scalvm_testkit::{CPUS, Kit, Order};
+use shuttle::rand::RngCore;
 
 /// A thread's part.
 pub type Act<'a> = &'a (dyn Fn() + Sync);
@@ -15,7 +17,9 @@ pub type Act<'a> = &'a (dyn Fn() + Sync);
 pub trait Crew {
     /// A kit for these threads.
     fn kit(&self) -> Kit;
-    /// Carries out all acts at the same time, the n-th on processor n; and what the disk is asked for, in
+    /// A number that is different in every round.
+    fn seed(&self) -> u64;
+    /// Carries out all acts at the same time, each on a processor of its own as far as there are so many; and what the disk is asked for, in
     /// a thread of its own. Returns when all are done.
     fn together(&self, kit: &Kit, acts: &[Act<'_>]);
 }
@@ -66,13 +70,18 @@ impl Crew for Scheduled {
         Kit::with(order(Box::new(Tasks::default())))
     }
 
+    fn seed(&self) -> u64 {
+        // Shuttle's own, so that it belongs to the schedule.
+        shuttle::rand::thread_rng().next_u64()
+    }
+
     fn together(&self, kit: &Kit, acts: &[Act<'_>]) {
         let left = shuttle::sync::atomic::AtomicUsize::new(acts.len());
         shuttle::thread::scope(|scope| {
             for (cpu, act) in acts.iter().enumerate() {
                 let left = &left;
                 scope.spawn(move || {
-                    kit.on(cpu, act);
+                    kit.on(cpu % CPUS, act);
                     left.fetch_sub(1, SeqCst);
                 });
             }
@@ -139,6 +148,11 @@ impl Crew for Hosted {
         Kit::with(order(Box::new(Threads::new())))
     }
 
+    fn seed(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        mix(NEXT.fetch_add(1, SeqCst))
+    }
+
     fn together(&self, kit: &Kit, acts: &[Act<'_>]) {
         let left = Arc::new(AtomicU32::new(acts.len() as u32));
         let begin = std::sync::Barrier::new(acts.len() + 1);
@@ -147,7 +161,7 @@ impl Crew for Hosted {
                 let (left, begin) = (left.clone(), &begin);
                 scope.spawn(move || {
                     begin.wait();
-                    let done = catch_unwind(AssertUnwindSafe(|| kit.on(cpu, act)));
+                    let done = catch_unwind(AssertUnwindSafe(|| kit.on(cpu % CPUS, act)));
                     left.fetch_sub(1, SeqCst);
                     if let Err(panic) = done {
                         resume_unwind(panic);

@@ -300,3 +300,22 @@ pub fn copies_while_the_file_is_read(crew: &dyn Crew) {
     drop(object);
     end!(kit, map, child);
 }
+
+/// The first store to a private mapping meets a shared mapping in its place: what is stored from then on is the
+/// object's.
+pub fn stores_while_replaced_by_a_shared_mapping(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let object = kit.vm().new_anonymous(SIZE).expect("memory");
+    let map = new_map(&kit);
+    map_object(&map, &object, 0, 2, Share::Private);
+    let write = || {
+        run_on(&kit, 0, &map);
+        store(&kit, 0, &map, page(1), 1).expect("stored");
+    };
+    let replace = || map_object(&map, &object, 0, 2, Share::Shared);
+    crew.together(&kit, &[&write, &replace]);
+    store(&kit, 0, &map, page(1) + 8, 2).expect("stored");
+    assert_eq!(object_word(&object, PAGE_SIZE + 8), 2);
+    drop(object);
+    end!(kit, map);
+}

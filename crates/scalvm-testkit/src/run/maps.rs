@@ -353,11 +353,13 @@ impl<'v> Runner<'v> {
         let (mut left, mut shrunk) = (old_len, false);
         let got = self.retry(false, |r| {
             let result = r.spaces[which].real.remap(old, left, new_len, how);
-            if new_len < old_len && result == Err(MapError::OutOfMemory) && !shrunk {
+            let moves = matches!(how, Remap::Fixed(_));
+            if moves && new_len < old_len && result == Err(MapError::OutOfMemory) && !shrunk {
                 // It shrinks first, and stays so where memory is too short to move it then.
                 let tail = old + page_ceil(new_len).expect("it was tried");
+                let end = old + page_ceil(old_len).expect("it was tried");
                 let above = r.spaces[which].real.query(tail);
-                shrunk = above.is_none_or(|region| region.start > tail);
+                shrunk = above.is_none_or(|region| region.start >= end);
                 left = if shrunk { new_len } else { old_len };
             }
             result

@@ -8,7 +8,9 @@ use linux_raw_sys::general::{
 use super::stack;
 use crate::fs::table::MAX_FILES;
 
-/// The processor time of a process, in nanoseconds.
+/// The processor time of a process, in nanoseconds: the program's and the kernel's for it together,
+/// since nobody looks at the clock on the way in and out. Where Linux tells them apart, all of it
+/// is shown as the program's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {
     /// Of its threads.

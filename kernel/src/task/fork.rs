@@ -99,10 +99,10 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
         thread.clear_child_tid.store(request.child_tid, Relaxed);
     }
     if request.has(CLONE_PARENT_SETTID) {
-        user::write_u32(request.parent_tid, tid as u32)?;
+        // As on Linux, nobody is told if the word cannot be written.
+        let _ = user::write_u32(request.parent_tid, tid as u32);
     }
     if request.has(CLONE_CHILD_SETTID) {
-        // As on Linux, nobody is told if the word cannot be written.
         let _ = process.map().write(request.child_tid, &tid.to_le_bytes());
     }
     enter(&me, &process, thread.clone(), request)?;

@@ -1,4 +1,11 @@
 //! [`Process`]: a program that runs.
+//!
+//! Invariants:
+//! 1. A process is in the table of all from its first thread's start until somebody has waited for
+//! it.
+//! 2. It is a zombie exactly if it has no thread any more.
+//! 3. It is among the children of the process that its parent's number names. Only where memory ran
+//! out when it was given away is it among nobody's, and goes without being waited for.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -15,8 +22,9 @@ use crate::fs::{FileTable, FsContext, memory};
 use crate::linux::Errno;
 use crate::sync::Mutex;
 
-/// What a process is told to do.
+/// What a process is told: to end, ...
 pub(super) const EXITING: u8 = 1;
+/// ... to stop.
 pub(super) const STOPPED: u8 = 2;
 
 /// What the parent can wait for.

@@ -6,6 +6,14 @@
 //!
 //! The kernel looks at signals, and at the end of turns, before it returns to a program, if
 //! [`LOOK`] says so. It always does after a switch.
+//!
+//! Invariants:
+//! 1. A thread is in [`READY`] exactly if its state is `Ready` and it is not the current one, and
+//! then once. There is room for all threads.
+//! 2. [`CURRENT`] is a counted reference; [`LEFT`] is empty but in the middle of a switch.
+//! 3. [`ACTIVE`] is the current thread's address space, but after its process has left it at its
+//! end.
+//! 4. If the current thread has anything to look at, [`LOOK`] is set.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

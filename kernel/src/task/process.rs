@@ -2,10 +2,10 @@
 //!
 //! Invariants:
 //! 1. A process is in the table of all from its first thread's start until somebody has waited for
-//! it.
+//!    it.
 //! 2. It is a zombie exactly if it has no thread any more.
 //! 3. It is among the children of the process that its parent's number names. Only where memory ran
-//! out when it was given away is it among nobody's, and goes without being waited for.
+//!    out when it was given away is it among nobody's, and goes without being waited for.
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -9,10 +9,10 @@
 //!
 //! Invariants:
 //! 1. A thread is in [`READY`] exactly if its state is `Ready` and it is not the current one, and
-//! then once. There is room for all threads.
+//!    then once. There is room for all threads.
 //! 2. [`CURRENT`] is a counted reference; [`LEFT`] is empty but in the middle of a switch.
 //! 3. [`ACTIVE`] is the current thread's address space, but after its process has left it at its
-//! end.
+//!    end.
 //! 4. If the current thread has anything to look at, [`LOOK`] is set.
 
 use alloc::collections::VecDeque;

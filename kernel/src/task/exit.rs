@@ -130,9 +130,9 @@ fn give_children_away(process: &Process) {
         let mut adopted = init.children.lock();
         if adopted.try_reserve(1).is_ok() {
             adopted.push(child.clone());
-        } else if zombie {
-            // Nobody can ask for it any more.
-            table::remove(child.pid);
+        } else {
+            // Nobody can ask for it any more: it goes when it ends.
+            child.parent.store(0, Relaxed);
         }
         drop(adopted);
         if zombie {

@@ -42,16 +42,8 @@ impl<T: Linked<Tag>, Tag> List<T, Tag> {
         }
     }
 
-    pub fn first(&self) -> Option<Ptr<T>> {
-        self.first.get()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.first.get().is_none()
-    }
-
-    pub fn next(element: Ptr<T>) -> Option<Ptr<T>> {
-        element.links().next.get()
     }
 
     pub fn push(&self, element: Ptr<T>) {

@@ -15,8 +15,10 @@
 //!
 //! Invariants:
 //! - **M1** an amap's or node's `refs` is the number of objects or nodes and amaps that name it.
-//! - **M2** what has more than one reference does not change; what has one is changed under the
-//!   lock of its object.
+//! - **M2** what has more than one reference does not change, and what has one is changed under the
+//!   lock of its object. The one exception: objects that share something all stand on the same
+//!   object, if on any; when that is truncated, what they have copied beyond its end is dropped for
+//!   all of them at once, under its lock, which each of them takes with its own.
 //! - **M3** bit i of `used` is set if and only if slot i holds something; a node other than the
 //!   root is never empty for long: only the failure of an allocation leaves an empty one behind.
 //! - **M4** bit i of a chunk's `mapped` (the seed's "actually mapped") is set while the anon in

@@ -48,7 +48,8 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Lets go of all anons from index `first` to `last`, both included, in an amap that has one
-    /// reference and whose edges are its own.
+    /// reference and whose edges are its own; or in one that may be shared, for all who share it
+    /// (M2).
     pub(crate) fn wipe_amap(&self, amap: Ptr<Amap<M>>, first: u32, last: u32) {
         let Some(root) = amap.root.get() else { return };
         let base = amap.base.get();
@@ -68,7 +69,6 @@ impl<M: Machine> Vm<M> {
 
     /// The same below a node that begins at `base`.
     fn wipe_node(&self, node: Ptr<Node<M>>, base: u32, first: u32, last: u32) {
-        debug_assert_eq!(node.refs(), 1, "M2: only a node of one's own is changed");
         for slot in bits(node.used()) {
             let (from, to) = node.range_of(base, slot);
             if to < first || last < from {

@@ -2,9 +2,9 @@
 
 use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
 use crate::error::FaultError;
-use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::object::{Kind, MOST_BYTES, Object, ObjectBody};
+use crate::object::ranges::pieces;
+use crate::object::{Kind, MOST_BYTES, Object, ObjectGuard};
 use crate::vm::Vm;
 
 impl<M: Machine> Object<'_, M> {
@@ -64,35 +64,23 @@ impl<M: Machine> Object<'_, M> {
             // A page that is being read is cleared when the read is done.
             vm.frames.clear(&vm.machine, page.frame(), tail..PAGE_SIZE);
         }
-        drop(guard);
-        if pages > 0 {
-            vm.truncate_copies(self.body, gone as u32, pages);
-        }
+        vm.truncate_copies(&guard, gone as u32, pages);
         Ok(())
     }
 }
 
 impl<M: Machine> Vm<M> {
     /// Drops what private mappings have copied of pages that are gone. They are not mapped any
-    /// more, nor will be: they lie beyond the end. Where memory is too short for that, a copy
-    /// stays, and its owner alone may find it again.
-    fn truncate_copies(&self, object: Ptr<ObjectBody<M>>, first: u32, pages: u64) {
-        let guard = object.lock(self);
-        let mut next = guard.object().on_top.first();
-        if let Some(upper) = next {
-            upper.retain();
-        }
-        drop(guard);
-        while let Some(upper) = next {
-            let guard = upper.lock(self);
-            let _ = self.wipe_range(&guard, first, pages);
-            // With both locked, the list stands still: hold the next before letting go of this one.
-            next = crate::link::List::<_, super::body::OnTop>::next(upper);
-            if let Some(next) = next {
-                next.retain();
+    /// more, nor will be: they lie beyond the end. All objects that share such copies stand on this
+    /// one, so its lock covers them all, and nothing need be unshared.
+    fn truncate_copies(&self, guard: &ObjectGuard<'_, M>, first: u32, pages: u64) {
+        for upper in guard.object().on_top.iter() {
+            let Some(amap) = upper.amap.get() else {
+                continue;
+            };
+            for (from, to) in pieces(first, pages).into_iter().flatten() {
+                self.wipe_amap(amap, from, to);
             }
-            drop(guard);
-            self.release_object(upper);
         }
     }
 }

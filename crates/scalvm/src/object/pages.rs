@@ -185,14 +185,10 @@ impl<M: Machine> Vm<M> {
             Way::Ends(node) => return self.first_page(guard, index, Way::Ends(node), zeros),
             Way::Unknown => return self.unshared_page(guard, index, zeros),
         };
-        let place = own.place();
-        let Some(anon) = place.anon() else {
+        let Some(anon) = own.place().anon() else {
             return self.first_page(guard, index, Way::Own(own), zeros);
         };
-        match anon.page.get() {
-            Some(page) if anon.refs() == 1 => Ok(Found { page, place }.into()),
-            _ => self.copied_page(guard, index, &own, anon),
-        }
+        self.page_in_place(guard, index, &own, anon)
     }
 
     fn vnode_page_to_write(
@@ -230,11 +226,23 @@ impl<M: Machine> Vm<M> {
             return self.first_page(guard, index, Way::Unknown, zeros);
         }
         let own = self.make_place(object, index)?;
+        let anon = own.place().anon().ok_or(OutOfMemory)?;
+        self.page_in_place(guard, index, &own, anon)
+    }
+
+    /// The page of an anon that lies in a slot of one's own: itself, or a copy if others have it.
+    #[inline(always)]
+    fn page_in_place(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        own: &OwnPlace<M>,
+        anon: Ptr<Anon<M>>,
+    ) -> Result<Writable<M>, Miss<M>> {
         let place = own.place();
-        let anon = place.anon().ok_or(OutOfMemory)?;
         match anon.page.get() {
             Some(page) if anon.refs() == 1 => Ok(Found { page, place }.into()),
-            _ => self.copied_page(guard, index, &own, anon),
+            _ => self.copied_page(guard, index, own, anon),
         }
     }
 

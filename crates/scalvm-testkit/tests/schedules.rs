@@ -58,5 +58,6 @@ scenes! {
     files::two_syncs_at_once,
     files::copies_while_the_file_is_read,
     files::stores_while_replaced_by_a_shared_mapping,
+    files::a_child_ends_while_its_file_is_truncated,
     chaos::whatever_comes_to_mind,
 }

@@ -319,3 +319,25 @@ pub fn stores_while_replaced_by_a_shared_mapping(crew: &dyn Crew) {
     drop(object);
     end!(kit, map);
 }
+
+/// Truncation looks at the private mappings of a file while one of them ends.
+pub fn a_child_ends_while_its_file_is_truncated(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let object = kit.vm().new_anonymous(SIZE).expect("memory");
+    let map = new_map(&kit);
+    map_object(&map, &object, 0, 6, Share::Private);
+    set(&map, page(1), 1);
+    let children = Mutex::new(vec![
+        map.fork().expect("memory"),
+        map.fork().expect("memory"),
+    ]);
+    let end = || {
+        let child = children.lock().expect("no panic").pop();
+        drop(child);
+    };
+    let truncate = || assert_eq!(object.set_size(PAGE_SIZE as u64), Ok(()));
+    crew.together(&kit, &[&end, &truncate, &end]);
+    assert_eq!(get(&map, page(1)), Err(FaultError::BeyondEnd));
+    drop((object, children));
+    end!(kit, map);
+}

@@ -96,10 +96,20 @@ static void nowhere(void)
 	reap("jump to nowhere", pid);
 }
 
+static volatile sig_atomic_t news;
+
 static void on_child(int sig, siginfo_t *info, void *context)
 {
 	(void)sig, (void)context;
 	say("child: code %d, status %d", info->si_code, info->si_status);
+	news++;
+}
+
+/* The status may be there to be waited for before the signal is. */
+static void await_news(int count)
+{
+	while (news < count)
+		sched_yield();
 }
 
 static void children(void)
@@ -114,17 +124,21 @@ static void children(void)
 	if ((pid = fork()) == 0)
 		_exit(5);
 	need(waitpid(pid, &status, 0) == pid);
+	await_news(1);
 	if ((pid = fork()) == 0)
 		for (;;)
 			pause();
 	kill(pid, SIGSTOP);
 	need(waitpid(pid, &status, WUNTRACED) == pid);
+	await_news(2);
 	say("stopped: %x", (unsigned)status);
 	kill(pid, SIGCONT);
 	need(waitpid(pid, &status, WCONTINUED) == pid);
+	await_news(3);
 	say("continued: %x", (unsigned)status);
 	kill(pid, SIGKILL);
 	need(waitpid(pid, &status, 0) == pid);
+	await_news(4);
 	signal(SIGCHLD, SIG_IGN);
 	if ((pid = fork()) == 0)
 		_exit(0);

@@ -189,9 +189,12 @@ impl<'v, M: Machine> Map<'v, M> {
     /// Gives the entry at `va` a private object, standing on what it was mapped from.
     fn make_private(&self, va: usize) -> Result<(), OutOfMemory> {
         let map = self.body.write(self.vm);
+        // Another mapping may have taken its place, since the map was not locked meanwhile.
         match map.map.tree.find(va) {
-            Some(entry) => self.vm.make_private(&map, entry),
-            None => Ok(()),
+            Some(entry) if entry.attributes().share == Share::Private => {
+                self.vm.make_private(&map, entry)
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -47,11 +47,7 @@ fn run_cargo(plan: &Plan, filter: &str, report: &mut Report) -> Result<()> {
     }
     let status = child.wait()?;
     if !status.success() {
-        // What was not a test's line is what explains the failure.
-        bail!(
-            "cargo test: {status}\n{}",
-            beginning(&lines.others.join("\n"))
-        );
+        bail!("cargo test: {status}\n{}", beginning(&lines.explanation()));
     }
     Ok(())
 }

@@ -42,7 +42,9 @@ fn session() -> Result<()> {
     user.types("line\n", "line\r\nline\r\n")?;
     user.types("\x04echo back''again\n", "backagain\r\n")?;
     user.types("vi text\n", "- text 1/1")?;
-    user.types("ihello", "hello")?;
+    user.types("i", "I text 1/1")?;
+    // It may come in parts, with the cursor moved between them.
+    user.types("hello", "o")?;
     // The escape is a key of its own only when nothing follows at once.
     user.types("\x1b", "- text [Modified]")?;
     user.types(":wq\n", "# ")?;

@@ -99,6 +99,28 @@ impl Lines {
         None
     }
 
+    /// What explains a failure: what the failed tests printed, or else the compiler.
+    fn explanation(&self) -> String {
+        let mut shown = Vec::new();
+        let mut within = false;
+        for line in &self.others {
+            // `---- name stdout ----` begins what a test printed, `failures:` the names alone.
+            if line.starts_with("---- ") {
+                within = true;
+            } else if line == "failures:" || line.starts_with("test result") {
+                within = false;
+            }
+            if within {
+                shown.push(&line[..]);
+            }
+        }
+        if shown.is_empty() {
+            self.others.join("\n")
+        } else {
+            shown.join("\n")
+        }
+    }
+
     /// The end of the test that has begun, if this word is its result.
     fn result(&mut self, word: &str) -> Option<(String, bool)> {
         let passed = match word {
@@ -113,6 +135,18 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_explain_themselves() {
+        let text = "running 1 test\ntest a ... FAILED\n\nfailures:\n\n---- a stdout ----\npanicked\n\n\
+                    failures:\n    a\n\ntest result: FAILED\n";
+        let mut lines = Lines::default();
+        assert_eq!(text.lines().filter_map(|line| lines.take(line)).count(), 1);
+        assert_eq!(lines.explanation().trim(), "---- a stdout ----\npanicked");
+        let mut lines = Lines::default();
+        assert_eq!(lines.take("error: it does not compile"), None);
+        assert_eq!(lines.explanation(), "error: it does not compile");
+    }
 
     #[test]
     fn lines_of_cargo_test() {

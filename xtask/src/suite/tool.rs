@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use super::{Plan, Report};
 use crate::machine::{self, Config, End, Finished, Input, Memory, Scratch};
-use crate::{FAILED, paths, setup};
+use crate::setup::{self, BUSYBOX, MUSL_GCC, QEMU};
+use crate::{FAILED, paths};
 
 /// Runs the tests.
 pub fn run(plan: &Plan, report: &mut Report) {
@@ -17,6 +18,11 @@ pub fn run(plan: &Plan, report: &mut Report) {
             report.test(name, body);
         }
     };
+    test("tool/setup", &|| {
+        [QEMU, BUSYBOX, MUSL_GCC]
+            .iter()
+            .try_for_each(|tool| setup::ensure(tool).map(drop))
+    });
     test("tool/exit", &|| {
         let (finished, output) = tiny("EXITS", b"some input\n", None)?;
         expect(&finished.end, |end| *end == End::Exited(139))?;

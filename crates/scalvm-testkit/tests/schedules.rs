@@ -59,6 +59,7 @@ scenes! {
     files::copies_while_the_file_is_read,
     files::stores_while_replaced_by_a_shared_mapping,
     files::a_child_ends_while_its_file_is_truncated,
+    files::reads_while_truncated,
     chaos::whatever_comes_to_mind,
     chaos::whatever_comes_to_mind_while_much_fails,
 }

@@ -341,3 +341,27 @@ pub fn a_child_ends_while_its_file_is_truncated(crew: &dyn Crew) {
     drop((object, children));
     end!(kit, map);
 }
+
+/// A read that meets the end, wherever that is by then, is short.
+pub fn reads_while_truncated(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let object = kit.vm().new_anonymous(SIZE).expect("memory");
+    object.write_at(0, &[7; SIZE as usize]).expect("written");
+    let read = || {
+        for _ in 0..3 {
+            let mut bytes = [0; 2 * PAGE_SIZE];
+            let count = object
+                .read_at(2 * PAGE_SIZE as u64, &mut bytes)
+                .expect("short, no error");
+            assert!([0, PAGE_SIZE, 2 * PAGE_SIZE].contains(&count));
+        }
+    };
+    let truncate = || {
+        for pages in [3, 1] {
+            assert_eq!(object.set_size(pages * PAGE_SIZE as u64), Ok(()));
+        }
+    };
+    crew.together(&kit, &[&read, &truncate, &read]);
+    drop(object);
+    nothing_left(&kit);
+}

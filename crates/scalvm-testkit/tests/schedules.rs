@@ -47,6 +47,7 @@ scenes! {
     memory::two_forks_at_once,
     memory::stores_while_memory_is_short,
     memory::kernel_reads_while_unmapped,
+    memory::a_copy_is_seen_by_all_processors_at_once,
     files::two_faults_on_one_page_read_it_once,
     files::two_faults_on_a_page_that_fails,
     files::stores_while_synced,

@@ -18,7 +18,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 8] = [
+const THEMES: [&[Op]; 9] = [
     &[],
     &[],
     &[],
@@ -42,6 +42,17 @@ const THEMES: [&[Op]; 8] = [
         Op::Load,
         Op::Switch,
         Op::DropMap,
+    ],
+    // The same, with files underneath, and holes that are filled.
+    &[
+        Op::Inherit,
+        Op::Fork,
+        Op::Store,
+        Op::Load,
+        Op::MapObject,
+        Op::MapAnonymous,
+        Op::Switch,
+        Op::Unmap,
     ],
     // Mappings that are cut, moved and joined.
     &[

@@ -167,6 +167,50 @@ fn a_sharer_that_could_write_does_not_write_into_a_copy() {
 }
 
 #[test]
+fn sharers_of_a_private_file_see_the_first_write_of_one_of_them() {
+    let kit = kit();
+    let (first, file) = (new_map(&kit), kit.open(0, 2 * PAGE_SIZE as u64));
+    map_object(&first, &file, 0, 2, Share::Private);
+    set_inherit(&first, 0, 2, Inherit::Share);
+    let sharer = first.fork().expect("memory");
+    let maps = [&first, &sharer];
+    for (cpu, map) in maps.into_iter().enumerate() {
+        run_on(&kit, cpu, map);
+        load(&kit, cpu, map, page(0)).expect("loaded");
+        load(&kit, cpu, map, page(1)).expect("loaded");
+    }
+    for (cpu, map) in maps.into_iter().enumerate() {
+        store(&kit, cpu, map, page(cpu), 5).expect("stored");
+        let other = 1 - cpu;
+        assert_eq!(load(&kit, other, maps[other], page(cpu)), Ok(5));
+    }
+    assert_ne!(object_word(&file, 0), 5);
+    (0..2).for_each(|cpu| take_off(&kit, cpu, maps[cpu]));
+    drop((first, sharer, file));
+    nothing_left(&kit);
+}
+
+#[test]
+fn a_child_does_not_find_what_it_did_not_inherit() {
+    let kit = kit();
+    let parent = anonymous(&kit, 9);
+    for n in 0..9 {
+        set(&parent, page(n), 1);
+    }
+    set_inherit(&parent, 3, 3, Inherit::None);
+    let child = parent.fork().expect("memory");
+    let hole = MapRequest::anonymous(3 * PAGE_SIZE, Prot::RW).at(Place::Fixed(page(3)));
+    assert_eq!(child.map(hole), Ok(page(3)));
+    for n in 0..9 {
+        assert_eq!(get(&child, page(n)), Ok(u64::from(!(3..6).contains(&n))));
+    }
+    set(&child, page(4), 2);
+    assert_eq!(get(&parent, page(4)), Ok(1));
+    drop((parent, child));
+    nothing_left(&kit);
+}
+
+#[test]
 fn a_copy_of_shared_memory_does_not_follow_its_sharers() {
     let kit = kit();
     let first = anonymous(&kit, 2);

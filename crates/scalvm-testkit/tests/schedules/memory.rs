@@ -445,3 +445,40 @@ pub fn kernel_reads_while_unmapped(crew: &dyn Crew) {
     crew.together(&kit, &[&read, &unmap, &write]);
     end!(kit, map, child);
 }
+
+/// While one processor's store makes a copy of a page, a second stores to it and a third one reads: what the
+/// second has stored the third must not miss, though it had the old page cached.
+pub fn a_copy_is_seen_by_all_processors_at_once(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = anonymous(&kit, 1);
+    set(&map, page(0), 7);
+    let child = map.fork().expect("memory");
+    for cpu in 0..3 {
+        run_on(&kit, cpu, &map);
+        assert_eq!(load(&kit, cpu, &map, page(0)), Ok(7));
+    }
+    let stored = std::sync::atomic::AtomicBool::new(false);
+    let copy = || store(&kit, 0, &map, page(0), 1).expect("stored");
+    let write = || {
+        store(&kit, 1, &map, page(0) + 8, 2).expect("stored");
+        stored.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let read = || {
+        for _ in 0..4 {
+            let must = stored.load(std::sync::atomic::Ordering::SeqCst);
+            let seen = load(&kit, 2, &map, page(0) + 8).expect("loaded");
+            assert!(
+                seen == 2 || !must && seen == 0,
+                "{seen} was seen after the store"
+            );
+            // Gives the others a chance.
+            drop(kit.vm().new_anonymous(0));
+        }
+    };
+    crew.together(&kit, &[&copy, &write, &read]);
+    assert_eq!(
+        [get(&child, page(0)), get(&child, page(0) + 8)],
+        [Ok(7), Ok(0)]
+    );
+    end!(kit, map, child);
+}

@@ -19,6 +19,8 @@ impl<M: Machine> Object<'_, M> {
             let n = (len - done).min(PAGE_SIZE - within);
             match self.hold(at >> PAGE_SHIFT, Access::Read) {
                 Ok(page) => page.read(within, &mut buf[done..done + n]),
+                // The end came nearer since the size was read.
+                Err(FaultError::BeyondEnd) => break,
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
             }

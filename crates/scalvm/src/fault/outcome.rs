@@ -1,11 +1,11 @@
 //! How faults end, and what to wait for.
 
 use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::Ordering::Acquire;
 
 use crate::error::PagerError;
 use crate::machine::Machine;
-use crate::page::Page;
+use crate::page::{BUSY, Page, WRITING};
 use crate::vm::Vm;
 
 /// How a fault ended.
@@ -36,12 +36,16 @@ pub struct Ticket<'v> {
 }
 
 impl<'v> Ticket<'v> {
-    /// For a page whose object is locked.
+    /// For a page that was found busy or being written. Not all who end that hold the lock of the
+    /// page's object: so the word is read first and the flags again after it, and a ticket for
+    /// something that has ended meanwhile is due at once.
     pub(crate) fn new<M: Machine>(vm: &'v Vm<M>, page: &Page) -> Ticket<'v> {
         let word = vm.wait_word(page);
+        let now = word.load(Acquire);
+        let over = page.test_flags(BUSY | WRITING) == 0;
         Ticket {
             word,
-            value: word.load(Relaxed),
+            value: now.wrapping_sub(u32::from(over)),
         }
     }
 

@@ -107,6 +107,12 @@ impl Page {
         self.flags.fetch_and(!flags, Relaxed)
     }
 
+    /// Changes the flags in one step, unless `change` gives none; tells whether it did.
+    #[inline(always)]
+    pub fn update_flags(&self, change: impl FnMut(u16) -> Option<u16>) -> bool {
+        self.flags.fetch_update(Acquire, Relaxed, change).is_ok()
+    }
+
     /// Those of `flags` that are set.
     #[inline(always)]
     pub fn test_flags(&self, flags: u16) -> u16 {

@@ -3,8 +3,10 @@
 //! A page of an object has one hold for its anon and one for everyone who uses it without a lock:
 //! I/O, and each [`HeldPage`](crate::HeldPage). The last to let go frees it. `mapped` counts the
 //! page-table entries that map it (the seed's count of places where an anon is actually mapped).
-//! The flags change under the lock of the object that has the page, but for `DIRTY`, which may be
-//! set by whoever finds that the page was written.
+//! The flags change under the lock of the object that has the page, but for two: `DIRTY` may be set
+//! by whoever finds that the page was written, and `BUSY` by the page-out daemon, which does not
+//! always have that lock. So whoever claims a page that may be in use does it with
+//! [`try_flag`](Page::try_flag).
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
@@ -62,6 +64,12 @@ impl Page {
     pub fn unmapped(&self) {
         let before = self.mapped.fetch_sub(1, Relaxed);
         debug_assert!(before > 0, "a page has as many mappings as were entered");
+    }
+
+    /// Sets `set` if none of `unless` is set, in one step; tells whether it did.
+    #[inline]
+    pub fn try_flag(&self, set: u16, unless: u16) -> bool {
+        self.update_flags(|flags| (flags & unless == 0).then_some(flags | set))
     }
 
     /// Whether the contents are there to be used.

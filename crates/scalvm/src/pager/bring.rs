@@ -9,7 +9,7 @@ use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody, ObjectGuard};
 use crate::page::Page;
-use crate::pager::io::{Direction, Io, MOST};
+use crate::pager::io::{Direction, Io, MOST, Target};
 use crate::pager::vnode::Vnode;
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -75,7 +75,7 @@ impl<M: Machine> Vm<M> {
         let bytes = (object.size.get() - offset).min((count * PAGE_SIZE) as u64) as usize;
         let wanted = wanted - begin;
         let io = Io {
-            object,
+            target: Target::Object(object),
             direction: Direction::In,
             first,
             count,

@@ -1,9 +1,11 @@
 //! The end of a request.
 
 use crate::error::PagerError;
+use crate::kmem::Ptr;
 use crate::machine::Machine;
+use crate::object::ObjectBody;
 use crate::page::{BUSY, DIRTY, WRITING};
-use crate::pager::io::{Direction, Io};
+use crate::pager::io::{Direction, Io, Target};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
@@ -14,9 +16,12 @@ impl<M: Machine> Vm<M> {
     /// the request gets the error; pages that could not be written stay dirty, and the error is
     /// told to the next sync.
     pub fn io_done(&self, io: Io<M>, result: Result<(), PagerError>) {
-        let object = io.object;
+        let object = match io.target {
+            Target::Object(object) => object,
+            Target::Swap { .. } => return self.swap_done(io, result),
+        };
         if io.direction == Direction::In && result.is_ok() {
-            self.clear_tails(&io);
+            self.clear_tails(object, &io);
         }
         let guard = object.lock(self);
         for (i, &frame) in io.frames().iter().enumerate() {
@@ -56,8 +61,8 @@ impl<M: Machine> Vm<M> {
 
     /// Fills with zeros what lies beyond the end of the object: the pages are busy, nobody sees
     /// them.
-    fn clear_tails(&self, io: &Io<M>) {
-        let size = io.object.size.get();
+    fn clear_tails(&self, object: Ptr<ObjectBody<M>>, io: &Io<M>) {
+        let size = object.size.get();
         let begin = u64::from(io.first) * crate::PAGE_SIZE as u64;
         let bytes = io.bytes.min(size.saturating_sub(begin) as usize);
         for (i, &frame) in io.frames().iter().enumerate() {

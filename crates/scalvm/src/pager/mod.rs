@@ -12,6 +12,7 @@ mod bring;
 mod done;
 mod io;
 mod put;
+mod swapped;
 mod vnode;
 
 pub use io::Io;

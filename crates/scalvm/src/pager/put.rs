@@ -9,7 +9,7 @@ use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody};
 use crate::page::{BUSY, DIRTY, Page, WRITING};
-use crate::pager::io::{Direction, Io, MOST};
+use crate::pager::io::{Direction, Io, MOST, Target};
 use crate::pmap::{Clear, Pmap};
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -109,8 +109,7 @@ impl<M: Machine> Vm<M> {
             let Some(page) = anon.page.get().filter(|_| u64::from(index) < end) else {
                 return;
             };
-            let flags = page.test_flags(DIRTY | BUSY | WRITING);
-            if full || again.is_some() || flags & DIRTY == 0 || flags & BUSY != 0 {
+            if full || again.is_some() || page.test_flags(DIRTY) == 0 {
                 return;
             }
             if run.count == 0 {
@@ -120,7 +119,7 @@ impl<M: Machine> Vm<M> {
             if full {
                 return;
             }
-            if flags & WRITING != 0 {
+            if !page.try_flag(WRITING, BUSY | WRITING) {
                 // Changed while it is being written: to be written again.
                 if run.count == 0 {
                     again = Some(page);
@@ -141,12 +140,11 @@ impl<M: Machine> Vm<M> {
         Next::Write(self.make_put(object, run))
     }
 
-    /// Marks the pages of a run as being written.
+    /// A request for a run of pages, which are marked as being written.
     fn make_put(&self, object: Ptr<ObjectBody<M>>, run: Run) -> Io<M> {
         for &frame in &run.frames[..run.count] {
             if let Some(page) = self.page(frame) {
                 page.clear_flags(DIRTY);
-                page.set_flags(WRITING);
                 page.holds().fetch_add(1, Relaxed);
             }
         }
@@ -154,7 +152,7 @@ impl<M: Machine> Vm<M> {
         let begin = u64::from(run.first) << PAGE_SHIFT;
         let bytes = (object.size.get() - begin).min((run.count * PAGE_SIZE) as u64) as usize;
         Io {
-            object,
+            target: Target::Object(object),
             direction: Direction::Out,
             first: run.first,
             count: run.count,

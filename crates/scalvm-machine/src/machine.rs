@@ -29,6 +29,7 @@ pub(crate) struct Hardware {
     runtime: Box<dyn Runtime>,
     allocations: Mutex<Failures>,
     flushes: AtomicU64,
+    clock: AtomicU64,
     idle: Mutex<Option<Arc<dyn Fn() -> bool + Send + Sync>>>,
 }
 
@@ -72,6 +73,7 @@ impl Emulated {
                 runtime: config.runtime,
                 allocations: Mutex::new(Failures::never()),
                 flushes: AtomicU64::new(0),
+                clock: AtomicU64::new(0),
                 idle: Mutex::new(None),
             }),
         }
@@ -139,6 +141,11 @@ impl Emulated {
     /// Flushes so far that reached a processor.
     pub fn flushes(&self) -> u64 {
         self.hardware.flushes.load(Relaxed)
+    }
+
+    /// Lets so many nanoseconds pass: the machine's clock stands still otherwise.
+    pub fn pass_time(&self, nanoseconds: u64) {
+        self.hardware.clock.fetch_add(nanoseconds, Relaxed);
     }
 
     /// Calls `idle` whenever a thread is about to wait: for tests of one thread, where it must do
@@ -221,6 +228,10 @@ unsafe impl Machine for Emulated {
 
     fn wake(&self, word: &AtomicU32) {
         self.hardware.runtime.wake(word);
+    }
+
+    fn now(&self) -> u64 {
+        self.hardware.clock.load(Relaxed)
     }
 
     fn lock_event(&self, event: LockEvent, rank: Rank) {

@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::map::tree::Tree;
 use crate::map::{Map, MapEntry};
 use crate::object::Kind;
-use crate::page::State;
+use crate::page::{DIRTY, State};
 use crate::pmap::{Clear, Mapping, Pmap};
 use crate::request::Share;
 use crate::vm::Vm;
@@ -45,6 +45,11 @@ impl<M: Machine> Vm<M> {
                 return;
             };
             owned += 1;
+            if page.state() == State::File && page.test_flags(DIRTY) != 0 {
+                self.each_holder(anon, |object| {
+                    assert!(object.dirty.is_listed(), "W1: a dirty page");
+                });
+            }
             assert_eq!(
                 anon.page.get(),
                 Some(page),
@@ -56,6 +61,12 @@ impl<M: Machine> Vm<M> {
             let mut mapped = 0;
             self.each_mapping(page, |_, object, mapping| {
                 mapped += 1;
+                assert!(
+                    !mapping.prot.contains(Prot::WRITE)
+                        || !matches!(object.kind, Kind::Vnode(_))
+                        || object.dirty.is_listed(),
+                    "W1: a mapping that can be written"
+                );
                 assert!(
                     !mapping.prot.contains(Prot::WRITE)
                         || anon.refs() == 1 && object.amap.get().is_some_and(|a| a.refs() == 1),

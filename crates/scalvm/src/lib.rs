@@ -31,6 +31,7 @@
 //!     object                 its amap, anons, pages, entries
 //!       object underneath    the same of the one that it stands on
 //!         family             the list of objects that descend from one by fork
+//!         dirty              the list of objects that may be dirty
 //!         page table         one address space's tables
 //!           pool             one processor's magazine of one kind of structure
 //!             slabs          where magazines are filled from

@@ -35,15 +35,25 @@ pub(crate) struct List<T: Linked<Tag>, Tag> {
 }
 
 impl<T: Linked<Tag>, Tag> List<T, Tag> {
-    pub fn new() -> List<T, Tag> {
+    pub const fn new() -> List<T, Tag> {
         List {
-            first: Field::new(None),
+            first: Field::nothing(),
             _tag: PhantomData,
         }
     }
 
     pub fn is_empty(&self) -> bool {
         self.first.get().is_none()
+    }
+
+    /// The element that was added last.
+    pub fn first(&self) -> Option<Ptr<T>> {
+        self.first.get()
+    }
+
+    /// The element behind one of the list.
+    pub fn after(&self, element: Ptr<T>) -> Option<Ptr<T>> {
+        element.links().next.get()
     }
 
     pub fn push(&self, element: Ptr<T>) {

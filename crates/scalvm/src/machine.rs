@@ -37,6 +37,8 @@ pub enum Rank {
     Underneath,
     /// The list of objects that descend from one by fork.
     Family,
+    /// The list of objects that may be dirty.
+    Dirty,
     /// A page table.
     Pmap,
     /// A pool of the manager's structures.
@@ -90,6 +92,13 @@ pub unsafe trait Machine: Sync + Sized + 'static {
 
     /// Wakes all that [`wait`](Machine::wait) on `word`, which has changed. Locks may be held.
     fn wake(&self, word: &AtomicU32);
+
+    /// Nanoseconds since some time in the past, never fewer than before. For ages of what waits to be
+    /// written back; without it everything is as old as can be.
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        0
+    }
 
     /// Told of each use of a lock, so that a test machine can check their order or switch threads
     /// where it matters. Real machines leave it empty.

@@ -266,6 +266,16 @@ impl<T: Word> Field<T> {
     }
 }
 
+impl<T> Field<Option<Ptr<T>>> {
+    /// Nothing, for what is made before the program runs.
+    pub const fn nothing() -> Field<Option<Ptr<T>>> {
+        Field {
+            cell: AtomicPtr::new(core::ptr::null_mut()),
+            _value: PhantomData,
+        }
+    }
+}
+
 impl Field<u32> {
     /// The counter itself, where several holders of different locks change it.
     #[inline(always)]

@@ -15,6 +15,7 @@ use crate::machine::Machine;
 use crate::map::{MapBody, MapEntry};
 use crate::object::ObjectBody;
 use crate::page::{Frames, Page, State};
+use crate::pager::DirtyObjects;
 use crate::pmap::{Debt, TableFrames};
 use crate::stats::{Counters, Event, Stats};
 
@@ -36,6 +37,7 @@ pub struct Vm<M: Machine> {
     pub(crate) entries: Pool<MapEntry<M>>,
     pub(crate) maps: Pool<MapBody<M>>,
     pub(crate) counters: Counters,
+    pub(crate) dirty: DirtyObjects<M>,
     next_id: AtomicU64,
     /// The frame of zeros that reads of untouched memory share, plus one; 0 before it is needed.
     zero: AtomicU64,
@@ -57,6 +59,7 @@ impl<M: Machine> Vm<M> {
             entries: Pool::new(),
             maps: Pool::new(),
             counters: Counters::new(),
+            dirty: DirtyObjects::new(),
             next_id: AtomicU64::new(1),
             zero: AtomicU64::new(0),
             waits: [const { AtomicU32::new(0) }; WAIT_WORDS],

@@ -95,11 +95,20 @@ impl<M: Machine> Amap<M> {
         self.root.get().is_none_or(|root| root.used() == 0)
     }
 
+    /// Calls `f` for each anon from index `first` to `last`, both included, until it says true; tells
+    /// whether it did.
+    pub fn any(&self, first: u32, last: u32, mut f: impl FnMut(u32, Ptr<Anon<M>>) -> bool) -> bool {
+        self.root
+            .get()
+            .is_some_and(|root| root.any(self.base.get(), first, last, &mut f))
+    }
+
     /// Calls `f` for each anon from index `first` to `last`, both included.
     pub fn for_each(&self, first: u32, last: u32, mut f: impl FnMut(u32, Ptr<Anon<M>>)) {
-        if let Some(root) = self.root.get() {
-            root.for_each(self.base.get(), first, last, &mut f);
-        }
+        self.any(first, last, |index, anon| {
+            f(index, anon);
+            false
+        });
     }
 }
 

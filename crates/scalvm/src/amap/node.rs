@@ -132,24 +132,32 @@ impl<M: Machine> Node<M> {
         self.mapped.load(Relaxed)
     }
 
-    pub fn for_each(
+    /// Calls `f` for each anon from index `first` to `last` until it says true; tells whether it did.
+    pub fn any(
         &self,
         base: u32,
         first: u32,
         last: u32,
-        f: &mut impl FnMut(u32, Ptr<Anon<M>>),
-    ) {
+        f: &mut impl FnMut(u32, Ptr<Anon<M>>) -> bool,
+    ) -> bool {
         for slot in bits(self.used()) {
             let (from, to) = self.range_of(base, slot);
-            if to < first || from > last {
+            if from > last {
+                break;
+            }
+            if to < first {
                 continue;
             }
-            match self.get(slot) {
-                Some(Child::Left(node)) => node.for_each(from, first, last, f),
+            let found = match self.get(slot) {
+                Some(Child::Left(node)) => node.any(from, first, last, f),
                 Some(Child::Right(anon)) => f(from, anon),
-                None => {}
+                None => false,
+            };
+            if found {
+                return true;
             }
         }
+        false
     }
 
     /// The first and last index that a slot covers, in a node that begins at `base`.

@@ -27,13 +27,13 @@ use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::addr::{Frame, PAGE_SHIFT, PAGE_SIZE};
 use crate::amap::Amap;
-use crate::error::{OutOfMemory, PagerError};
+use crate::error::OutOfMemory;
 use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::link::{Linked, Links, List};
 use crate::machine::{Machine, Rank};
 use crate::map::{InObject, MapEntry};
-use crate::pager::Vnode;
+use crate::pager::{DirtyMark, Vnode, WriteErrors};
 use crate::pmap::Cache;
 use crate::sync::{Field, SpinGuard, SpinLock};
 use crate::vm::Vm;
@@ -72,8 +72,10 @@ pub(crate) struct ObjectBody<M: Machine> {
     pub under: Option<Ptr<ObjectBody<M>>>,
     /// The private objects that stand on this one; this object's lock.
     pub on_top: List<ObjectBody<M>, OnTop>,
-    /// Why a page could not be written, until a sync has told; 0 for no error.
-    write_error: Field<u8>,
+    /// Why pages could not be written.
+    pub write_errors: WriteErrors,
+    /// Its place among the objects that may be dirty.
+    pub dirty: DirtyMark<M>,
     /// While the map that has the object forks: the child's copy. The map's lock, and O3.
     pub twin: Field<Option<Ptr<ObjectBody<M>>>>,
     in_family: Links<ObjectBody<M>>,
@@ -170,6 +172,15 @@ impl<M: Machine> Ptr<ObjectBody<M>> {
     }
 }
 
+impl<M: Machine> Ptr<ObjectBody<M>> {
+    /// One holder more, unless the last one has gone.
+    pub fn try_retain(self) -> bool {
+        let refs = self.target().refs.atomic();
+        refs.fetch_update(Relaxed, Relaxed, |refs| (refs != 0).then_some(refs + 1))
+            .is_ok()
+    }
+}
+
 impl<M: Machine> ObjectBody<M> {
     /// How many hold it (O1).
     pub fn refs(&self) -> u32 {
@@ -186,29 +197,6 @@ impl<M: Machine> ObjectBody<M> {
     #[inline(always)]
     pub fn has_page(&self, index: u32) -> bool {
         self.private || u64::from(index) < self.pages()
-    }
-}
-
-impl<M: Machine> ObjectBody<M> {
-    /// Keeps an error for the next sync. The object is locked.
-    pub fn set_write_error(&self, error: PagerError) {
-        self.write_error.set(match error {
-            PagerError::Io => 1,
-            PagerError::NoRoom => 2,
-            PagerError::Gone => 3,
-        });
-    }
-
-    /// The error that was kept. The object is locked.
-    pub fn take_write_error(&self) -> Option<PagerError> {
-        let kept = self.write_error.get();
-        self.write_error.set(0);
-        match kept {
-            0 => None,
-            1 => Some(PagerError::Io),
-            2 => Some(PagerError::NoRoom),
-            _ => Some(PagerError::Gone),
-        }
     }
 }
 
@@ -236,7 +224,8 @@ impl<M: Machine> Vm<M> {
                 entries: List::new(),
                 under: new.under,
                 on_top: List::new(),
-                write_error: Field::new(0),
+                write_errors: WriteErrors::new(),
+                dirty: DirtyMark::new(),
                 twin: Field::new(None),
                 in_family: Links::new(),
                 on_top_links: Links::new(),
@@ -282,6 +271,7 @@ impl<M: Machine> Vm<M> {
         if object.refs.atomic().fetch_sub(1, AcqRel) != 1 {
             return;
         }
+        self.forget_dirty(object);
         if let Some(under) = object.under {
             let guard = under.lock(self);
             under.on_top.remove(object);

@@ -200,6 +200,7 @@ impl<M: Machine> Vm<M> {
         match self.look(guard, object, index) {
             Look::Page(found) => {
                 found.page.set_flags(DIRTY);
+                self.note_dirty(object);
                 Ok(found.into())
             }
             Look::Busy(page) => Err(Miss::Busy(page)),

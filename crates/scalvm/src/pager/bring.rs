@@ -82,6 +82,7 @@ impl<M: Machine> Vm<M> {
             wanted,
             frames,
             bytes,
+            background: false,
         };
         Ok(Bring { io, vnode, ticket })
     }

@@ -41,11 +41,11 @@ impl<M: Machine> Vm<M> {
                     }
                 }
                 (Direction::Out, result) => {
-                    page.clear_flags(WRITING);
                     if let Err(error) = result {
                         page.set_flags(DIRTY);
-                        object.set_write_error(error);
+                        object.write_errors.add(error);
                     }
+                    page.clear_flags(WRITING);
                 }
             }
         }
@@ -55,6 +55,9 @@ impl<M: Machine> Vm<M> {
                 self.wake(&page);
                 self.let_go(page);
             }
+        }
+        if io.background {
+            self.dirty.one_less(&self.machine);
         }
         self.release_object(object);
     }

@@ -38,6 +38,8 @@ pub struct Io<M: Machine> {
     pub(crate) wanted: usize,
     pub(crate) frames: [Frame; MOST],
     pub(crate) bytes: usize,
+    /// Counted among those that nobody waits for, whose number is bounded.
+    pub(crate) background: bool,
 }
 
 impl<M: Machine> Io<M> {
@@ -91,6 +93,7 @@ impl<M: Machine> Io<M> {
             wanted: 0,
             frames,
             bytes: count * PAGE_SIZE,
+            background: false,
         }
     }
 

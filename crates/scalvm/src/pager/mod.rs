@@ -6,16 +6,22 @@
 //! truncated, unmapped or given up meanwhile.
 //!
 //! The vnode pager stands between the objects and the file systems: `bring` is its get_pages, `put`
-//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds.
+//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `dirty` knows which
+//! objects may have something to put, and `writeback` puts it without being asked for by name.
 
 mod bring;
+mod dirty;
 mod done;
+mod errors;
 mod io;
 mod put;
 mod swapped;
 mod vnode;
+mod writeback;
 
 pub use io::Io;
 pub use vnode::Vnode;
 
 pub(crate) use bring::Bring;
+pub(crate) use dirty::{DirtyMark, DirtyObjects};
+pub(crate) use errors::WriteErrors;

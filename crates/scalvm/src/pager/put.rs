@@ -1,4 +1,7 @@
 //! Putting pages back: the vnode pager's put_pages.
+//!
+//! A page that is being put is claimed first: `WRITING` is set, in one step and only if the page is
+//! not busy, since the page daemon makes pages busy without the object's lock.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -10,62 +13,105 @@ use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody};
 use crate::page::{BUSY, DIRTY, Page, WRITING};
 use crate::pager::io::{Direction, Io, MOST, Target};
+use crate::pager::vnode::Vnode;
 use crate::pmap::{Clear, Pmap};
 use crate::stats::Event;
 use crate::vm::Vm;
 
-/// What the next step of a sync is.
+/// What is done with pages that cannot be claimed now, and with too many requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Pages are waited for, and written as they are then; requests may be as many as it takes.
+    All,
+    /// Such pages are passed over; the number of requests that run is bounded, and waited for.
+    Background,
+}
+
+/// What the next step is.
 enum Next<'v, M: Machine> {
     Write(Io<M>),
     Wait(Ticket<'v>),
     Done,
 }
 
-/// A run of dirty pages.
-struct Run {
-    first: u32,
-    count: usize,
-    frames: [Frame; MOST],
+/// A run of pages that are claimed.
+pub(super) struct Run {
+    pub first: u32,
+    pub count: usize,
+    pub frames: [Frame; MOST],
 }
 
 impl<M: Machine> Vm<M> {
     /// Writes what is dirty from page `first` to `last`, both included, in clusters, and waits
     /// until it is written, by whomever. A page that could not be written stays dirty, and the
-    /// error is told once, to whoever syncs the object first after it.
+    /// error is told to each sync that runs meanwhile, or else to the next one.
     pub(crate) fn sync_object(
         &self,
         object: Ptr<ObjectBody<M>>,
         first: u32,
         last: u32,
     ) -> Result<(), PagerError> {
-        let Kind::Vnode(vnode) = object.kind else {
+        if !matches!(object.kind, Kind::Vnode(_)) {
             return Ok(());
+        }
+        let before = object.write_errors.count();
+        self.put_range(object, first, last, Patience::All);
+        self.await_put(object, first, last);
+        let _guard = object.lock(self);
+        object.write_errors.tell(before).map_or(Ok(()), Err)
+    }
+
+    /// Starts to write what is dirty in a range of pages, each page once.
+    pub(super) fn put_range(
+        &self,
+        object: Ptr<ObjectBody<M>>,
+        first: u32,
+        last: u32,
+        patience: Patience,
+    ) {
+        let Kind::Vnode(vnode) = object.kind else {
+            return;
         };
         self.harvest_dirty(object, first, last);
-        let mut at = first;
-        loop {
-            match self.next_put(object, &mut at, last, vnode.cluster().clamp(1, MOST)) {
+        let cluster = vnode.cluster().clamp(1, MOST);
+        let mut at = Some(first);
+        while let Some(from) = at.filter(|from| *from <= last) {
+            match self.next_put(object, from, last, cluster, patience) {
                 Next::Write(io) => {
-                    self.counters
-                        .add(self.machine.cpu(), Event::PageOut, io.count as u64);
-                    vnode.write_pages(self, io);
+                    at = io.first.checked_add(io.count as u32);
+                    self.start_put(vnode, io);
+                    if patience == Patience::Background {
+                        self.dirty.wait_for_room(&self.machine);
+                    }
                 }
                 Next::Wait(ticket) => ticket.wait(self),
                 Next::Done => break,
             }
         }
-        while let Some(ticket) = self.being_written(object, first, last) {
-            ticket.wait(self);
+    }
+
+    /// Starts a request; no lock is held.
+    pub(super) fn start_put(&self, vnode: &'static dyn Vnode<M>, io: Io<M>) {
+        self.counters
+            .add(self.machine.cpu(), Event::PageOut, io.count as u64);
+        if io.background {
+            self.dirty.one_more();
         }
-        let guard = object.lock(self);
-        let error = guard.object().take_write_error();
-        drop(guard);
-        error.map_or(Ok(()), Err)
+        vnode.write_pages(self, io);
+    }
+
+    /// Waits until no page of a range is being written.
+    pub(super) fn await_put(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+        let mut from = first;
+        while let Some((index, ticket)) = self.being_written(object, from, last) {
+            ticket.wait(self);
+            from = index;
+        }
     }
 
     /// Gathers the dirty bits of all page tables into the pages, so that a write from now on sets
     /// them again.
-    fn harvest_dirty(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+    pub(super) fn harvest_dirty(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
         let guard = object.lock(self);
         let pages = u64::from(last - first) + 1;
         self.each_range(&guard, object, first, pages, |map, range| {
@@ -85,13 +131,14 @@ impl<M: Machine> Vm<M> {
         });
     }
 
-    /// Finds the next run of dirty pages at or above `at` and makes a request of it.
+    /// Claims the next run of dirty pages at or above `from` and makes a request of it.
     fn next_put<'v>(
         &'v self,
         object: Ptr<ObjectBody<M>>,
-        at: &mut u32,
+        from: u32,
         last: u32,
         cluster: usize,
+        patience: Patience,
     ) -> Next<'v, M> {
         let _guard = object.lock(self);
         let Some(amap) = object.amap.get() else {
@@ -104,31 +151,30 @@ impl<M: Machine> Vm<M> {
             frames: [Frame::NONE; MOST],
         };
         let mut again: Option<Ptr<Page>> = None;
-        let mut full = false;
-        amap.for_each(*at, last, |index, anon| {
-            let Some(page) = anon.page.get().filter(|_| u64::from(index) < end) else {
-                return;
+        amap.any(from, last, |index, anon| {
+            if u64::from(index) >= end {
+                return true;
+            }
+            let apart = run.count > 0 && run.first + run.count as u32 != index;
+            if apart || run.count == cluster {
+                return true;
+            }
+            let Some(page) = anon.page.get().filter(|page| page.test_flags(DIRTY) != 0) else {
+                return false;
             };
-            if full || again.is_some() || page.test_flags(DIRTY) == 0 {
-                return;
-            }
-            if run.count == 0 {
-                run.first = index;
-            }
-            full = run.count == cluster || run.first + run.count as u32 != index;
-            if full {
-                return;
-            }
-            if !page.try_flag(WRITING, BUSY | WRITING) {
-                // Changed while it is being written: to be written again.
+            if page.claim_to_put() {
                 if run.count == 0 {
-                    again = Some(page);
+                    run.first = index;
                 }
-                full = true;
-                return;
+                run.frames[run.count] = page.frame();
+                run.count += 1;
+                return false;
             }
-            run.frames[run.count] = page.frame();
-            run.count += 1;
+            // Changed while it is being written, or about to leave: to be looked at again.
+            if run.count == 0 && patience == Patience::All {
+                again = Some(page);
+            }
+            run.count > 0 || again.is_some()
         });
         if let Some(page) = again {
             return Next::Wait(Ticket::new(self, &page));
@@ -136,18 +182,11 @@ impl<M: Machine> Vm<M> {
         if run.count == 0 {
             return Next::Done;
         }
-        *at = run.first + run.count as u32;
-        Next::Write(self.make_put(object, run))
+        Next::Write(self.make_put(object, run, patience == Patience::Background))
     }
 
-    /// A request for a run of pages, which are marked as being written.
-    fn make_put(&self, object: Ptr<ObjectBody<M>>, run: Run) -> Io<M> {
-        for &frame in &run.frames[..run.count] {
-            if let Some(page) = self.page(frame) {
-                page.clear_flags(DIRTY);
-                page.holds().fetch_add(1, Relaxed);
-            }
-        }
+    /// A request for a run of pages that are claimed. The object is locked.
+    pub(super) fn make_put(&self, object: Ptr<ObjectBody<M>>, run: Run, background: bool) -> Io<M> {
         object.retain();
         let begin = u64::from(run.first) << PAGE_SHIFT;
         let bytes = (object.size.get() - begin).min((run.count * PAGE_SIZE) as u64) as usize;
@@ -159,23 +198,37 @@ impl<M: Machine> Vm<M> {
             wanted: 0,
             frames: run.frames,
             bytes,
+            background,
         }
     }
 
-    /// A page of the range that is still being written.
+    /// The first page of a range that is still being written.
     fn being_written(
         &self,
         object: Ptr<ObjectBody<M>>,
         first: u32,
         last: u32,
-    ) -> Option<Ticket<'_>> {
+    ) -> Option<(u32, Ticket<'_>)> {
         let _guard = object.lock(self);
-        let mut found: Option<Ptr<Page>> = None;
-        object.amap.get()?.for_each(first, last, |_, anon| {
-            if found.is_none() {
-                found = anon.page.get().filter(|page| page.test_flags(WRITING) != 0);
-            }
+        let mut found = None;
+        object.amap.get()?.any(first, last, |index, anon| {
+            let page = anon.page.get().filter(|page| page.test_flags(WRITING) != 0);
+            found = page.map(|page| (index, Ticket::new(self, &page)));
+            found.is_some()
         });
-        found.map(|page| Ticket::new(self, &page))
+        found
+    }
+}
+
+impl Page {
+    /// Claims a dirty page of an object, which is locked, to be written: holds it, and clears
+    /// `DIRTY`, so that a change from now on sets it again. Tells whether it could.
+    pub(super) fn claim_to_put(&self) -> bool {
+        let claimed = self.try_flag(WRITING, BUSY | WRITING);
+        if claimed {
+            self.clear_flags(DIRTY);
+            self.holds().fetch_add(1, Relaxed);
+        }
+        claimed
     }
 }

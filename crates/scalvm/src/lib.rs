@@ -33,6 +33,7 @@
 //!         family             the list of objects that descend from one by fork
 //!         dirty              the list of objects that may be dirty
 //!         page table         one address space's tables
+//!             swap           which slots of swap devices are used
 //!           pool             one processor's magazine of one kind of structure
 //!             slabs          where magazines are filled from
 //!               frame cache  one processor's free frames
@@ -91,7 +92,7 @@ pub use fault::{Fault, Ticket};
 pub use machine::*;
 pub use map::Map;
 pub use object::{HeldPage, Object};
-pub use pager::{Io, Vnode};
+pub use pager::{Cipher, Io, SwapError, SwapId, SwapInfo, SwapOptions, Vnode};
 pub use pmap::*;
 pub use request::*;
 pub use stats::Stats;

@@ -41,6 +41,8 @@ pub enum Rank {
     Dirty,
     /// A page table.
     Pmap,
+    /// The slots of swap devices.
+    Swap,
     /// A pool of the manager's structures.
     Pool,
     /// The slabs of a pool, from which the per-processor magazines are filled.

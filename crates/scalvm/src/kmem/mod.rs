@@ -12,6 +12,7 @@ mod ptr;
 mod raw;
 mod slabs;
 mod slot;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +21,4 @@ pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
 use raw::RawPool;
 pub(crate) use slot::{Child, Slot};
+pub(crate) use table::Table;

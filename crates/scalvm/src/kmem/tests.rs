@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::vec::Vec;
 
-use super::{Heap, Pool, Ptr};
+use super::{Heap, Pool, Ptr, Table};
 use crate::machine::Machine;
 use crate::page::{Frames, State};
 use crate::sync::Field;
@@ -356,5 +356,39 @@ fn a_large_piece_is_frames_in_a_row() {
     // SAFETY: ours, of this layout.
     unsafe { heap.free(&machine, &frames, bytes, layout) };
     assert_eq!(frames.count(State::Kernel), 0);
+    frames.check_invariants(&machine);
+}
+
+#[test]
+fn an_array_grows_in_place_and_ends() {
+    let (machine, frames) = setup(100);
+    let table = Table::<Field<u32>>::new();
+    assert!(table.get(0).is_none());
+    let chunk = Table::<Field<u32>>::CHUNK;
+    let grow = || {
+        let frame = || frames.alloc_page(&machine, State::Kernel);
+        table.grow(&machine, frame, |n| Field::new(n as u32))
+    };
+    for try_number in 0..4 {
+        // Directories that were had already are kept for the next try.
+        machine.allow(i64::from(try_number > 0));
+        assert_eq!(grow().is_ok(), try_number == 3, "three frames at first");
+        assert!(try_number == 3 || table.len() == 0);
+    }
+    machine.allow_all();
+    let first = table.get(0).unwrap();
+    while grow().is_ok() {
+        let last = table.len() - 1;
+        assert_eq!(table.get(last).unwrap().get(), last as u32);
+        assert!(table.get(last + 1).is_none());
+        assert_eq!(table.frames() as u64, frames.count(State::Kernel));
+    }
+    assert_eq!(table.len() as u64, (frames.total() - 2) * chunk as u64);
+    assert_eq!(table.get(0), Some(first), "nothing moves");
+    for n in 0..table.len() {
+        assert_eq!(table.get(n).unwrap().get(), n as u32);
+    }
+    table.clear(&machine, &frames);
+    assert_eq!((table.len(), frames.count(State::Kernel)), (0, 0));
     frames.check_invariants(&machine);
 }

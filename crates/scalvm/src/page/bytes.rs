@@ -1,7 +1,8 @@
 //! The bytes of frames, through the direct map.
 //!
-//! A program that maps a frame may change its bytes at any time, so no reference to them is ever
-//! made; a copy that is torn by such a change is what the program asked for.
+//! A program that maps a frame may change its bytes at any time, so no reference to them is
+//! made; a copy that is torn by such a change is what the program asked for. The exception is
+//! [`Frames::with_bytes`], for frames that no program maps.
 
 use core::ops::Range;
 use core::ptr;
@@ -34,5 +35,18 @@ impl Frames {
         // SAFETY: Machine's duty 1, and the part lies within (asserted); nothing of the caller's
         // lies in a frame of the manager's.
         unsafe { ptr::copy_nonoverlapping(buf.as_ptr(), to.add(offset), buf.len()) }
+    }
+
+    /// Runs `f` over the bytes of a frame that nobody else uses meanwhile: it is busy or new, no
+    /// program maps it, and no request runs for it.
+    #[allow(dead_code, reason = "eviction uses it")]
+    pub fn with_bytes<M: Machine, R>(
+        &self,
+        machine: &M,
+        frame: Frame,
+        f: impl FnOnce(&mut [u8; PAGE_SIZE]) -> R,
+    ) -> R {
+        // SAFETY: Machine's duty 1: PAGE_SIZE bytes; the caller's alone, see above.
+        f(unsafe { &mut *machine.frame_ptr(frame).cast::<[u8; PAGE_SIZE]>() })
     }
 }

@@ -9,19 +9,29 @@
 //! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `dirty` knows which
 //! objects may have something to put, and `writeback` puts it without being asked for by name.
 
+#[allow(dead_code, reason = "eviction uses it")]
+mod backing;
 mod bring;
 mod dirty;
 mod done;
 mod errors;
 mod io;
 mod put;
+#[allow(dead_code, reason = "eviction uses it")]
+mod swap;
 mod swapped;
 mod vnode;
 mod writeback;
 
 pub use io::Io;
+pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
 pub use vnode::Vnode;
 
+#[allow(unused_imports)]
+pub(crate) use backing::{Backing, Handle};
 pub(crate) use bring::Bring;
 pub(crate) use dirty::{DirtyMark, DirtyObjects};
 pub(crate) use errors::WriteErrors;
+#[allow(unused_imports)]
+pub(crate) use swap::Slot;
+pub(crate) use swap::Swap;

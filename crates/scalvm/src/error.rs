@@ -67,7 +67,7 @@ pub enum SegmentError {
     Overlap,
     /// There are as many segments as the manager can have.
     TooMany,
-    /// It ends above the highest frame that the manager can number, just below 16 TiB.
+    /// It ends above 8 TiB, the highest that the manager can number.
     TooHigh,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SegmentError::TooSmall => "too few frames for a segment",
-            SegmentError::TooHigh => "frames beyond 16 TiB",
+            SegmentError::TooHigh => "frames beyond 8 TiB",
             SegmentError::Overlap => "frames of another segment",
             SegmentError::TooMany => "too many segments",
         })

@@ -74,7 +74,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Adds the frames from `start` to `end`, exclusive: at the start, or at any time later. The
-    /// first of them hold the descriptors of all, 32 bytes each.
+    /// first of them hold the descriptors of all, 40 bytes each.
     ///
     /// # Safety
     ///

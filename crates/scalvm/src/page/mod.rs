@@ -58,7 +58,7 @@ impl Frames {
     }
 
     /// Adds the frames from `start` to `end`, exclusive, at any time. The first of them, one for
-    /// each 128 of the rest, hold the page descriptors. Lookups are quickest in the segment that
+    /// each 102 of the rest, hold the page descriptors. Lookups are quickest in the segment that
     /// was added first.
     ///
     /// # Safety

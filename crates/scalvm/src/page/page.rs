@@ -2,7 +2,9 @@
 //!
 //! A frame comes from the allocator with `flags`, `holds` and `mapped` zero and without an owner,
 //! and must be given back with `flags`, `holds` and `mapped` zero. Meanwhile `owner`, `next` and
-//! `prev` belong to whoever allocated it; while the frame is free they are the allocator's.
+//! `prev` belong to whoever allocated it; while the frame is free they are the allocator's. `older`,
+//! `newer` and the *mark*, four bits of `flags`, are the replacement policy's alone, and keep their
+//! values while the frame is free: a policy finds out later that a page of its lists is gone.
 
 use core::mem::size_of;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -20,6 +22,7 @@ pub(crate) struct Page {
     state: AtomicU8,
     /// log2 of the frames in the block that begins here; of a `Free` frame or one in use.
     order: Field<u8>,
+    /// What `page/use.rs` likes, but for the bits of [`MARK`].
     flags: AtomicU16,
     /// How many hold the frame in place.
     pub holds: AtomicU32,
@@ -33,9 +36,20 @@ pub(crate) struct Page {
     frame: u32,
     /// Page-table entries that map the frame.
     pub mapped: AtomicU32,
+    /// The replacement policy's link to the next older node of one of its lists, or
+    /// [`UNLINKED`]. A frame may be freed while it is linked.
+    pub older: Field<u32>,
+    /// The next newer node.
+    pub newer: Field<u32>,
 }
 
-const _: () = assert!(size_of::<Page>() == 32);
+/// The bits of `flags` that are the mark.
+const MARK: u16 = 0xf00;
+
+/// What `older` and `newer` of a page are that no list of a policy has.
+pub(crate) const UNLINKED: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<Page>() == 40);
 const _: () = assert!(size_of::<AtomicPtr<()>>() == size_of::<AtomicU64>());
 
 impl Page {
@@ -51,6 +65,8 @@ impl Page {
             prev: Field::new(super::list::NONE),
             frame,
             mapped: AtomicU32::new(0),
+            older: Field::new(UNLINKED),
+            newer: Field::new(UNLINKED),
         }
     }
 
@@ -98,13 +114,14 @@ impl Page {
     /// Sets flags; tells which were set before.
     #[inline(always)]
     pub fn set_flags(&self, flags: u16) -> u16 {
+        debug_assert_eq!(flags & MARK, 0);
         self.flags.fetch_or(flags, Relaxed)
     }
 
-    /// Clears flags; tells which were set before.
+    /// Clears flags, never the mark; tells which were set before.
     #[inline(always)]
     pub fn clear_flags(&self, flags: u16) -> u16 {
-        self.flags.fetch_and(!flags, Relaxed)
+        self.flags.fetch_and(!flags | MARK, Relaxed)
     }
 
     /// Changes the flags in one step, unless `change` gives none; tells whether it did.
@@ -116,7 +133,25 @@ impl Page {
     /// Those of `flags` that are set.
     #[inline(always)]
     pub fn test_flags(&self, flags: u16) -> u16 {
-        self.flags.load(Relaxed) & flags
+        self.flags.load(Relaxed) & flags & !MARK
+    }
+
+    /// The replacement policy's mark.
+    #[expect(dead_code, reason = "the policies come next")]
+    #[inline(always)]
+    pub fn mark(&self) -> u8 {
+        ((self.flags.load(Relaxed) & MARK) >> MARK.trailing_zeros()) as u8
+    }
+
+    /// Changes the mark, a number below 16. The policy's lock is held.
+    #[expect(dead_code, reason = "the policies come next")]
+    #[inline(always)]
+    pub fn set_mark(&self, mark: u8) {
+        let mark = u16::from(mark) << MARK.trailing_zeros();
+        debug_assert_eq!(mark & !MARK, 0);
+        // Others change other flags meanwhile; nobody else the mark.
+        let old = self.flags.load(Relaxed) & MARK;
+        self.flags.fetch_xor(old ^ mark, Relaxed);
     }
 
     /// What [`set_owner`](Page::set_owner) left here; the caller knows of which type.
@@ -147,9 +182,9 @@ impl Page {
         unsafe { &*(&raw const self.owner).cast::<AtomicU64>() }
     }
 
-    /// Whether the frame may be freed: nobody holds or maps it, no flag is left.
+    /// Whether the frame may be freed: nobody holds or maps it, no flag is left but the mark.
     pub(super) fn is_idle(&self) -> bool {
-        self.flags.load(Relaxed) == 0
+        self.flags.load(Relaxed) & !MARK == 0
             && self.holds.load(Relaxed) == 0
             && self.mapped.load(Relaxed) == 0
     }

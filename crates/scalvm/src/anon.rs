@@ -32,6 +32,9 @@ pub(crate) struct Anon<M: Machine> {
     refs: Field<u32>,
     /// The page number in the objects that have it.
     pub index: Field<u32>,
+    /// Where a copy of its contents is, see [`Backing`](crate::pager::Backing); changed by the
+    /// compressor too, when it moves the copy to a disk.
+    pub backing: Field<u64>,
 }
 
 impl<M: Machine> Anon<M> {
@@ -42,6 +45,7 @@ impl<M: Machine> Anon<M> {
             family: Field::new(family),
             refs: Field::new(1),
             index: Field::new(index),
+            backing: Field::new(0),
         }
     }
 

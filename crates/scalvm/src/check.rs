@@ -28,6 +28,7 @@ impl<M: Machine> Vm<M> {
         self.maps.check_invariants(&self.machine, &self.frames);
         self.heap.check_invariants(&self.machine, &self.frames);
         self.swap.check_invariants(&self.machine, &self.frames);
+        self.compressor.check_invariants(self);
         let mut owned = 0;
         self.frames.for_each(|page| {
             if !matches!(page.state(), State::Anon | State::File) {

@@ -41,6 +41,10 @@ pub enum Rank {
     Dirty,
     /// A page table.
     Pmap,
+    /// Memory to compress in.
+    Codec,
+    /// Pages that are compressed.
+    Compressor,
     /// The slots of swap devices.
     Swap,
     /// A pool of the manager's structures.

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::map::{MapBody, MapEntry};
 use crate::object::ObjectBody;
 use crate::page::{Frames, Page, State};
-use crate::pager::{DirtyObjects, Swap};
+use crate::pager::{Compressor, DirtyObjects, Swap};
 use crate::pmap::{Debt, TableFrames};
 use crate::stats::{Counters, Event, Stats};
 
@@ -36,6 +36,7 @@ pub struct Vm<M: Machine> {
     pub(crate) objects: Pool<ObjectBody<M>>,
     pub(crate) entries: Pool<MapEntry<M>>,
     pub(crate) maps: Pool<MapBody<M>>,
+    pub(crate) compressor: Compressor<M>,
     pub(crate) swap: Swap<M>,
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
@@ -59,6 +60,7 @@ impl<M: Machine> Vm<M> {
             objects: Pool::new(),
             entries: Pool::new(),
             maps: Pool::new(),
+            compressor: Compressor::new(),
             swap: Swap::new(),
             counters: Counters::new(),
             dirty: DirtyObjects::new(),

@@ -4,6 +4,7 @@
 //! Both stand on [`RawPool`]: slots in slabs of one frame each, behind a magazine for each
 //! processor. Nothing here needs an allocator below it but [`Frames`](crate::page::Frames).
 
+mod buffer;
 mod heap;
 mod magazine;
 mod poison;
@@ -16,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use buffer::Buffer;
 pub(crate) use heap::Heap;
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;

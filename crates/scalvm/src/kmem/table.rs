@@ -61,7 +61,6 @@ impl<T> Table<T> {
     }
 
     /// Frames that the array has, directories included.
-    #[allow(dead_code)]
     pub fn frames(&self) -> usize {
         let chunks = self.len().div_ceil(Self::CHUNK);
         chunks + chunks.div_ceil(FAN) + usize::from(chunks > 0)

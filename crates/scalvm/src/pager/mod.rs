@@ -12,6 +12,8 @@
 #[allow(dead_code, reason = "eviction uses it")]
 mod backing;
 mod bring;
+#[allow(dead_code, reason = "eviction uses it")]
+mod compress;
 mod dirty;
 mod done;
 mod errors;
@@ -23,6 +25,7 @@ mod swapped;
 mod vnode;
 mod writeback;
 
+pub use compress::{Codec, CompressorStats};
 pub use io::Io;
 pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
 pub use vnode::Vnode;
@@ -30,6 +33,9 @@ pub use vnode::Vnode;
 #[allow(unused_imports)]
 pub(crate) use backing::{Backing, Handle};
 pub(crate) use bring::Bring;
+pub(crate) use compress::Compressor;
+#[allow(unused_imports)]
+pub(crate) use compress::{Put, Spill};
 pub(crate) use dirty::{DirtyMark, DirtyObjects};
 pub(crate) use errors::WriteErrors;
 #[allow(unused_imports)]

@@ -26,7 +26,7 @@ mod cipher;
 mod device;
 mod slot;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod types;
 
 pub use cipher::Cipher;

@@ -12,7 +12,7 @@ use crate::testing::{Random, TestMachine};
 use crate::{Io, OutOfMemory};
 
 /// Serves nothing.
-struct Nowhere;
+pub(in crate::pager) struct Nowhere;
 
 impl Vnode<TestMachine> for Nowhere {
     fn read_pages(&self, _vm: &Vm<TestMachine>, _io: Io<TestMachine>) {
@@ -23,9 +23,9 @@ impl Vnode<TestMachine> for Nowhere {
     }
 }
 
-static NOWHERE: Nowhere = Nowhere;
+pub(in crate::pager) static NOWHERE: Nowhere = Nowhere;
 
-fn setup(frames: u64) -> Vm<TestMachine> {
+pub(in crate::pager) fn setup(frames: u64) -> Vm<TestMachine> {
     let vm = Vm::new(TestMachine::new(frames));
     let (start, end) = (vm.machine.frame(0), vm.machine.frame(frames));
     // SAFETY: the arena is ours.

@@ -135,7 +135,7 @@ impl Kit {
     }
 
     /// The disk.
-    pub fn disk(&self) -> &Disk {
+    pub fn disk(&self) -> &'static Disk {
         self.disk
     }
 

@@ -14,6 +14,8 @@ mod crew;
 mod files;
 #[path = "schedules/memory.rs"]
 mod memory;
+#[path = "schedules/paging.rs"]
+mod paging;
 
 use crew::{Hosted, Scheduled};
 
@@ -63,4 +65,13 @@ scenes! {
     files::reads_while_truncated,
     chaos::whatever_comes_to_mind,
     chaos::whatever_comes_to_mind_while_much_fails,
+    paging::stores_while_pages_leave,
+    paging::forks_while_pages_leave,
+    paging::sharers_bring_a_page_back,
+    paging::memory_ends_while_it_leaves,
+    paging::an_object_is_cut_while_it_leaves,
+    paging::held_pages_stay,
+    paging::file_pages_leave,
+    paging::a_device_is_removed_while_used,
+    paging::pages_leave_to_a_disk_that_fails,
 }

@@ -4,36 +4,56 @@
 //! names its page, and the page names it. The count of page-table entries through which an anon is
 //! *actually mapped* is kept with its page: an anon without a page is mapped nowhere.
 //!
+//! States, told by `page`, the flags of that page, and `backing` (see [`Backing`]):
+//!
+//! | state | `page` | `backing` | moves |
+//! |---|---|---|---|
+//! | fresh | plain | none | written anew at will; *leaving* when the daemon has chosen it |
+//! | clean | plain, not `DIRTY` | a copy | *fresh* when it is about to be written, giving the copy up; *put back*, without I/O |
+//! | leaving | `BUSY` | none, or a stale copy | *put back* when it has been stored, *fresh* again when that failed or somebody uses it |
+//! | put back | none | a copy | *arriving* when it is needed |
+//! | arriving | `BUSY` | a copy | *clean* when it has been read; *failed* |
+//! | failed | `FAILED` | a copy | *put back* when the error has been told |
+//!
+//! An anon of a vnode object has never a backing: where its page belongs is told by its index, and it
+//! ends when its page leaves.
+//!
 //! Invariants:
 //! - **A1** `refs` is the number of slots that name the anon. Above one: a write copies it first
 //!   (seed: "if >1, we make a new anon and copy it into our amap").
-//! - **A2** `page` and the page's owner name each other.
+//! - **A2** `page` and the page's owner name each other, once the anon lies in a slot. Cutting them
+//!   apart needs the page's identity locked.
 //! - **A3** an anon lies at `index` in each amap that has it, and all those belong to objects of
 //!   `family`: the family and the index are the queue of amap entries that the seed asks for.
+//! - **A4** an anon with a backing is mapped nowhere with the right to write, and nobody holds its
+//!   page to write it.
+//! - **A5** an anon has a page or a backing, but for the moment of its making.
 //!
-//! The lock of the object in whose amap it lies protects an anon that has one reference; the page
-//! of one that has more does not change.
+//! The lock of the object in whose amap it lies protects an anon that has one reference; the contents
+//! of one that has more do not change. The page of either may be put back and brought again by
+//! whoever has any of the objects locked, and by the daemon, which leave their marks in the page.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::page::Page;
+use crate::page::{DIRTY, Identity, Page};
+use crate::pager::Backing;
 use crate::sync::Field;
 use crate::vm::Vm;
 
 /// A logical page.
 pub(crate) struct Anon<M: Machine> {
-    /// Its page; never none in an anon that can be found, but for the moment of its making.
+    /// Its page, while it is resident.
     pub page: Field<Option<Ptr<Page>>>,
     /// Who may have it (A3).
     pub family: Field<Option<Ptr<Family<M>>>>,
     refs: Field<u32>,
     /// The page number in the objects that have it.
     pub index: Field<u32>,
-    /// Where a copy of its contents is, see [`Backing`](crate::pager::Backing); changed by the
-    /// compressor too, when it moves the copy to a disk.
+    /// Where a copy of its contents is, packed. Changed by who has the page's identity locked or has
+    /// put the page back, and by the compressor when it moves the copy to a disk.
     pub backing: Field<u64>,
 }
 
@@ -60,6 +80,35 @@ impl<M: Machine> Anon<M> {
     pub fn share(&self) {
         self.refs.atomic().fetch_add(1, Relaxed);
     }
+
+    /// Where its copy is.
+    #[inline]
+    pub fn backing(&self) -> Backing {
+        Backing::unpack(self.backing.get())
+    }
+}
+
+impl<M: Machine> Ptr<Anon<M>> {
+    /// Takes a page if it has none. The page's identity is locked, so that who finds it in the anon
+    /// waits until it knows the anon too (A2).
+    pub fn take_page(self, page: Ptr<Page>, _identity: &Identity<'_, M>) -> bool {
+        let taken = self.page.replace(None, Some(page));
+        if taken {
+            page.own(self);
+        }
+        taken
+    }
+}
+
+/// What became of putting an anon back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// The anon has a copy, and no page.
+    Done,
+    /// There is no copy: nothing has changed.
+    Refused,
+    /// The anon has ended.
+    Gone,
 }
 
 impl<M: Machine> Vm<M> {
@@ -68,11 +117,75 @@ impl<M: Machine> Vm<M> {
         if anon.refs.atomic().fetch_sub(1, AcqRel) != 1 {
             return;
         }
-        if let Some(page) = anon.page.get() {
-            page.disown();
-            self.let_go(page);
+        while let Some(page) = anon.page.get() {
+            let identity = page.identify(&self.machine);
+            // The daemon may just have put it back.
+            if anon.page.get() == Some(page) {
+                page.disown(&identity);
+                drop(identity);
+                self.let_go(page);
+                break;
+            }
+        }
+        if anon.backing.get() != 0 {
+            self.release_backing(anon);
         }
         self.anons.free(&self.machine, &self.frames, anon);
+    }
+
+    /// Frees the copy of an anon that nobody names any more, or whose page is to be written.
+    #[cold]
+    pub(crate) fn release_backing(&self, anon: Ptr<Anon<M>>) {
+        loop {
+            let backing = anon.backing();
+            if self.free_backing(backing, anon) {
+                anon.backing.set(0);
+                return;
+            }
+            // The compressor has just moved it to a disk.
+            self.machine.relax();
+        }
+    }
+
+    /// Gives up the copy of an anon whose page is about to be written (A4). The object is locked, and
+    /// the anon has one reference.
+    #[cold]
+    pub(crate) fn part_from_backing(&self, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
+        page.set_flags(DIRTY);
+        let identity = page.identify(&self.machine);
+        if anon.page.get() == Some(page) {
+            self.release_backing(anon);
+        }
+        drop(identity);
+    }
+
+    /// Takes the page from an anon: it is put back (A5). `store` is called while the anon is sure to
+    /// be there, and tells where the copy is now, in the place of an older one; or none to change
+    /// nothing.
+    pub(crate) fn cut(
+        &self,
+        page: Ptr<Page>,
+        anon: Ptr<Anon<M>>,
+        store: impl FnOnce() -> Option<Backing>,
+    ) -> Cut {
+        let identity = page.identify(&self.machine);
+        if page.owner() != Some(anon) {
+            return Cut::Gone;
+        }
+        let Some(backing) = store() else {
+            return Cut::Refused;
+        };
+        if backing.pack() != anon.backing.get() {
+            if anon.backing.get() != 0 {
+                self.release_backing(anon);
+            }
+            anon.backing.set(backing.pack());
+        }
+        anon.page.set(None);
+        page.disown(&identity);
+        drop(identity);
+        self.let_go(page);
+        Cut::Done
     }
 
     /// One hold less on a page: the last one frees it. An anon has one on its page, and so has
@@ -80,7 +193,7 @@ impl<M: Machine> Vm<M> {
     #[inline]
     pub(crate) fn let_go(&self, page: Ptr<Page>) {
         if page.holds().fetch_sub(1, AcqRel) == 1 {
-            page.clear_flags(!0);
+            page.forget_flags();
             self.frames.free_page(&self.machine, page);
         }
     }

@@ -29,7 +29,7 @@ impl<M: Machine> Vm<M> {
         self.heap.check_invariants(&self.machine, &self.frames);
         self.swap.check_invariants(&self.machine, &self.frames);
         self.compressor.check_invariants(self);
-        let mut owned = 0;
+        let (mut owned, mut kept) = (0, 0);
         self.frames.for_each(|page| {
             if !matches!(page.state(), State::Anon | State::File) {
                 return;
@@ -52,6 +52,7 @@ impl<M: Machine> Vm<M> {
                     assert!(object.dirty.is_listed(), "W1: a dirty page");
                 });
             }
+            kept += u64::from(anon.backing.get() != 0);
             assert_eq!(
                 anon.page.get(),
                 Some(page),
@@ -63,6 +64,10 @@ impl<M: Machine> Vm<M> {
             let mut mapped = 0;
             self.each_mapping(page, |_, object, mapping| {
                 mapped += 1;
+                assert!(
+                    !mapping.prot.contains(Prot::WRITE) || anon.backing.get() == 0,
+                    "A4: what has a copy is not mapped to be written"
+                );
                 assert!(
                     !mapping.prot.contains(Prot::WRITE)
                         || !matches!(object.kind, Kind::Vnode(_))
@@ -84,8 +89,8 @@ impl<M: Machine> Vm<M> {
         });
         assert_eq!(
             self.anons.in_use(),
-            owned,
-            "every anon has a page, and every page its anon"
+            owned - kept + self.swap.used() + self.compressor.entries(),
+            "A5: every anon has a page or a copy, and every page and copy an anon"
         );
     }
 }
@@ -198,8 +203,9 @@ impl<M: Machine> Map<'_, M> {
                     u64::from(index) << PAGE_SHIFT
                 ),
                 None => assert!(
-                    zero && object.exclusive.get(),
-                    "O4: zeros only where exclusive"
+                    zero && object.exclusive.get() && own.or(under).is_none(),
+                    "O4, A5: only zeros, where exclusive and nothing is put back: {mapping:?} of {:?}",
+                    own.or(under).map(|anon| anon.backing())
                 ),
             }
             assert!(

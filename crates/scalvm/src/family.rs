@@ -6,21 +6,25 @@
 //!
 //! Invariants:
 //! - **F1** an anon's family lists every object in whose amap it lies.
-//! - **F2** the family lives while it lists an object.
+//! - **F2** the family lives while it lists an object, or the daemon has it pinned.
 //!
-//! Lock: `members`, rank Family, for the list and the links in it.
+//! Lock: `members`, rank Family, for the list and the links in it. A pin is added without it, by who
+//! has found an anon of the family that is not freed meanwhile.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::kmem::Ptr;
 use crate::link::List;
 use crate::machine::{Machine, Rank};
 use crate::object::{InFamily, ObjectBody};
-use crate::sync::SpinLock;
+use crate::sync::{Field, SpinLock};
 use crate::vm::Vm;
 
 /// The objects that may share anons.
 pub(crate) struct Family<M: Machine> {
     lock: SpinLock,
     members: List<ObjectBody<M>, InFamily>,
+    pins: Field<u32>,
 }
 
 impl<M: Machine> Family<M> {
@@ -29,7 +33,13 @@ impl<M: Machine> Family<M> {
         Family {
             lock: SpinLock::new(),
             members: List::new(),
+            pins: Field::new(0),
         }
+    }
+
+    /// Keeps the family, whose members may leave, until [`Vm::unpin_family`].
+    pub fn pin(&self) {
+        self.pins.atomic().fetch_add(1, Relaxed);
     }
 
     /// Calls `f` for each member, with the list locked.
@@ -55,11 +65,48 @@ impl<M: Machine> Vm<M> {
         let empty = {
             let _list = family.lock.lock(&self.machine, Rank::Family);
             family.members.remove(object);
-            family.members.is_empty()
+            family.members.is_empty() && family.pins.atomic().load(Acquire) == 0
         };
         object.family.set(None);
         if empty {
             self.families.free(&self.machine, &self.frames, family);
         }
+    }
+
+    /// One pin less.
+    pub(crate) fn unpin_family(&self, family: Ptr<Family<M>>) {
+        let unused = {
+            let _list = family.lock.lock(&self.machine, Rank::Family);
+            let last = family.pins.atomic().fetch_sub(1, AcqRel) == 1;
+            last && family.members.is_empty()
+        };
+        if unused {
+            self.families.free(&self.machine, &self.frames, family);
+        }
+    }
+
+    /// Lists a member first, so that it is found first.
+    pub(crate) fn prefer_member(&self, family: Ptr<Family<M>>, member: Ptr<ObjectBody<M>>) {
+        let _list = family.lock.lock(&self.machine, Rank::Family);
+        if family.members.first() != Some(member) {
+            family.members.remove(member);
+            family.members.push(member);
+        }
+    }
+
+    /// The member that is listed after another, or the first, with one reference more. It is not
+    /// found if it is about to end: then it maps nothing.
+    pub(crate) fn next_member(
+        &self,
+        family: Ptr<Family<M>>,
+        after: Option<Ptr<ObjectBody<M>>>,
+    ) -> Option<Ptr<ObjectBody<M>>> {
+        let _list = family.lock.lock(&self.machine, Rank::Family);
+        let next = match after {
+            Some(member) => family.members.after(member),
+            None => family.members.first(),
+        };
+        core::iter::successors(next, |member| family.members.after(*member))
+            .find(|member| member.try_retain())
     }
 }

@@ -27,19 +27,21 @@
 //! shows; a build for tests checks it through [`Machine::lock_event`]):
 //!
 //! ```text
-//!   map                        entries and their tree: readers (faults, queries, discard) or one writer
-//!     object                   its amap, anons, pages, entries
-//!       object underneath      the same of the one that it stands on
-//!         family               the list of objects that descend from one by fork
-//!         dirty                the list of objects that may be dirty
-//!         page table           one address space's tables
-//!           codec              memory to compress in
-//!             compressor       pages that are compressed
-//!               swap           which slots of swap devices are used
-//!             pool             one processor's magazine of one kind of structure
-//!               slabs          where magazines are filled from
-//!                 frame cache  one processor's free frames
-//!                   frames     the free lists
+//!   map                          entries and their tree: readers (faults, queries, discard) or one writer
+//!     object                     its amap, anons, pages, entries
+//!       object underneath        the same of the one that it stands on
+//!         family                 the list of objects that descend from one by fork
+//!         dirty                  the list of objects that may be dirty
+//!         page table             one address space's tables
+//!           policy               which pages are to be replaced
+//!             page               the link between one page and its anon
+//!               codec            memory to compress in
+//!                 compressor     pages that are compressed
+//!                   swap         which slots of swap devices are used
+//!               pool             one processor's magazine of one kind of structure
+//!                 slabs          where magazines are filled from
+//!                   frame cache  one processor's free frames
+//!                     frames     the free lists
 //! ```
 //!
 //! No two locks of one rank are held at once, and no lock is taken against this order: walking from
@@ -75,6 +77,7 @@ mod machine;
 mod map;
 mod object;
 mod page;
+mod pageout;
 mod pager;
 mod pmap;
 #[path = "map/request.rs"]
@@ -94,6 +97,7 @@ pub use fault::{Fault, Ticket};
 pub use machine::*;
 pub use map::Map;
 pub use object::{HeldPage, Object};
+pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
     Cipher, Codec, CompressorStats, Io, SwapError, SwapId, SwapInfo, SwapOptions, Vnode,
 };

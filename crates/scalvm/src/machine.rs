@@ -41,6 +41,10 @@ pub enum Rank {
     Dirty,
     /// A page table.
     Pmap,
+    /// The policies of replacement.
+    Policy,
+    /// What a page is: the link between it and its anon.
+    Page,
     /// Memory to compress in.
     Codec,
     /// Pages that are compressed.

@@ -5,16 +5,92 @@
 //! which index; an object knows its entries, and the private objects that stand on it and let its
 //! pages show through.
 
+use core::sync::atomic::Ordering::SeqCst;
+
+use crate::addr::Frame;
+use crate::amap::Way;
 use crate::anon::Anon;
+use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::MapBody;
-use crate::object::ObjectBody;
+use crate::object::{ObjectBody, ObjectGuard};
 use crate::page::Page;
-use crate::pmap::{Mapping, Pmap};
+use crate::pmap::{Clear, Mapping, Pmap};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
+    /// Calls `f` for every object that has the anon at `index`, one after the other, each locked;
+    /// ends when it returns false. The family is pinned. Nothing keeps the anon: it is only looked for.
+    ///
+    /// An object that gets the anon meanwhile, by fork, is not visited: it maps nothing yet.
+    pub(crate) fn visit(
+        &self,
+        family: Ptr<Family<M>>,
+        anon: Ptr<Anon<M>>,
+        index: u32,
+        mut f: impl FnMut(&ObjectGuard<'_, M>) -> bool,
+    ) {
+        let mut member = self.next_member(family, None);
+        while let Some(object) = member {
+            let guard = object.lock(self);
+            let amap = object.amap.get();
+            let here = amap.filter(|amap| amap.anon(index) == Some(anon));
+            let more = here.is_none_or(|amap| {
+                let alone = anon.refs() == 1 && matches!(amap.own_way(index), Way::Own(_));
+                f(&guard) && !alone
+            });
+            drop(guard);
+            member = if more {
+                self.next_member(family, Some(object))
+            } else {
+                // What is looked for next is likely to be there too.
+                self.prefer_member(family, object);
+                None
+            };
+            self.release_object(object);
+        }
+    }
+
+    /// Unmaps the page `index` of an object everywhere, for the page daemon. False if it must not
+    /// leave: it is wired, and was not touched; or a processor may still use what it found unmapped
+    /// (S5).
+    pub(crate) fn unmap_to_leave(&self, guard: &ObjectGuard<'_, M>, index: u32) -> bool {
+        let object = guard.object();
+        let here = || {
+            let uppers = object.on_top.iter();
+            let upper_entries = uppers.flat_map(|upper| upper.target().entries.iter());
+            let entries = object.entries.iter().chain(upper_entries);
+            entries.filter(|entry| entry.address_of(index).is_some())
+        };
+        if here().any(|entry| entry.attributes().wired) {
+            return false;
+        }
+        self.unmap_object(guard, object, index, 1);
+        !here().any(|entry| entry.map.removing.load(SeqCst))
+    }
+
+    /// Whether the page `index` of an object was used through any mapping since this was last asked.
+    pub(crate) fn was_accessed(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        frame: Frame,
+    ) -> bool {
+        let clear = Clear {
+            accessed: true,
+            dirty: false,
+        };
+        let mut accessed = false;
+        self.each_range(guard, guard.object(), index, 1, |map, range| {
+            let debt = map.pmap.harvest(&self.machine, self, range, clear, |seen| {
+                accessed |= seen.accessed && seen.frame == frame;
+            });
+            self.pay(debt, &map.target().pmap);
+        });
+        accessed
+    }
+
     /// Calls `f` for every object in whose amap the anon lies (A3).
     pub(crate) fn each_holder(&self, anon: Ptr<Anon<M>>, mut f: impl FnMut(Ptr<ObjectBody<M>>)) {
         let index = anon.index.get();

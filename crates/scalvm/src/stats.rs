@@ -63,6 +63,18 @@ stats! {
     pageins,
     /// Pages written by pagers.
     pageouts,
+    /// Anonymous pages read from swap.
+    swapins,
+    /// Anonymous pages written to swap.
+    swapouts,
+    /// Pages brought back from the compressor.
+    decompressed,
+    /// Pages that the page daemon looked at.
+    scanned,
+    /// Pages that left memory.
+    evicted,
+    /// Pages that were missed soon after they had left.
+    refaults,
     /// Address spaces forked.
     forks,
     /// Translation flushes asked of the machine.
@@ -80,6 +92,12 @@ pub(crate) enum Event {
     Around,
     PageIn,
     PageOut,
+    SwapIn,
+    SwapOut,
+    Decompressed,
+    Scan,
+    Evict,
+    Refault,
     Fork,
     Flush,
 }

@@ -9,7 +9,7 @@
 //! every access defined even where the lock was forgotten. The locks give the ordering.
 
 use core::marker::PhantomData;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
 };
@@ -273,6 +273,14 @@ impl<T> Field<Option<Ptr<T>>> {
             cell: AtomicPtr::new(core::ptr::null_mut()),
             _value: PhantomData,
         }
+    }
+
+    /// Sets the value if it is `old`; tells whether it did.
+    pub fn replace(&self, old: Option<Ptr<T>>, new: Option<Ptr<T>>) -> bool {
+        let (old, new) = (Ptr::into_raw(old), Ptr::into_raw(new));
+        self.cell
+            .compare_exchange(old, new, AcqRel, Acquire)
+            .is_ok()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::machine::Machine;
 use crate::map::{MapBody, MapEntry};
 use crate::object::ObjectBody;
 use crate::page::{Frames, Page, State};
+use crate::pageout::Pageout;
 use crate::pager::{Compressor, DirtyObjects, Swap};
 use crate::pmap::{Debt, TableFrames};
 use crate::stats::{Counters, Event, Stats};
@@ -40,6 +41,8 @@ pub struct Vm<M: Machine> {
     pub(crate) swap: Swap<M>,
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
+    pub(crate) pageout: Pageout,
+    pub(crate) compressor: Compressor,
     next_id: AtomicU64,
     /// The frame of zeros that reads of untouched memory share, plus one; 0 before it is needed.
     zero: AtomicU64,
@@ -64,6 +67,8 @@ impl<M: Machine> Vm<M> {
             swap: Swap::new(),
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
+            pageout: Pageout::new(),
+            compressor: Compressor,
             next_id: AtomicU64::new(1),
             zero: AtomicU64::new(0),
             waits: [const { AtomicU32::new(0) }; WAIT_WORDS],
@@ -156,6 +161,12 @@ impl<M: Machine> Vm<M> {
             around: event(Event::Around),
             pageins: event(Event::PageIn),
             pageouts: event(Event::PageOut),
+            swapins: event(Event::SwapIn),
+            swapouts: event(Event::SwapOut),
+            decompressed: event(Event::Decompressed),
+            scanned: event(Event::Scan),
+            evicted: event(Event::Evict),
+            refaults: event(Event::Refault),
             forks: event(Event::Fork),
             flushes: event(Event::Flush),
         }

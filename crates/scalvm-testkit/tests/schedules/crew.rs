@@ -49,7 +49,7 @@ impl Scheduled {
     /// the right places show most mistakes.
     pub fn explore(scene: fn(&dyn Crew)) {
         let mut config = shuttle::Config::new();
-        config.stack_size = 1 << 18;
+        config.stack_size = 1 << 20;
         config.max_steps = shuttle::MaxSteps::FailAfter(200_000);
         config
             .ungraceful_shutdown_config

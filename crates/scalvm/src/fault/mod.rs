@@ -28,7 +28,7 @@ use crate::machine::Machine;
 use crate::map::{Map, MapEntry};
 use crate::object::{Kind, Miss, NewObject, Zeros};
 use crate::page::{Page, State};
-use crate::pager::Bring;
+use crate::pager::{Bring, Return};
 use crate::request::Share;
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -70,8 +70,9 @@ impl<'v, M: Machine> Map<'v, M> {
         outcome
     }
 
-    /// The same, waiting for I/O as often as need be.
+    /// The same, waiting for I/O, and making room in memory, as often as need be.
     pub fn fault_wait(&self, addr: usize, access: Access) -> Result<(), FaultError> {
+        let mut room = self.vm.room();
         loop {
             return Err(match self.fault(addr, access) {
                 Fault::Resolved => return Ok(()),
@@ -79,6 +80,7 @@ impl<'v, M: Machine> Map<'v, M> {
                     ticket.wait(self.vm);
                     continue;
                 }
+                Fault::OutOfMemory if self.vm.make_room(&mut room) => continue,
                 Fault::NoMapping => FaultError::NoMapping,
                 Fault::Protection => FaultError::Protection,
                 Fault::BeyondEnd => FaultError::BeyondEnd,
@@ -164,6 +166,17 @@ impl<'v, M: Machine> Map<'v, M> {
             Miss::OutOfMemory => Step::Done(Fault::OutOfMemory),
             Miss::Failed(error) => Step::Done(Fault::Pager(error)),
             Miss::Busy(page) => Step::Done(Fault::Wait(Ticket::new(vm, &page))),
+            Miss::Away(holder, anon) => match vm.begin_return(&guard, holder, anon, index) {
+                Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
+                Ok(Return::Here) => Step::Again,
+                Ok(Return::Wait(ticket)) => Step::Done(Fault::Wait(ticket)),
+                Ok(Return::Read(read)) => {
+                    drop(guard);
+                    drop(map);
+                    vm.count(Event::MajorFault);
+                    self.waiting(read.start(vm))
+                }
+            },
             Miss::Absent(holder) => match vm.begin_bring(&guard, holder, index) {
                 Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
                 Ok(bring) => {
@@ -178,7 +191,10 @@ impl<'v, M: Machine> Map<'v, M> {
     /// Starts the I/O that a fault needs, with no lock held.
     fn start(&self, bring: Bring<'v, M>) -> Step<'v> {
         self.vm.count(Event::MajorFault);
-        let ticket = bring.start(self.vm);
+        self.waiting(bring.start(self.vm))
+    }
+
+    fn waiting(&self, ticket: Ticket<'v>) -> Step<'v> {
         if ticket.is_due() {
             Step::Again
         } else {

@@ -6,8 +6,13 @@
 //! - **S3** the page tables map nothing outside of the entries, and at each address at most what
 //!   its entry allows.
 //! - **S4** neighbours that could be one entry are one, but where memory was short.
+//! - **S5** a page that is not mapped through an entry any more may still be used by a processor
+//!   that has not flushed, as long as `removing` is set. Who unmaps with the object locked flushes
+//!   before it lets go; who does not sets `removing` from before to after.
 //!
 //! Lock: one for readers (faults, queries) and a writer (all that changes entries), rank Map.
+
+use core::sync::atomic::AtomicBool;
 
 use crate::kmem::Ptr;
 use crate::machine::{Machine, Rank};
@@ -29,6 +34,8 @@ pub(crate) struct MapBody<M: Machine> {
     pub entries: Field<usize>,
     pub bytes: Field<usize>,
     pub wired: Field<usize>,
+    /// See S5.
+    pub removing: AtomicBool,
 }
 
 impl<M: Machine> MapBody<M> {
@@ -42,6 +49,7 @@ impl<M: Machine> MapBody<M> {
             entries: Field::new(0),
             bytes: Field::new(0),
             wired: Field::new(0),
+            removing: AtomicBool::new(false),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Unmapping, and the clipping of entries that most changes begin with.
 
 use core::ops::Range;
+use core::sync::atomic::Ordering::SeqCst;
 
 use crate::error::{MapError, OutOfMemory};
 use crate::kmem::Ptr;
@@ -107,9 +108,12 @@ impl<M: Machine> MapWrite<'_, M> {
         }
     }
 
-    /// Removes a range from the page tables, and flushes.
+    /// Removes a range from the page tables, and flushes. No object is locked, so the page daemon is
+    /// told that it cannot trust what it finds unmapped (S5).
     pub(super) fn unmap_pages(&self, vm: &Vm<M>, range: Range<usize>) {
+        self.map.removing.store(true, SeqCst);
         vm.unmap_range(self.map, range);
+        self.map.removing.store(false, SeqCst);
     }
 }
 
@@ -130,10 +134,10 @@ impl<M: Machine> Vm<M> {
             return;
         }
         if let Some(page) = self.page(gone.frame) {
-            page.unmapped();
             if gone.dirty {
                 page.set_flags(crate::page::DIRTY);
             }
+            page.unmapped();
         }
     }
 

@@ -60,7 +60,12 @@ impl<'v, M: Machine> Map<'v, M> {
             len,
             |_| Ok(()),
             |old| Attributes { wired: true, ..old },
-        )
+        )?;
+        // What has left between the two stays out no longer: it is wired now.
+        self.populate(start, len).map_err(|error| match error {
+            FaultError::Pager(error) => MapError::Pager(error),
+            _ => MapError::OutOfMemory,
+        })
     }
 
     /// Takes the marks back, however often the range was wired.

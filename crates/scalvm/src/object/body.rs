@@ -78,6 +78,10 @@ pub(crate) struct ObjectBody<M: Machine> {
     pub dirty: DirtyMark<M>,
     /// While the map that has the object forks: the child's copy. The map's lock, and O3.
     pub twin: Field<Option<Ptr<ObjectBody<M>>>>,
+    /// log2 of how many pages are read from swap together.
+    pub window: Field<u32>,
+    /// What was read from swap last: the first page, and the one behind the last.
+    pub last_return: (Field<u32>, Field<u32>),
     in_family: Links<ObjectBody<M>>,
     on_top_links: Links<ObjectBody<M>>,
 }
@@ -227,6 +231,8 @@ impl<M: Machine> Vm<M> {
                 write_errors: WriteErrors::new(),
                 dirty: DirtyMark::new(),
                 twin: Field::new(None),
+                window: Field::new(crate::pager::FIRST_WINDOW),
+                last_return: (Field::new(u32::MAX), Field::new(u32::MAX)),
                 in_family: Links::new(),
                 on_top_links: Links::new(),
             },
@@ -281,6 +287,7 @@ impl<M: Machine> Vm<M> {
         if let Some(amap) = object.amap.get() {
             self.release_amap(amap);
         }
+        // Last, since the page daemon finds an anon through it as long as there is one (F2).
         self.leave_family(object);
         if let Kind::Vnode(vnode) = object.kind {
             vnode.released(object.cookie.get());

@@ -9,6 +9,7 @@ use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, Look, Miss, Object};
 use crate::page::{DIRTY, Page};
+use crate::pager::Return;
 use crate::vm::Vm;
 
 /// A page that keeps its frame while this exists, whatever happens to its object: to be copied from
@@ -24,6 +25,7 @@ impl<'v, M: Machine> HeldPage<'v, M> {
     /// Takes over a hold on a page.
     pub(crate) fn new(vm: &'v Vm<M>, page: Ptr<Page>, access: Access) -> HeldPage<'v, M> {
         let write = access == Access::Write;
+        page.touch();
         HeldPage { vm, page, write }
     }
 
@@ -67,15 +69,26 @@ impl<'v, M: Machine> Object<'v, M> {
     pub fn hold(&self, index: u64, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
         let vm = self.vm;
         let mut zeros = None;
+        let mut room = vm.room();
         let result = loop {
-            match self.try_hold(index, access, &mut zeros) {
+            let error = match self.try_hold(index, access, &mut zeros) {
                 Ok(page) => break Ok(HeldPage::new(vm, page, access)),
                 Err(Stop::Zeros) => match vm.zeroed_page() {
-                    Ok(page) => zeros = Some(page),
-                    Err(error) => break Err(error.into()),
+                    Ok(page) => {
+                        zeros = Some(page);
+                        continue;
+                    }
+                    Err(error) => error.into(),
                 },
-                Err(Stop::Wait(ticket)) => ticket.wait(vm),
-                Err(Stop::Error(error)) => break Err(error),
+                Err(Stop::Wait(ticket)) => {
+                    ticket.wait(vm);
+                    continue;
+                }
+                Err(Stop::Again) => continue,
+                Err(Stop::Error(error)) => error,
+            };
+            if error != FaultError::OutOfMemory || !vm.make_room(&mut room) {
+                break Err(error);
             }
         };
         if let Some(page) = zeros {
@@ -112,6 +125,7 @@ impl<'v, M: Machine> Object<'v, M> {
                     .and_then(|zero| vm.page(zero))
                     .ok_or(Miss::OutOfMemory),
                 Look::Absent => Err(Miss::Absent(self.body)),
+                Look::Away(anon) => Err(Miss::Away(self.body, anon)),
                 Look::Busy(page) => Err(Miss::Busy(page)),
                 Look::Failed(error) => Err(Miss::Failed(error)),
             }
@@ -125,6 +139,15 @@ impl<'v, M: Machine> Object<'v, M> {
             Err(Miss::OutOfMemory) => Err(Stop::Error(FaultError::OutOfMemory)),
             Err(Miss::Failed(error)) => Err(Stop::Error(FaultError::Pager(error))),
             Err(Miss::Busy(page)) => Err(Stop::Wait(Ticket::new(vm, &page))),
+            Err(Miss::Away(holder, anon)) => match vm.begin_return(&guard, holder, anon, index) {
+                Ok(Return::Here) => Err(Stop::Again),
+                Ok(Return::Wait(ticket)) => Err(Stop::Wait(ticket)),
+                Ok(Return::Read(read)) => {
+                    drop(guard);
+                    Err(Stop::Wait(read.start(vm)))
+                }
+                Err(error) => Err(Stop::Error(error.into())),
+            },
             Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index) {
                 Ok(bring) => {
                     drop(guard);
@@ -139,6 +162,8 @@ impl<'v, M: Machine> Object<'v, M> {
 /// Why a page cannot be held yet.
 enum Stop<'v> {
     Wait(Ticket<'v>),
+    /// Something has changed: look again.
+    Again,
     Zeros,
     Error(FaultError),
 }

@@ -38,6 +38,8 @@ pub(crate) enum Look<M: Machine> {
     Hole,
     /// Nothing in memory: the vnode pager has it.
     Absent,
+    /// An anon that has been put back.
+    Away(Ptr<Anon<M>>),
     /// A page that is being read.
     Busy(Ptr<Page>),
     /// A page that could not be read. It was taken out, so that the next one to look tries again.
@@ -48,6 +50,8 @@ pub(crate) enum Look<M: Machine> {
 pub(crate) enum Miss<M: Machine> {
     /// It must be brought into this object.
     Absent(Ptr<ObjectBody<M>>),
+    /// This anon of this object must be brought back.
+    Away(Ptr<ObjectBody<M>>, Ptr<Anon<M>>),
     /// It is being read.
     Busy(Ptr<Page>),
     /// It could not be read.
@@ -97,13 +101,13 @@ impl<M: Machine> Vm<M> {
     ) -> Look<M> {
         guard.covers(object);
         let place = object.amap.get().and_then(|amap| amap.place(index));
-        let found = place.and_then(|place| {
-            let page = place.anon()?.page.get()?;
-            Some(Found { page, place })
-        });
+        let found = place.and_then(|place| Some((place, place.anon()?)));
         match found {
-            Some(found) if found.page.is_plain() => Look::Page(found),
-            Some(found) => self.look_closely(object, index, found.page),
+            Some((place, anon)) => match anon.page.get() {
+                Some(page) if page.is_plain() => Look::Page(Found { page, place }),
+                Some(page) => self.look_closely(object, index, anon, page),
+                None => Look::Away(anon),
+            },
             None if matches!(object.kind, Kind::Vnode(_)) => Look::Absent,
             None => Look::Hole,
         }
@@ -111,10 +115,21 @@ impl<M: Machine> Vm<M> {
 
     /// The same for a page that cannot be used as it is.
     #[cold]
-    fn look_closely(&self, object: Ptr<ObjectBody<M>>, index: u32, page: Ptr<Page>) -> Look<M> {
+    fn look_closely(
+        &self,
+        object: Ptr<ObjectBody<M>>,
+        index: u32,
+        anon: Ptr<Anon<M>>,
+        page: Ptr<Page>,
+    ) -> Look<M> {
         match page.error() {
             Some(error) => {
-                self.drop_page(object, index);
+                if let Kind::Vnode(_) = object.kind {
+                    self.drop_page(object, index);
+                } else {
+                    // It is put back again; the copy may be readable the next time.
+                    self.cut(page, anon, || Some(anon.backing()));
+                }
                 Look::Failed(error)
             }
             None => Look::Busy(page),
@@ -159,6 +174,7 @@ impl<M: Machine> Vm<M> {
             Look::Page(found) => Ok(Readable::Page(found)),
             Look::Busy(page) => Err(Miss::Busy(page)),
             Look::Absent => Err(Miss::Absent(holder)),
+            Look::Away(anon) => Err(Miss::Away(holder, anon)),
             Look::Failed(error) => Err(Miss::Failed(error)),
             Look::Hole if holder.exclusive.get() => Ok(Readable::Zeros),
             Look::Hole => self
@@ -205,7 +221,7 @@ impl<M: Machine> Vm<M> {
             }
             Look::Busy(page) => Err(Miss::Busy(page)),
             Look::Failed(error) => Err(Miss::Failed(error)),
-            Look::Absent | Look::Hole => Err(Miss::Absent(object)),
+            Look::Absent | Look::Hole | Look::Away(_) => Err(Miss::Absent(object)),
         }
     }
 
@@ -242,7 +258,12 @@ impl<M: Machine> Vm<M> {
     ) -> Result<Writable<M>, Miss<M>> {
         let place = own.place();
         match anon.page.get() {
-            Some(page) if anon.refs() == 1 => Ok(Found { page, place }.into()),
+            Some(page) if page.is_plain() && anon.refs() == 1 => {
+                if anon.backing.get() != 0 {
+                    self.part_from_backing(anon, page);
+                }
+                Ok(Found { page, place }.into())
+            }
             _ => self.copied_page(guard, index, own, anon),
         }
     }
@@ -256,11 +277,16 @@ impl<M: Machine> Vm<M> {
         old: Ptr<Anon<M>>,
     ) -> Result<Writable<M>, Miss<M>> {
         let object = guard.object();
-        let from = old.page.get().ok_or(OutOfMemory)?;
+        let from = match self.look(guard, object, index) {
+            Look::Page(found) => found.page,
+            Look::Busy(page) => return Err(Miss::Busy(page)),
+            Look::Failed(error) => return Err(Miss::Failed(error)),
+            _ => return Err(Miss::Away(object, old)),
+        };
         let (anon, page) = self.new_anon(object, index, State::Anon)?;
         self.machine.copy_frame(from.frame(), page.frame());
         self.count(Event::CowCopy);
-        own.set(anon);
+        self.settle(own, anon, page);
         if !object.exclusive.get() {
             self.unmap_object(guard, object, index, 1);
         }
@@ -286,6 +312,7 @@ impl<M: Machine> Vm<M> {
                 Look::Busy(page) => return Err(Miss::Busy(page)),
                 Look::Failed(error) => return Err(Miss::Failed(error)),
                 Look::Absent => return Err(Miss::Absent(under)),
+                Look::Away(anon) => return Err(Miss::Away(under, anon)),
                 Look::Hole => {}
             }
         }
@@ -331,9 +358,14 @@ impl<M: Machine> Vm<M> {
         page: Ptr<Page>,
     ) -> Result<Ptr<Anon<M>>, OutOfMemory> {
         let anon = Anon::new(page, object.family.get(), index);
-        let anon = self.anons.alloc(&self.machine, &self.frames, anon)?;
+        self.anons.alloc(&self.machine, &self.frames, anon)
+    }
+
+    /// Puts a new anon into its slot. From now on the daemon may find it through its page (A2).
+    fn settle(&self, own: &OwnPlace<M>, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
+        own.set(anon);
         page.own(anon);
-        Ok(anon)
+        self.note(page);
     }
 
     /// Puts a page of zeros where the object has nothing.
@@ -354,12 +386,11 @@ impl<M: Machine> Vm<M> {
         let own = match own {
             Ok(own) => own,
             Err(error) => {
-                page.disown();
                 self.anons.free(&self.machine, &self.frames, anon);
                 return Err(error.into());
             }
         };
-        own.set(anon);
+        self.settle(&own, anon, page);
         *zeros = None;
         let place = own.place();
         Ok(Found { page, place })
@@ -383,7 +414,7 @@ impl<M: Machine> Vm<M> {
         };
         self.machine.copy_frame(source.frame(), page.frame());
         self.count(Event::CowCopy);
-        own.set(anon);
+        self.settle(&own, anon, page);
         if !object.exclusive.get() {
             self.unmap_object(guard, object, index, 1);
         }
@@ -400,7 +431,7 @@ impl<M: Machine> Vm<M> {
         let (anon, page) = self.new_anon(object, index, State::File)?;
         page.set_flags(BUSY);
         match self.make_place(object, index) {
-            Ok(own) => own.set(anon),
+            Ok(own) => self.settle(&own, anon, page),
             Err(error) => {
                 self.release_anon(anon);
                 return Err(error);
@@ -430,11 +461,11 @@ impl<M: Machine> Vm<M> {
             *frame = zero;
             let inside = end.has_page(first.wrapping_add(i as u32));
             for chunk in [own, under].into_iter().flatten() {
-                let Some(page) = chunk.anon(slot + i).and_then(|anon| anon.page.get()) else {
+                let Some(anon) = chunk.anon(slot + i) else {
                     continue;
                 };
                 *frame = Frame::NONE;
-                if inside && page.is_plain() {
+                if inside && let Some(page) = anon.page.get().filter(|page| page.is_plain()) {
                     chunk.set_mapped(slot + i);
                     *frame = page.frame();
                 }

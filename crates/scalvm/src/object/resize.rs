@@ -1,18 +1,20 @@
 //! Growing and truncating an object.
 
-use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
+use crate::addr::{Access, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
+use crate::amap::Amap;
 use crate::error::FaultError;
+use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::ranges::pieces;
-use crate::object::{Kind, MOST_BYTES, Object, ObjectGuard};
+use crate::object::{Kind, MOST_BYTES, Miss, Object, ObjectGuard};
 use crate::vm::Vm;
 
 impl<M: Machine> Object<'_, M> {
     /// Sets the size in bytes. What lies beyond a smaller size is gone, from every mapping too,
     /// private copies included; a later access there ends in
     /// [`Fault::BeyondEnd`](crate::Fault::BeyondEnd), and after growing again finds zeros, or what
-    /// the pager has. The rest of the last page is cleared, as far as it is in memory. Does not
-    /// block. If memory is short nothing is changed.
+    /// the pager has. The rest of the last page is cleared, as far as it is in memory. Blocks
+    /// only where the last page of an anonymous object must be brought back from swap. If memory is short nothing is changed.
     pub fn set_size(&self, bytes: u64) -> Result<(), FaultError> {
         if bytes > MOST_BYTES {
             return Err(FaultError::BeyondEnd);
@@ -21,32 +23,37 @@ impl<M: Machine> Object<'_, M> {
             return Err(FaultError::BeyondEnd);
         }
         let vm = self.vm;
-        let guard = self.body.lock(vm);
-        if bytes >= self.body.size.get() {
-            self.body.size.set(bytes);
-            return Ok(());
-        }
         let tail = bytes as usize & PAGE_MASK;
-        let last = (bytes >> PAGE_SHIFT) as u32;
-        if tail != 0 && matches!(self.body.kind, Kind::Anonymous) {
-            // The last page is about to change: it must be the object's own.
-            if self
-                .body
-                .amap
-                .get()
-                .is_some_and(|amap| amap.anon(last).is_some())
+        let last = bytes >> PAGE_SHIFT;
+        let guard = loop {
+            let guard = self.body.lock(vm);
+            if bytes >= self.body.size.get() {
+                self.body.size.set(bytes);
+                return Ok(());
+            }
+            let occupied = |amap: Ptr<Amap<M>>| amap.anon(last as u32).is_some();
+            if tail == 0
+                || !matches!(self.body.kind, Kind::Anonymous)
+                || !self.body.amap.get().is_some_and(occupied)
             {
-                let found = vm.page_to_write(&guard, last, &mut None);
-                match found {
-                    Ok(found) => {
-                        if let Some(old) = found.old {
-                            vm.release_anon(old);
-                        }
+                break guard;
+            }
+            // The last page is about to change: it must be in memory, and the object's own.
+            match vm.page_to_write(&guard, last as u32, &mut None) {
+                Ok(found) => {
+                    if let Some(old) = found.old {
+                        vm.release_anon(old);
                     }
-                    Err(_) => return Err(FaultError::OutOfMemory),
+                    break guard;
+                }
+                Err(Miss::OutOfMemory) => return Err(FaultError::OutOfMemory),
+                Err(_) => {
+                    drop(guard);
+                    self.hold(last, Access::Write)?;
                 }
             }
-        }
+        };
+        let last = last as u32;
         let gone = (bytes + PAGE_MASK as u64) >> PAGE_SHIFT;
         let pages = (1u64 << 32) - gone;
         if pages > 0 {

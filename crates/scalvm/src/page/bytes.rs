@@ -39,7 +39,6 @@ impl Frames {
 
     /// Runs `f` over the bytes of a frame that nobody else uses meanwhile: it is busy or new, no
     /// program maps it, and no request runs for it.
-    #[allow(dead_code, reason = "eviction uses it")]
     pub fn with_bytes<M: Machine, R>(
         &self,
         machine: &M,

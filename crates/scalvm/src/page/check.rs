@@ -35,7 +35,11 @@ impl Frames {
                 }
                 assert_ne!(state, State::Tail, "{frame:?} outside of all blocks");
                 if !state.in_use() {
-                    assert!(page.is_idle(), "{frame:?} is free, but somebody uses it");
+                    assert!(
+                        page.is_idle(),
+                        "{frame:?} is free, but in use: {:?}",
+                        page.use_of()
+                    );
                 }
                 tails = (1u64 << page.order()) - 1;
                 counts[state as usize] += tails + 1;

@@ -27,9 +27,11 @@ pub(crate) use list::PageList;
 pub(crate) use page::Page;
 pub(crate) use segment::Segments;
 pub(crate) use state::State;
-pub(crate) use r#use::{BUSY, DIRTY, WRITING};
+pub(crate) use r#use::Identity;
+pub(crate) use r#use::{AHEAD, BUSY, DIRTY, KNOWN, LONE, TOUCHED, WRITING};
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use buddy::Buddy;
 use cache::{BATCH, FrameCache, HIGH};
@@ -45,6 +47,32 @@ pub(crate) struct Frames {
     segments: Segments,
     buddy: Buddy,
     caches: [FrameCache; MAX_CPUS],
+    /// The last frames of the free lists, which programs do not get.
+    reserve: AtomicU32,
+    /// Fewer frames in the free lists than this are pressure.
+    low: AtomicU32,
+    /// 1 under pressure; who sets it wakes the page daemon, who sleeps on it.
+    pressure: AtomicU32,
+}
+
+/// What is left of the reserve for whoever asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Claim {
+    /// Programs' pages: nothing of it.
+    Program,
+    /// The kernel's structures: half of it.
+    Kernel,
+    /// Page-out: all of it.
+    Pageout,
+}
+
+impl Claim {
+    fn of(state: State) -> Claim {
+        match state {
+            State::Anon | State::File => Claim::Program,
+            _ => Claim::Kernel,
+        }
+    }
 }
 
 impl Frames {
@@ -54,7 +82,49 @@ impl Frames {
             segments: Segments::new(),
             buddy: Buddy::new(),
             caches: [const { FrameCache::new() }; MAX_CPUS],
+            reserve: AtomicU32::new(0),
+            low: AtomicU32::new(0),
+            pressure: AtomicU32::new(0),
         }
+    }
+
+    /// Sets how many frames are kept from programs, and below how many free ones is pressure.
+    pub fn set_marks(&self, reserve: u64, low: u64) {
+        let word = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        self.reserve.store(word(reserve), Relaxed);
+        self.low.store(word(low), Relaxed);
+    }
+
+    /// 1 under pressure, until somebody sets it to 0.
+    pub fn pressure(&self) -> &AtomicU32 {
+        &self.pressure
+    }
+
+    /// How many frames must stay in the free lists.
+    fn floor(&self, claim: Claim) -> u64 {
+        let reserve = self.reserve.load(Relaxed);
+        u64::from(match claim {
+            Claim::Program => reserve,
+            Claim::Kernel => reserve / 2,
+            Claim::Pageout => 0,
+        })
+    }
+
+    /// Tells of pressure if there is any.
+    fn notice<M: Machine>(&self, machine: &M) {
+        if self.buddy.free_count() < u64::from(self.low.load(Relaxed))
+            && self.pressure.swap(1, Release) == 0
+        {
+            machine.wake(&self.pressure);
+        }
+    }
+
+    /// One frame that page-out needs to free others: from the reserve if need be.
+    pub fn take_reserved_page<M: Machine>(&self, machine: &M, state: State) -> Option<Ptr<Page>> {
+        if !machine.may_allocate() {
+            return None;
+        }
+        self.refill(machine, state, Claim::Pageout)
     }
 
     /// Adds the frames from `start` to `end`, exclusive, at any time. The first of them, one for
@@ -115,11 +185,11 @@ impl Frames {
         let held = cache.lock(machine);
         let Some(page) = cache.pop(&held) else {
             drop(held);
-            return self.refill(machine, state);
+            return self.refill(machine, state, Claim::of(state));
         };
         cache.count_taken(state, &held);
-        page.move_state(State::Cached, state);
         page.owner_raw().store(core::ptr::null_mut(), Relaxed);
+        page.move_state(State::Cached, state);
         Some(page)
     }
 
@@ -174,7 +244,10 @@ impl Frames {
     ) -> Option<Ptr<Page>> {
         loop {
             let held = self.buddy.lock(machine);
-            if let Some(page) = self.buddy.take(order, limit, state, &self.segments, &held) {
+            let enough = self.buddy.free_count() >= (1 << order) + self.floor(Claim::of(state));
+            if enough
+                && let Some(page) = self.buddy.take(order, limit, state, &self.segments, &held)
+            {
                 self.buddy.count_taken(order, state, &held);
                 page.owner_raw().store(core::ptr::null_mut(), Relaxed);
                 return Some(page);
@@ -238,23 +311,28 @@ impl Frames {
     /// Fills the cache of this processor from the free lists, and takes one frame. When those are
     /// empty, the caches of all processors give theirs back; fails only when they had none either.
     #[cold]
-    fn refill<M: Machine>(&self, machine: &M, state: State) -> Option<Ptr<Page>> {
+    fn refill<M: Machine>(&self, machine: &M, state: State, claim: Claim) -> Option<Ptr<Page>> {
         loop {
             let cache = self.cache(machine);
             let held = cache.lock(machine);
-            {
+            if claim != Claim::Pageout || cache.count() == 0 {
                 let lists = self.buddy.lock(machine);
-                let room = BATCH.saturating_sub(cache.count());
+                let spare = self.buddy.free_count().saturating_sub(self.floor(claim));
+                let batch = if claim == Claim::Pageout { 1 } else { BATCH };
+                let room = batch.saturating_sub(cache.count()).min(spare as u32);
                 let sink = |page| cache.push(page, &held);
                 self.buddy.take_singles(room, sink, &self.segments, &lists);
             }
             if let Some(page) = cache.pop(&held) {
                 cache.count_taken(state, &held);
-                page.move_state(State::Cached, state);
                 page.owner_raw().store(core::ptr::null_mut(), Relaxed);
+                page.move_state(State::Cached, state);
+                drop(held);
+                self.notice(machine);
                 return Some(page);
             }
             drop(held);
+            self.notice(machine);
             if self.drain_all(machine) == 0 {
                 return None;
             }

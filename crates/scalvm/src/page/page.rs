@@ -1,7 +1,8 @@
 //! The descriptor of one page frame.
 //!
 //! A frame comes from the allocator with `flags`, `holds` and `mapped` zero and without an owner,
-//! and must be given back with `flags`, `holds` and `mapped` zero. Meanwhile `owner`, `next` and
+//! and must be given back with `flags`, `holds` and `mapped` zero (but for the lock in
+//! `flags`). Meanwhile `owner`, `next` and
 //! `prev` belong to whoever allocated it; while the frame is free they are the allocator's. `older`,
 //! `newer` and the *mark*, four bits of `flags`, are the replacement policy's alone, and keep their
 //! values while the frame is free: a policy finds out later that a page of its lists is gone.
@@ -85,7 +86,7 @@ impl Page {
     /// What the frame is used for.
     #[inline(always)]
     pub fn state(&self) -> State {
-        State::from_u8(self.state.load(Relaxed))
+        State::from_u8(self.state.load(Acquire))
     }
 
     /// Changes what the frame is used for; debug builds check that [`State`] allows it.
@@ -97,7 +98,7 @@ impl Page {
             "frame {:#x}: {from:?} to {to:?}",
             self.frame
         );
-        self.state.store(to as u8, Relaxed);
+        self.state.store(to as u8, Release);
     }
 
     /// log2 of the frames in the block that begins here.
@@ -154,6 +155,12 @@ impl Page {
         self.flags.fetch_xor(old ^ mark, Relaxed);
     }
 
+    /// All flags.
+    #[inline(always)]
+    pub(super) fn flags(&self) -> &AtomicU16 {
+        &self.flags
+    }
+
     /// What [`set_owner`](Page::set_owner) left here; the caller knows of which type.
     #[inline(always)]
     pub fn owner<T>(&self) -> Option<Ptr<T>> {
@@ -182,10 +189,18 @@ impl Page {
         unsafe { &*(&raw const self.owner).cast::<AtomicU64>() }
     }
 
-    /// Whether the frame may be freed: nobody holds or maps it, no flag is left but the mark.
+    /// Whether the frame may be freed: nobody holds or maps it, no flag is left but the mark. (Who has
+    /// found the page a moment ago may have its identity locked, only to see that it is gone.)
     pub(super) fn is_idle(&self) -> bool {
-        self.flags.load(Relaxed) & !MARK == 0
+        self.flags.load(Relaxed) & !MARK & !super::r#use::IDENTITY == 0
             && self.holds.load(Relaxed) == 0
             && self.mapped.load(Relaxed) == 0
+    }
+
+    /// How many hold and map the frame, and its flags: for messages of failed checks.
+    #[cold]
+    pub(super) fn use_of(&self) -> (u32, u32, u16) {
+        let (holds, mapped) = (self.holds.load(Relaxed), self.mapped.load(Relaxed));
+        (holds, mapped, self.flags.load(Relaxed))
     }
 }

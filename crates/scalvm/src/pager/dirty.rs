@@ -99,7 +99,7 @@ impl<M: Machine> DirtyObjects<M> {
     }
 
     /// Waits until fewer do. No lock is held.
-    pub(super) fn wait_for_room(&self, machine: &M) {
+    pub(crate) fn wait_for_room(&self, machine: &M) {
         loop {
             let running = self.running.load(Acquire);
             if running < MOST_RUNNING {

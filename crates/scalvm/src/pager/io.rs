@@ -21,7 +21,6 @@ pub(crate) enum Target<M: Machine> {
     Object(Ptr<ObjectBody<M>>),
     /// Whoever has them: they are neighbours only on the swap device, which has this number among
     /// the manager's and this cookie.
-    #[allow(dead_code)]
     Swap { device: u32, cookie: usize },
 }
 
@@ -73,7 +72,6 @@ impl<M: Machine> Io<M> {
     /// A request for pages, all whole, that follow each other on a swap device from `first` on. The
     /// caller has marked each page and holds it: [`Vm::io_done`](crate::Vm::io_done) lets go of it.
     /// No more than [`MOST`] are taken.
-    #[allow(dead_code)]
     pub(crate) fn for_swap(
         direction: Direction,
         device: u32,

@@ -9,17 +9,15 @@
 //! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `dirty` knows which
 //! objects may have something to put, and `writeback` puts it without being asked for by name.
 
-#[allow(dead_code, reason = "eviction uses it")]
+mod back;
 mod backing;
 mod bring;
-#[allow(dead_code, reason = "eviction uses it")]
 mod compress;
 mod dirty;
 mod done;
 mod errors;
 mod io;
 mod put;
-#[allow(dead_code, reason = "eviction uses it")]
 mod swap;
 mod swapped;
 mod vnode;
@@ -30,14 +28,11 @@ pub use io::Io;
 pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
 pub use vnode::Vnode;
 
-#[allow(unused_imports)]
+pub(crate) use back::{FIRST_WINDOW, Return};
 pub(crate) use backing::{Backing, Handle};
 pub(crate) use bring::Bring;
-pub(crate) use compress::Compressor;
-#[allow(unused_imports)]
-pub(crate) use compress::{Put, Spill};
+pub(crate) use compress::{Compressor, Put, Spill};
 pub(crate) use dirty::{DirtyMark, DirtyObjects};
 pub(crate) use errors::WriteErrors;
-#[allow(unused_imports)]
-pub(crate) use swap::Slot;
-pub(crate) use swap::Swap;
+pub(crate) use io::{Direction, MOST};
+pub(crate) use swap::{Slot, Swap};

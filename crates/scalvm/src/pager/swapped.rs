@@ -1,30 +1,179 @@
-//! The end of a request to a swap device.
+//! Requests to swap devices: making and starting them, and what is done when they end.
+//!
+//! Nobody's object is locked when such a request ends, since several may have the page. What changes
+//! then changes with the page's identity locked, and whoever waits for the page reads the word to wait
+//! on before the flags, see [`Ticket`](crate::Ticket).
+//!
+//! A page that could not be written stays in memory. If it was written together with others it will be
+//! tried alone, since any of them may be to blame; a slot that fails alone is retired.
 
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use crate::addr::Frame;
+use crate::anon::{Anon, Cut};
 use crate::error::PagerError;
+use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::page::{BUSY, DIRTY, WRITING};
-use crate::pager::io::{Direction, Io};
+use crate::page::{DIRTY, LONE, Page};
+use crate::pager::io::{Direction, Io, MOST, Target};
+use crate::pager::{Backing, Slot};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
-    /// Tells how a request to a swap device ended. Who has the pages is not known, so no object is
-    /// locked: whoever waits for such a page reads the word to wait on before the flags, see
-    /// [`Ticket`](crate::Ticket).
+    /// A request for pages, all busy and held for it, that go to or come from a run of slots.
+    pub(crate) fn swap_io(
+        &self,
+        direction: Direction,
+        first: Slot,
+        frames: [Frame; MOST],
+        count: usize,
+    ) -> Io<M> {
+        let cookie = self.swap.cookie(first);
+        Io::for_swap(
+            direction,
+            first.device(),
+            cookie,
+            first.page(),
+            &frames[..count],
+        )
+    }
+
+    /// Writes pages, all busy, unmapped and held for it, to a run of slots.
+    pub(crate) fn put_to_swap(&self, first: Slot, frames: [Frame; MOST], count: usize) {
+        self.pageout.busy.fetch_add(count as u32, AcqRel);
+        let io = self.swap_io(Direction::Out, first, frames, count);
+        self.seal(&io, true);
+        self.start_swap(io);
+    }
+
+    /// Hands a request to its device. No lock is held.
+    pub(crate) fn start_swap(&self, io: Io<M>) {
+        let Target::Swap { device, .. } = io.target else {
+            return;
+        };
+        match (self.swap.vnode(device), io.direction) {
+            (Some(vnode), Direction::In) => vnode.read_pages(self, io),
+            (Some(vnode), Direction::Out) => vnode.write_pages(self, io),
+            (None, _) => self.swap_done(io, Err(PagerError::Gone)),
+        }
+    }
+
+    /// Enciphers or deciphers the pages of a request where its device wants that. They are busy, so
+    /// nobody sees them meanwhile.
+    fn seal(&self, io: &Io<M>, close: bool) {
+        let Target::Swap { device, .. } = io.target else {
+            return;
+        };
+        let Some(cipher) = self.swap.cipher(device) else {
+            return;
+        };
+        for (i, &frame) in io.frames().iter().enumerate() {
+            let slot = Slot::new(device, io.first + i as u32).number();
+            self.frames.with_bytes(&self.machine, frame, |bytes| {
+                if close {
+                    cipher.encrypt(slot, bytes);
+                } else {
+                    cipher.decrypt(slot, bytes);
+                }
+            });
+        }
+    }
+
+    /// Tells how a request to a swap device ended.
     pub(crate) fn swap_done(&self, io: Io<M>, result: Result<(), PagerError>) {
-        for &frame in io.frames() {
+        let Target::Swap { device, .. } = io.target else {
+            return;
+        };
+        if io.direction == Direction::In && result.is_ok()
+            || io.direction == Direction::Out && result.is_err()
+        {
+            self.seal(&io, false);
+        }
+        for (i, &frame) in io.frames().iter().enumerate() {
             let Some(page) = self.page(frame) else {
                 continue;
             };
-            match (io.direction, result) {
-                (_, Ok(())) => {}
-                (Direction::In, Err(error)) => page.fail(error),
-                (Direction::Out, Err(_)) => {
-                    page.set_flags(DIRTY);
+            match io.direction {
+                Direction::In => {
+                    if let Err(error) = result {
+                        self.has_not_come(page, error, i == io.wanted);
+                    }
+                }
+                Direction::Out => {
+                    let slot = Slot::new(device, io.first + i as u32);
+                    let alone = io.frames().len() == 1;
+                    self.has_been_put(page, slot, result, alone);
                 }
             }
-            page.clear_flags(BUSY | WRITING);
-            self.wake(&page);
+            self.unbusy(page);
             self.let_go(page);
         }
+        if io.direction == Direction::Out {
+            let count = io.frames().len() as u32;
+            self.pageout.busy.fetch_sub(count, AcqRel);
+            self.progressed();
+        }
+    }
+
+    /// What becomes of one page that could not be read: whoever wants it is told, the others are put
+    /// back as they were.
+    fn has_not_come(&self, page: Ptr<Page>, error: PagerError, wanted: bool) {
+        match page.owner::<Anon<M>>() {
+            Some(anon) if !wanted => {
+                self.cut(page, anon, || Some(anon.backing()));
+            }
+            _ => page.fail(error),
+        }
+    }
+
+    /// What becomes of one page that was to be put back.
+    fn has_been_put(
+        &self,
+        page: Ptr<Page>,
+        slot: Slot,
+        result: Result<(), PagerError>,
+        alone: bool,
+    ) {
+        if result.is_ok() {
+            let put = match page.owner::<Anon<M>>() {
+                Some(anon) => self.cut(page, anon, || {
+                    self.swap.set_owner(&self.machine, slot, anon);
+                    Some(Backing::Slot(slot))
+                }),
+                None => Cut::Gone,
+            };
+            match put {
+                Cut::Done => self.count(crate::stats::Event::Evict),
+                Cut::Gone | Cut::Refused => self.swap.free(&self.machine, slot),
+            }
+            return;
+        }
+        if alone {
+            self.swap.mark_bad(&self.machine, slot);
+        } else {
+            self.swap.free(&self.machine, slot);
+        }
+        page.set_flags(DIRTY | LONE);
+        if alone {
+            page.clear_flags(LONE);
+        }
+        self.readmit(page);
+    }
+
+    /// Frees a copy of an anon, unless the compressor has just moved it.
+    pub(crate) fn free_backing(&self, backing: Backing, anon: Ptr<Anon<M>>) -> bool {
+        match backing {
+            Backing::None => true,
+            Backing::Slot(slot) => {
+                self.swap.free(&self.machine, slot);
+                true
+            }
+            Backing::Compressed(handle) => self.compressor.free(self, handle, anon),
+        }
+    }
+
+    /// Pages that are on their way to swap.
+    pub(crate) fn swapping_out(&self) -> u32 {
+        self.pageout.busy.load(Acquire)
     }
 }

@@ -57,7 +57,6 @@ impl<M: Machine> Vm<M> {
     /// finds it clean. Tells how many pages that are; none if the page is not dirty, or busy, or if
     /// as many requests run as may. The caller holds the object, has no lock, and has not made the
     /// page busy. Does not wait, as long as the vnode does not.
-    #[allow(dead_code)]
     pub(crate) fn clean_cluster(&self, object: Ptr<ObjectBody<M>>, index: u32) -> usize {
         let Kind::Vnode(vnode) = object.kind else {
             return 0;

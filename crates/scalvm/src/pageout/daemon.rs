@@ -1,0 +1,292 @@
+//! Choosing and evicting, page after page.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::addr::Frame;
+use crate::fault::Ticket;
+use crate::kmem::Ptr;
+use crate::machine::{Machine, Rank};
+use crate::page::{KNOWN, Page, State};
+use crate::pageout::batch::Batch;
+use crate::pageout::claim::Refused;
+use crate::pageout::evict::Evicted;
+use crate::pageout::policy::Verdict;
+use crate::pager::MOST;
+use crate::stats::Event;
+use crate::vm::Vm;
+
+/// The kinds of pages that have a policy each.
+const ANONYMOUS: usize = 0;
+const FILE: usize = 1;
+
+/// So many losses of one kind halve the memory of all (arbitrary: a few seconds of heavy paging).
+const FADE: u32 = 1 << 12;
+
+/// How often a search waits for dirty file pages to be written, which a disk may refuse each time.
+const ROUNDS: u32 = 3;
+
+/// Revolutions of a policy's hand after which a search ends: one to clear the marks of use, one to
+/// find them clear, and as many again since a policy may change its mind about a page twice.
+const REVOLUTIONS: u64 = 4;
+
+/// How a search goes.
+struct Search<'v, M: Machine> {
+    batch: Batch<M>,
+    freed: u64,
+    /// Anonymous pages that are being written.
+    written: u64,
+    /// The last file page whose writing began.
+    cleaning: Option<Ticket<'v>>,
+    /// Anonymous pages that no store took.
+    refusals: usize,
+    /// Pages still to be looked at in each kind before it is given up.
+    left: [u64; 2],
+}
+
+impl<M: Machine> Vm<M> {
+    /// Notes a new page, so that the policy of its kind gets to know it. Its object is locked.
+    #[inline]
+    pub(crate) fn note(&self, page: Ptr<Page>) {
+        if self.pageout.is_on() {
+            let ring = &self.pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
+            if let Some(frame) = ring.note(page.frame().0 as u32) {
+                self.ring_is_full(frame);
+            }
+        }
+    }
+
+    #[cold]
+    fn ring_is_full(&self, frame: u32) {
+        let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+        let ring = &self.pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
+        ring.empty(|frame| self.admit(frame));
+        self.admit(frame);
+    }
+
+    /// Empties all rings.
+    fn gather(&self) {
+        let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+        for ring in &self.pageout.rings {
+            ring.empty(|frame| self.admit(frame));
+        }
+    }
+
+    /// Makes a page known to the policy of its kind. The policies are locked.
+    fn admit(&self, frame: u32) {
+        let Some(page) = self.page(Frame(u64::from(frame))) else {
+            return;
+        };
+        let identity = page.identify(&self.machine);
+        let Some((anon, file)) = page.anon(&identity) else {
+            return;
+        };
+        let kind = usize::from(file);
+        let Some(family) = anon.family.get() else {
+            return;
+        };
+        let key = self.key_of(anon, family, kind == FILE);
+        if page.set_flags(KNOWN) & KNOWN != 0 {
+            return;
+        }
+        drop(identity);
+        let policies = &self.pageout.policies;
+        // In an earlier life the frame may have held a page of the other kind.
+        policies[1 - kind].remove(self.frames.segments(), frame);
+        if policies[kind].insert(self.frames.segments(), frame, key) {
+            self.count(Event::Refault);
+            let missed = &self.pageout.missed[kind];
+            if missed.fetch_add(1, Relaxed) > FADE {
+                self.fade();
+            }
+        }
+    }
+
+    /// Halves what evictions have cost.
+    fn fade(&self) {
+        for missed in &self.pageout.missed {
+            missed.store(missed.load(Relaxed) / 2, Relaxed);
+        }
+    }
+
+    /// A page that the policy had given up stays after all.
+    pub(crate) fn readmit(&self, page: Ptr<Page>) {
+        let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+        let identity = page.identify(&self.machine);
+        let Some((_, file)) = page.anon::<M>(&identity) else {
+            return;
+        };
+        let kind = usize::from(file);
+        let known = page.set_flags(KNOWN) & KNOWN != 0;
+        drop(identity);
+        if !known {
+            let frame = page.frame().0 as u32;
+            self.pageout.policies[kind].reinsert(self.frames.segments(), frame);
+        }
+    }
+
+    /// A page that is mapped nowhere any more leaves next, unless it is used again.
+    pub(crate) fn cooled(&self, page: Ptr<Page>) {
+        if page.test_flags(KNOWN) == 0 {
+            return;
+        }
+        let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+        let kind = match page.state() {
+            State::Anon => ANONYMOUS,
+            State::File => FILE,
+            _ => return,
+        };
+        if page.test_flags(KNOWN) != 0 {
+            self.pageout.policies[kind].cool(self.frames.segments(), page.frame().0 as u32);
+        }
+    }
+
+    /// Frees frames, or begins writes that will. It is the caller's turn. Returns how many frames
+    /// became free, or will when those writes are done.
+    pub(super) fn reclaim(&self, want: u64) -> u64 {
+        self.gather();
+        let len = |kind: usize| u64::from(self.pageout.policies[kind].len());
+        let mut search = Search {
+            batch: Batch::new(),
+            freed: 0,
+            written: 0,
+            cleaning: None,
+            refusals: 0,
+            left: [ANONYMOUS, FILE].map(|kind| REVOLUTIONS * (len(kind) + 1)),
+        };
+        let mut rounds = ROUNDS;
+        while search.freed + search.written < want {
+            if let Some(kind) = self.choose(&search) {
+                self.look_at_next(kind, &mut search);
+                continue;
+            }
+            // Nothing is left but what is being cleaned.
+            match search.cleaning.take() {
+                Some(ticket) if search.freed + search.written == 0 && rounds > 0 => {
+                    ticket.wait(self);
+                    self.dirty.wait_for_room(&self.machine);
+                    search.left[FILE] = len(FILE) + 1;
+                    rounds -= 1;
+                }
+                _ => break,
+            }
+        }
+        search.batch.flush(self);
+        search.written -= search.batch.refused;
+        self.wait_for_writes();
+        if search.freed + search.written > 0 {
+            self.progressed();
+        }
+        search.freed + search.written
+    }
+
+    /// Which kind of pages is to be looked at.
+    fn choose(&self, search: &Search<'_, M>) -> Option<usize> {
+        let pageout = &self.pageout;
+        let len = |kind: usize| u64::from(pageout.policies[kind].len());
+        let able = |kind: usize| search.left[kind] > 0 && len(kind) > 0;
+        let anonymous = able(ANONYMOUS) && self.takes_anonymous();
+        match (anonymous, able(FILE)) {
+            (false, false) => None,
+            (true, false) => Some(ANONYMOUS),
+            (false, true) => Some(FILE),
+            (true, true) => {
+                let all = len(ANONYMOUS) + len(FILE);
+                let floor = all * u64::from(pageout.floor.load(Relaxed)) / 100;
+                if len(FILE) <= floor {
+                    return Some(ANONYMOUS);
+                }
+                if len(ANONYMOUS) <= floor {
+                    return Some(FILE);
+                }
+                let missed = |kind: usize| u64::from(pageout.missed[kind].load(Relaxed)) + 1;
+                // Losses in proportion to what there is of each kind.
+                let anonymous = missed(ANONYMOUS) * len(FILE);
+                let file = missed(FILE) * len(ANONYMOUS);
+                Some(if file <= anonymous { FILE } else { ANONYMOUS })
+            }
+        }
+    }
+
+    /// Whether anonymous pages can leave: something takes them, or some have copies.
+    fn takes_anonymous(&self) -> bool {
+        self.swap.total() > 0 || self.compressor.is_on()
+    }
+
+    /// Looks at the page at the hand of a policy.
+    fn look_at_next<'v>(&'v self, kind: usize, search: &mut Search<'v, M>) {
+        search.left[kind] -= 1;
+        let policy = &self.pageout.policies[kind];
+        let segments = self.frames.segments();
+        let page = {
+            let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+            let Some(frame) = policy.candidate(segments) else {
+                search.left[kind] = 0;
+                return;
+            };
+            match self.page(Frame(u64::from(frame))) {
+                Some(page) => page,
+                None => return,
+            }
+        };
+        self.count(Event::Scan);
+        let frame = page.frame().0 as u32;
+        let (claim, used, key) = match self.claim(page) {
+            Ok(claim) => {
+                let used = self.was_used(&claim);
+                let key = claim.key;
+                (Some(claim), used, key)
+            }
+            Err(Refused::Busy) => (None, true, 0),
+            Err(Refused::Gone) => {
+                let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+                policy.remove(segments, frame);
+                return;
+            }
+        };
+        let verdict = {
+            let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+            let verdict = policy.judge(segments, frame, used, key);
+            if verdict == Verdict::Evict {
+                page.clear_flags(KNOWN);
+            }
+            verdict
+        };
+        match (claim, verdict) {
+            (Some(claim), Verdict::Evict) => match self.evict(claim, &mut search.batch) {
+                Evicted::Freed => {
+                    self.count(Event::Evict);
+                    search.freed += 1;
+                }
+                Evicted::Writing if kind == ANONYMOUS => search.written += 1,
+                Evicted::Writing => {
+                    search.cleaning = Some(Ticket::new(self, &page));
+                    self.readmit(page);
+                    self.cooled(page);
+                }
+                Evicted::Kept => {
+                    self.readmit(page);
+                    if kind == ANONYMOUS && self.swap.is_full() {
+                        search.refusals += 1;
+                        if search.refusals > MOST {
+                            search.left[ANONYMOUS] = 0;
+                        }
+                    }
+                }
+            },
+            (Some(claim), Verdict::Keep) => self.unclaim(claim),
+            (None, Verdict::Evict) => self.readmit(page),
+            (None, Verdict::Keep) => {}
+        }
+    }
+
+    /// Waits until no page is on its way to swap.
+    fn wait_for_writes(&self) {
+        loop {
+            let progress = self.pageout.progress.load(Acquire);
+            if self.pageout.busy.load(Acquire) == 0 {
+                return;
+            }
+            self.machine.wait(&self.pageout.progress, progress);
+        }
+    }
+}

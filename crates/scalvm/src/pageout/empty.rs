@@ -1,0 +1,134 @@
+//! Emptying a swap device that is to be removed while in use.
+//!
+//! Each slot knows its anon, and the anon lives as long as it has the slot, so with the slots locked
+//! it can be looked at. What is put back there is brought back, and parts from its slot; memory that
+//! this needs is made as for everyone, on other devices or by the compressor. If something cannot be
+//! brought back, the device stays, and everything is still there.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::addr::Frame;
+use crate::anon::Anon;
+use crate::fault::Ticket;
+use crate::kmem::Ptr;
+use crate::machine::Machine;
+use crate::page::{BUSY, DIRTY, Page};
+use crate::pageout::Room;
+use crate::pager::{Backing, Direction, MOST, Slot, SwapError, SwapId};
+use crate::vm::Vm;
+
+/// What a slot of the device needs next.
+enum Need<'v> {
+    /// Nothing: it is free.
+    Nothing,
+    Wait(Ticket<'v>),
+    /// Something is being written there, or has just changed.
+    Again,
+}
+
+impl<M: Machine> Vm<M> {
+    /// Takes a swap device away: everything that is there is brought back first. If memory is too
+    /// short for that, or something cannot be read, nothing changes. Blocks.
+    pub fn remove_swap(&self, id: SwapId) -> Result<(), SwapError> {
+        self.swap.begin_remove(&self.machine, id)?;
+        let emptied = self.empty(id);
+        match emptied.and_then(|()| self.swap.finish_remove(&self.machine, &self.frames, id)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.swap.cancel_remove(&self.machine, id);
+                Err(error)
+            }
+        }
+    }
+
+    fn empty(&self, id: SwapId) -> Result<(), SwapError> {
+        let mut at = 0;
+        let mut room = self.room();
+        while let Some(slot) = self.swap.next_used(&self.machine, id, at) {
+            let progress = self.pageout.progress.load(Acquire);
+            match self.empty_slot(slot, &mut room)? {
+                Need::Nothing => at = u64::from(slot.page()) + 1,
+                Need::Wait(ticket) => ticket.wait(self),
+                Need::Again if self.swapping_out() > 0 => {
+                    self.machine.wait(&self.pageout.progress, progress);
+                }
+                Need::Again => self.machine.relax(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the next thing for a slot.
+    fn empty_slot(&self, slot: Slot, room: &mut Room) -> Result<Need<'_>, SwapError> {
+        let Some((anon, page)) = self
+            .swap
+            .with_owner(&self.machine, slot, |anon| anon.page.get())
+        else {
+            return Ok(if self.swap.is_used(&self.machine, slot) {
+                Need::Again
+            } else {
+                Need::Nothing
+            });
+        };
+        match page {
+            Some(page) => self.part_from_slot(slot, anon, page),
+            None => self.bring_for(slot, room),
+        }
+    }
+
+    /// Frees the slot of an anon that has a page.
+    fn part_from_slot(
+        &self,
+        slot: Slot,
+        anon: Ptr<Anon<M>>,
+        page: Ptr<Page>,
+    ) -> Result<Need<'_>, SwapError> {
+        let identity = page.identify(&self.machine);
+        // Only if the page still names it is the anon known to live.
+        if page.owner() != Some(anon) || anon.backing() != Backing::Slot(slot) {
+            return Ok(Need::Again);
+        }
+        if page.error().is_some() {
+            drop(identity);
+            self.cut(page, anon, || Some(anon.backing()));
+            return Err(SwapError::Io);
+        }
+        if page.test_flags(BUSY) != 0 {
+            return Ok(Need::Wait(Ticket::new(self, &page)));
+        }
+        page.set_flags(DIRTY);
+        anon.backing.set(Backing::None.pack());
+        drop(identity);
+        self.swap.free(&self.machine, slot);
+        Ok(Need::Nothing)
+    }
+
+    /// Begins to bring back what is in a slot.
+    fn bring_for(&self, slot: Slot, room: &mut Room) -> Result<Need<'_>, SwapError> {
+        let page = loop {
+            match self.page_for_return() {
+                Ok(page) => break page,
+                Err(_) if self.make_room(room) => {}
+                Err(_) => return Err(SwapError::NoRoom),
+            }
+        };
+        page.set_flags(BUSY);
+        page.holds().fetch_add(1, Relaxed);
+        let identity = page.identify(&self.machine);
+        let take = |anon: Ptr<Anon<M>>| anon.take_page(page, &identity);
+        let given = self.swap.with_owner(&self.machine, slot, take);
+        drop(identity);
+        if !matches!(given, Some((_, true))) {
+            self.let_go(page);
+            self.let_go(page);
+            return Ok(Need::Again);
+        }
+        self.note(page);
+        let ticket = Ticket::new(self, &page);
+        let mut frames = [Frame::NONE; MOST];
+        frames[0] = page.frame();
+        let io = self.swap_io(Direction::In, slot, frames, 1);
+        self.start_swap(io);
+        Ok(Need::Wait(ticket))
+    }
+}

@@ -1,0 +1,81 @@
+//! How new pages reach the policies: through a ring for each processor.
+//!
+//! A fault that makes a page only notes its frame. When the ring of its processor is full, or the
+//! daemon runs, all that the ring notes goes to the policies at once; so a policy's lock is taken once
+//! for many pages. Pages that were freed meanwhile are skipped, and a page that somehow was not noted
+//! is never replaced but not lost.
+//!
+//! Invariant **R1**: a page that a fault has noted is either in a ring or known to a policy, until it
+//! is freed.
+//!
+//! No lock: places are taken by counting up, and emptied by exchange.
+
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+/// Frames that a ring notes; with its counter, a ring fills four lines.
+const PLACES: usize = 63;
+
+/// A processor's new pages.
+#[repr(align(64))]
+pub(crate) struct Ring {
+    next: AtomicU32,
+    /// Frame numbers plus one; 0 for an empty place.
+    places: [AtomicU32; PLACES],
+}
+
+impl Ring {
+    pub const fn new() -> Ring {
+        Ring {
+            next: AtomicU32::new(0),
+            places: [const { AtomicU32::new(0) }; PLACES],
+        }
+    }
+
+    /// Notes a frame. If the ring is full, or something was overtaken, the frame that found no place
+    /// is returned: it must go to the policy, and the ring be emptied.
+    #[inline]
+    pub fn note(&self, frame: u32) -> Option<u32> {
+        let place = self.next.fetch_add(1, Relaxed) as usize;
+        let Some(place) = self.places.get(place) else {
+            return Some(frame);
+        };
+        // Whoever emptied the ring may have passed a place before its frame came.
+        place.swap(frame + 1, AcqRel).checked_sub(1)
+    }
+
+    /// Empties the ring.
+    pub fn empty(&self, mut f: impl FnMut(u32)) {
+        let noted = self.next.swap(0, Acquire) as usize;
+        if noted == 0 {
+            return;
+        }
+        for place in &self.places {
+            if let Some(frame) = place.swap(0, AcqRel).checked_sub(1) {
+                f(frame);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn what_is_noted_comes_out_once() {
+        let ring = Ring::new();
+        let mut out = Vec::new();
+        for frame in 0..1000 {
+            if let Some(frame) = ring.note(frame) {
+                out.push(frame);
+                ring.empty(|frame| out.push(frame));
+            }
+        }
+        ring.empty(|frame| out.push(frame));
+        ring.empty(|_| panic!("empty"));
+        out.sort_unstable();
+        assert_eq!(out, (0..1000).collect::<Vec<u32>>());
+    }
+}

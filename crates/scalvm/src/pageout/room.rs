@@ -1,0 +1,113 @@
+//! Making room: what a thread does that has got no memory, and what the daemon does.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+/// What was free when an operation began that may run out of memory: see [`Vm::make_room`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room(u32);
+
+impl<M: Machine> Vm<M> {
+    /// Taken before an operation, so that [`make_room`](Vm::make_room) knows what has become free
+    /// since it began.
+    #[inline]
+    pub fn room(&self) -> Room {
+        Room(self.pageout.progress.load(Acquire))
+    }
+
+    /// For a caller that has got no memory, holds no lock, and may block: frees some, or waits for
+    /// whoever does. True if something has become free since `room`, which is renewed: the operation
+    /// is worth another try. False if there is nothing that could leave.
+    ///
+    /// Threads are served in the order in which they came.
+    pub fn make_room(&self, room: &mut Room) -> bool {
+        if !self.pageout.is_on() {
+            return false;
+        }
+        self.in_turn(|| {
+            let now = self.room();
+            if *room == now {
+                let want = self.frames_wanted().clamp(1, 32);
+                self.reclaim(want);
+            }
+            let now = self.room();
+            let progress = *room != now;
+            *room = now;
+            progress
+        })
+    }
+
+    /// Tries an operation until it has the memory that it needs, or there is none to be had. Blocks.
+    pub fn with_room<T, E>(
+        &self,
+        mut operation: impl FnMut() -> Result<T, E>,
+        short: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        let mut room = self.room();
+        loop {
+            match operation() {
+                Err(error) if short(&error) && self.make_room(&mut room) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// For the page daemon's thread: blocks until memory is short.
+    pub fn wait_for_pressure(&self) {
+        let word = self.frames.pressure();
+        while word.load(Acquire) == 0 {
+            self.machine.wait(word, 0);
+        }
+    }
+
+    /// For the page daemon's thread: frees frames up to the high mark, as far as it can, and tells
+    /// how many. Blocks for I/O.
+    pub fn balance(&self) -> u64 {
+        self.frames.pressure().store(0, Release);
+        if !self.pageout.is_on() {
+            return 0;
+        }
+        let mut freed = 0;
+        loop {
+            let step = self.in_turn(|| match self.frames_wanted() {
+                0 => 0,
+                want => self.reclaim(want.min(32)),
+            });
+            freed += step;
+            if step == 0 {
+                return freed;
+            }
+        }
+    }
+
+    /// How many frames are lacking to the high mark.
+    fn frames_wanted(&self) -> u64 {
+        let high = self.pageout.high.load(Relaxed);
+        high.saturating_sub(self.frames.free_count())
+    }
+
+    /// Runs `f` when it is the caller's turn to reclaim.
+    fn in_turn<T>(&self, f: impl FnOnce() -> T) -> T {
+        let pageout = &self.pageout;
+        let number = pageout.drawn.fetch_add(1, Relaxed);
+        loop {
+            let serving = pageout.serving.load(Acquire);
+            if serving == number {
+                break;
+            }
+            self.machine.wait(&pageout.serving, serving);
+        }
+        let result = f();
+        pageout.serving.fetch_add(1, Release);
+        self.machine.wake(&pageout.serving);
+        result
+    }
+
+    /// Frames have become free, or what is waited for has ended.
+    pub(crate) fn progressed(&self) {
+        self.pageout.progress.fetch_add(1, Release);
+        self.machine.wake(&self.pageout.progress);
+    }
+}

@@ -1,0 +1,246 @@
+//! Paging as a whole, on the machine for unit tests. The model test of the test kit goes far beyond.
+
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::vec::Vec;
+
+use crate::testing::{Random, TestMachine};
+use crate::*;
+
+const LOW: usize = 0x1000;
+const HIGH: usize = 0x7fff_ffff_f000;
+
+/// A disk in memory.
+struct MemoryDisk {
+    pages: Mutex<BTreeMap<u64, Box<[u8]>>>,
+    failing: AtomicBool,
+    requests: Mutex<Vec<usize>>,
+}
+
+impl MemoryDisk {
+    fn new() -> &'static MemoryDisk {
+        Box::leak(Box::new(MemoryDisk {
+            pages: Mutex::default(),
+            failing: AtomicBool::new(false),
+            requests: Mutex::default(),
+        }))
+    }
+}
+
+impl Vnode<TestMachine> for MemoryDisk {
+    fn read_pages(&self, vm: &Vm<TestMachine>, io: Io<TestMachine>) {
+        let pages = self.pages.lock().unwrap();
+        for (at, &frame) in (io.index()..).zip(io.frames()) {
+            let to = vm.machine().frame_ptr(frame);
+            if let Some(bytes) = pages.get(&at) {
+                // SAFETY: the request's frame, a page of memory.
+                unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), PAGE_SIZE) };
+            }
+        }
+        drop(pages);
+        let failed = self.failing.load(SeqCst);
+        vm.io_done(io, if failed { Err(PagerError::Io) } else { Ok(()) });
+    }
+
+    fn write_pages(&self, vm: &Vm<TestMachine>, io: Io<TestMachine>) {
+        if self.failing.load(SeqCst) {
+            return vm.io_done(io, Err(PagerError::Io));
+        }
+        self.requests.lock().unwrap().push(io.frames().len());
+        let mut pages = self.pages.lock().unwrap();
+        for (at, &frame) in (io.index()..).zip(io.frames()) {
+            let from = vm.machine().frame_ptr(frame);
+            // SAFETY: the request's frame, a page of memory.
+            let bytes = unsafe { core::slice::from_raw_parts(from, PAGE_SIZE) };
+            pages.insert(at, bytes.into());
+        }
+        drop(pages);
+        vm.io_done(io, Ok(()));
+    }
+}
+
+fn manager(frames: u64, swap: u64) -> (Vm<TestMachine>, &'static MemoryDisk) {
+    let vm = Vm::new(TestMachine::new(frames));
+    let (start, end) = (vm.machine().frame(0), vm.machine().frame(frames));
+    // SAFETY: the machine's own memory, used by nobody else.
+    unsafe { vm.add_segment(start, end) }.unwrap();
+    vm.start_paging(Paging::for_frames(frames)).unwrap();
+    let disk = MemoryDisk::new();
+    if swap > 0 {
+        vm.add_swap(disk, 0, swap, SwapOptions::default()).unwrap();
+    }
+    (vm, disk)
+}
+
+fn get(map: &Map<'_, TestMachine>, at: usize) -> Result<u64, FaultError> {
+    let mut bytes = [0; 8];
+    map.read(at, &mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn put(map: &Map<'_, TestMachine>, at: usize, value: u64) -> Result<(), FaultError> {
+    map.write(at, &value.to_le_bytes())
+}
+
+fn nothing_left(vm: &Vm<TestMachine>) {
+    vm.check_invariants();
+    let stats = vm.stats();
+    assert_eq!((stats.anons, stats.objects, stats.maps), (0, 0, 0));
+    assert_eq!(stats.frames_anon + stats.frames_file, 0);
+    let mut used = 0;
+    vm.each_swap(|swap| used += swap.used);
+    assert_eq!(used, 0);
+}
+
+#[test]
+fn more_memory_than_there_is() {
+    let (vm, disk) = manager(200, 1000);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let pages = 600;
+    let at = map
+        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for i in 0..pages {
+        put(&map, at + i * PAGE_SIZE, i as u64 + 1).unwrap();
+    }
+    vm.check_invariants();
+    for i in 0..pages {
+        assert_eq!(get(&map, at + i * PAGE_SIZE), Ok(i as u64 + 1));
+    }
+    vm.check_invariants();
+    let mut random = Random(1);
+    let mut values: Vec<u64> = (1..=pages as u64).collect();
+    for step in 0..20_000 {
+        let i = random.below(pages);
+        if random.below(2) == 0 {
+            values[i] = step + 10_000;
+            put(&map, at + i * PAGE_SIZE, values[i]).unwrap();
+        } else {
+            assert_eq!(get(&map, at + i * PAGE_SIZE), Ok(values[i]), "page {i}");
+        }
+        if step % 500 == 0 {
+            vm.check_invariants();
+        }
+    }
+    let requests = disk.requests.lock().unwrap().clone();
+    let written: usize = requests.iter().sum();
+    assert!(
+        written > 4 * requests.len(),
+        "pages are written in clusters"
+    );
+    drop(map);
+    nothing_left(&vm);
+}
+
+#[test]
+fn shared_copies_leave_and_return() {
+    let (vm, _) = manager(200, 3000);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let pages = 100;
+    let at = map
+        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for i in 0..pages {
+        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
+    }
+    let mut maps = std::vec![map];
+    for n in 0..20 {
+        let mut room = vm.room();
+        let child = loop {
+            match maps[n].fork() {
+                Ok(child) => break child,
+                Err(_) => assert!(vm.make_room(&mut room)),
+            }
+        };
+        for i in 0..pages {
+            put(&child, at + i * PAGE_SIZE + 8 * (n + 1), n as u64).unwrap();
+        }
+        maps.push(child);
+    }
+    vm.check_invariants();
+    for (n, map) in maps.iter().enumerate() {
+        for i in 0..pages {
+            assert_eq!(get(map, at + i * PAGE_SIZE), Ok(i as u64));
+            assert_eq!(get(map, at + i * PAGE_SIZE + 8 * (n + 1)), Ok(0));
+            if n > 0 {
+                let mine = get(map, at + i * PAGE_SIZE + 8 * n);
+                assert_eq!(mine, Ok(n as u64 - 1));
+            }
+        }
+    }
+    drop(maps);
+    nothing_left(&vm);
+}
+
+#[test]
+fn without_a_store_memory_ends() {
+    let (vm, _) = manager(200, 0);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    let full = (0..600).find_map(|i| put(&map, at + i * PAGE_SIZE, 1).err());
+    assert_eq!(full, Some(FaultError::OutOfMemory));
+    vm.check_invariants();
+    drop(map);
+    nothing_left(&vm);
+}
+
+#[test]
+fn a_disk_that_fails_loses_nothing() {
+    let (vm, disk) = manager(200, 1000);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for i in 0..300 {
+        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
+    }
+    disk.failing.store(true, SeqCst);
+    let mut failed = 0;
+    for i in 0..300 {
+        match get(&map, at + i * PAGE_SIZE) {
+            Ok(value) => assert_eq!(value, i as u64),
+            Err(FaultError::Pager(PagerError::Io) | FaultError::OutOfMemory) => failed += 1,
+            Err(error) => panic!("{error}"),
+        }
+        vm.check_invariants();
+    }
+    assert!(failed > 0);
+    disk.failing.store(false, SeqCst);
+    for i in 0..300 {
+        assert_eq!(get(&map, at + i * PAGE_SIZE), Ok(i as u64));
+    }
+    drop(map);
+    nothing_left(&vm);
+}
+
+#[test]
+fn a_file_larger_than_memory() {
+    let (vm, disk) = manager(200, 0);
+    let file = vm.new_vnode(disk, 0, 600 * PAGE_SIZE as u64).unwrap();
+    for i in 0..600u64 {
+        file.write_at(i * PAGE_SIZE as u64, &i.to_le_bytes())
+            .unwrap();
+    }
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let all = MapRequest::object(&file, 0, 600 * PAGE_SIZE, Prot::RW, Share::Shared);
+    let at = map.map(all).unwrap();
+    for i in 0..600 {
+        assert_eq!(get(&map, at + i * PAGE_SIZE), Ok(i as u64));
+        put(&map, at + i * PAGE_SIZE + 8, 7).unwrap();
+    }
+    vm.check_invariants();
+    for i in 0..600u64 {
+        let mut bytes = [0; 16];
+        file.read_at(i * PAGE_SIZE as u64, &mut bytes).unwrap();
+        assert_eq!(bytes[..8], i.to_le_bytes());
+        assert_eq!(bytes[8], 7);
+    }
+    file.sync(0, u64::MAX).unwrap();
+    drop((map, file));
+    nothing_left(&vm);
+}

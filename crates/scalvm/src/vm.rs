@@ -42,7 +42,6 @@ pub struct Vm<M: Machine> {
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
     pub(crate) pageout: Pageout,
-    pub(crate) compressor: Compressor,
     next_id: AtomicU64,
     /// The frame of zeros that reads of untouched memory share, plus one; 0 before it is needed.
     zero: AtomicU64,
@@ -68,7 +67,6 @@ impl<M: Machine> Vm<M> {
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
             pageout: Pageout::new(),
-            compressor: Compressor,
             next_id: AtomicU64::new(1),
             zero: AtomicU64::new(0),
             waits: [const { AtomicU32::new(0) }; WAIT_WORDS],

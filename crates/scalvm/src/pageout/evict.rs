@@ -69,8 +69,11 @@ impl<M: Machine> Vm<M> {
         let mut refused = false;
         let cut = self.cut(page, anon, || {
             let backing = anon.backing();
-            if backing != Backing::None && page.test_flags(DIRTY) == 0 {
-                return Some(backing);
+            if backing != Backing::None {
+                if page.test_flags(DIRTY) == 0 {
+                    return Some(backing);
+                }
+                self.release_backing(anon);
             }
             match self.compressor.put(self, page, anon) {
                 Put::Stored(handle) => Some(Backing::Compressed(handle)),

@@ -48,7 +48,7 @@ impl<M: Machine> Store<M> {
         if self.frames() >= self.most_frames.get() {
             return None;
         }
-        vm.frames.alloc_page(&vm.machine, State::Kernel)
+        vm.frames.take_reserved_page(&vm.machine, State::Kernel)
     }
 
     pub fn new_entry(&self, vm: &Vm<M>, owner: Ptr<Anon<M>>) -> Option<(Handle, Ptr<Entry<M>>)> {

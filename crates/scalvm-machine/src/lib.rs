@@ -5,7 +5,8 @@
 //! its processors, [`Cpu`], cache translations until they are flushed, so that a flush forgotten
 //! shows as a store that hits the wrong frame, a dirty bit that never comes, or a right that was
 //! taken away and still works. Allocations fail on demand, and the order of locks is checked.
-//! [`Disk`] is a disk for mapped files that can be slow, and fail.
+//! [`Disk`] is a disk for mapped files and swapping that can be slow, fail in many ways, and lose
+//! its power.
 //!
 //! Where threads are not the host's (a checker of schedules), a [`Runtime`] of one's own is
 //! brought.
@@ -52,7 +53,7 @@ mod walk;
 
 pub use config::Config;
 pub use cpu::{Cpu, PageFault};
-pub use disk::{Disk, DiskCounts, Pace};
+pub use disk::{Disk, DiskCounts, Pace, SECTOR};
 pub use machine::Emulated;
 pub use rng::Rng;
 pub use runtime::{Runtime, Threads};

@@ -19,6 +19,8 @@ pub(crate) struct Batch<M: Machine> {
     len: usize,
     /// Pages for which there was no slot after all.
     pub refused: u64,
+    /// Whether the compressor has refused a page for lack of room.
+    pub compressor_is_full: bool,
 }
 
 impl<M: Machine> Batch<M> {
@@ -27,6 +29,7 @@ impl<M: Machine> Batch<M> {
             claims: [const { None }; MOST],
             len: 0,
             refused: 0,
+            compressor_is_full: false,
         }
     }
 
@@ -35,7 +38,7 @@ impl<M: Machine> Batch<M> {
     pub(super) fn add(&mut self, vm: &Vm<M>, claim: Claim<M>) -> Evicted {
         if vm.swap.is_full() {
             vm.keep(claim);
-            return Evicted::Kept;
+            return Evicted::Refused;
         }
         let alone = claim.page.test_flags(LONE) != 0;
         if alone {

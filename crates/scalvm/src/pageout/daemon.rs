@@ -39,6 +39,8 @@ struct Search<'v, M: Machine> {
     cleaning: Option<Ticket<'v>>,
     /// Anonymous pages that no store took.
     refusals: usize,
+    /// Whether the compressor could be helped as often as it was tried.
+    hopeful: bool,
     /// Pages still to be looked at in each kind before it is given up.
     left: [u64; 2],
 }
@@ -151,12 +153,14 @@ impl<M: Machine> Vm<M> {
             written: 0,
             cleaning: None,
             refusals: 0,
+            hopeful: true,
             left: [ANONYMOUS, FILE].map(|kind| REVOLUTIONS * (len(kind) + 1)),
         };
         let mut rounds = ROUNDS;
         while search.freed + search.written < want {
             if let Some(kind) = self.choose(&search) {
                 self.look_at_next(kind, &mut search);
+                self.relieve(&mut search);
                 continue;
             }
             // Nothing is left but what is being cleaned.
@@ -239,7 +243,10 @@ impl<M: Machine> Vm<M> {
             Err(Refused::Busy) => (None, true, 0),
             Err(Refused::Gone) => {
                 let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
-                policy.remove(segments, frame);
+                // Unless the frame has just got another page.
+                if page.test_flags(KNOWN) == 0 {
+                    policy.remove(segments, frame);
+                }
                 return;
             }
         };
@@ -263,19 +270,29 @@ impl<M: Machine> Vm<M> {
                     self.readmit(page);
                     self.cooled(page);
                 }
-                Evicted::Kept => {
+                Evicted::Kept => self.readmit(page),
+                Evicted::Refused => {
                     self.readmit(page);
-                    if kind == ANONYMOUS && self.swap.is_full() {
-                        search.refusals += 1;
-                        if search.refusals > MOST {
-                            search.left[ANONYMOUS] = 0;
-                        }
-                    }
+                    search.refusals += 1;
                 }
             },
             (Some(claim), Verdict::Keep) => self.unclaim(claim),
             (None, Verdict::Evict) => self.readmit(page),
             (None, Verdict::Keep) => {}
+        }
+    }
+
+    /// Helps where a store had no room for a page.
+    fn relieve(&self, search: &mut Search<'_, M>) {
+        if search.batch.compressor_is_full {
+            search.batch.compressor_is_full = false;
+            if search.hopeful {
+                search.hopeful = self.relieve_compressor();
+            }
+        }
+        // What is put back already may still leave; but not at the cost of looking at everything.
+        if search.refusals > MOST {
+            search.left[ANONYMOUS] = 0;
         }
     }
 

@@ -33,8 +33,10 @@ pub(crate) enum Evicted {
     Freed,
     /// It is being written, and will then be gone, or clean.
     Writing,
-    /// It stays: it is wired or held, or there is no room for it.
+    /// It stays: it is wired, held or busy.
     Kept,
+    /// It stays, since no store has room for it.
+    Refused,
 }
 
 impl<M: Machine> Vm<M> {
@@ -66,7 +68,6 @@ impl<M: Machine> Vm<M> {
             self.keep(claim);
             return Evicted::Kept;
         }
-        let mut refused = false;
         let cut = self.cut(page, anon, || {
             let backing = anon.backing();
             if backing != Backing::None {
@@ -77,8 +78,9 @@ impl<M: Machine> Vm<M> {
             }
             match self.compressor.put(self, page, anon) {
                 Put::Stored(handle) => Some(Backing::Compressed(handle)),
-                Put::Incompressible | Put::Full => {
-                    refused = true;
+                Put::Incompressible => None,
+                Put::Full => {
+                    batch.compressor_is_full |= self.compressor.is_on();
                     None
                 }
             }

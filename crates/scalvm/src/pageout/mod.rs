@@ -36,6 +36,7 @@ mod evict;
 pub(crate) mod policy;
 mod ring;
 mod room;
+mod spill;
 #[cfg(test)]
 mod tests;
 
@@ -70,10 +71,11 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// What suits a machine with so many frames: a reserve of 1/128, the daemon from 1/64 above it
-    /// up to twice that (arbitrary, as UVM's are; small machines keep a few frames at least).
+    /// What suits a machine with so many frames: a reserve of 1/64, but enough for the compressor's
+    /// store to begin a block where it lacks one; the daemon from 1/64 above it up to twice that
+    /// (arbitrary, as UVM's are).
     pub fn for_frames(total: u64) -> Paging {
-        let reserve = (total / 128).clamp(4, 1024);
+        let reserve = (total / 64).clamp(12, 1024).min(total / 8);
         let step = (total / 64).clamp(4, 4096);
         Paging {
             low: reserve + step,

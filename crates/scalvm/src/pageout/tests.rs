@@ -1,5 +1,6 @@
 //! Paging as a whole, on the machine for unit tests. The model test of the test kit goes far beyond.
 
+use core::mem::MaybeUninit;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -243,4 +244,83 @@ fn a_file_larger_than_memory() {
     file.sync(0, u64::MAX).unwrap();
     drop((map, file));
     nothing_left(&vm);
+}
+
+/// Runs of equal bytes: a length and a byte for each.
+struct Runs;
+
+impl Codec for Runs {
+    fn compress(
+        &self,
+        page: &[u8; PAGE_SIZE],
+        out: &mut [u8],
+        _scratch: &mut [MaybeUninit<u8>],
+    ) -> Option<usize> {
+        let mut len = 0;
+        let mut rest = &page[..];
+        while let Some(&byte) = rest.first() {
+            let run = rest.iter().take(255).take_while(|b| **b == byte).count();
+            out.get_mut(len..len + 2)?
+                .copy_from_slice(&[run as u8, byte]);
+            len += 2;
+            rest = &rest[run..];
+        }
+        Some(len)
+    }
+
+    fn decompress(&self, data: &[u8], page: &mut [u8; PAGE_SIZE]) -> bool {
+        let mut at = 0;
+        for run in data.chunks(2) {
+            let Some(part) = page.get_mut(at..at + usize::from(run[0])) else {
+                return false;
+            };
+            part.fill(run[1]);
+            at += part.len();
+        }
+        at == PAGE_SIZE
+    }
+
+    fn scratch(&self) -> usize {
+        0
+    }
+}
+
+fn fill_and_check(vm: &Vm<TestMachine>, pages: usize) {
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for round in 0..3 {
+        for i in 0..pages {
+            put(&map, at + i * PAGE_SIZE + 8 * round, i as u64 + 1).unwrap_or_else(|e| {
+                panic!("{e} at {i}: {:?} {:?}", vm.stats(), vm.compressor_stats())
+            });
+        }
+        vm.check_invariants();
+        for i in 0..pages {
+            for word in 0..=round {
+                let seen = get(&map, at + i * PAGE_SIZE + 8 * word);
+                assert_eq!(seen, Ok(i as u64 + 1), "round {round}, page {i}");
+            }
+        }
+        vm.check_invariants();
+    }
+    drop(map);
+    nothing_left(vm);
+    assert_eq!(vm.compressor_stats().entries, 0);
+}
+
+#[test]
+fn compressed_memory_needs_no_disk() {
+    let (vm, _) = manager(300, 0);
+    vm.set_compressor(&Runs, 100).unwrap();
+    fill_and_check(&vm, 800);
+}
+
+#[test]
+fn the_oldest_compressed_pages_go_to_disk() {
+    let (vm, _) = manager(300, 1000);
+    vm.set_compressor(&Runs, 12).unwrap();
+    fill_and_check(&vm, 1000);
+    assert!(vm.compressor_stats().spilled > 0);
 }

@@ -31,7 +31,7 @@ pub use vnode::Vnode;
 pub(crate) use back::{FIRST_WINDOW, Return};
 pub(crate) use backing::{Backing, Handle};
 pub(crate) use bring::Bring;
-pub(crate) use compress::{Compressor, Put};
+pub(crate) use compress::{Compressor, Put, Spill};
 pub(crate) use dirty::{DirtyMark, DirtyObjects};
 pub(crate) use errors::WriteErrors;
 pub(crate) use io::{Direction, MOST};

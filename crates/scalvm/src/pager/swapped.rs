@@ -14,7 +14,7 @@ use crate::anon::{Anon, Cut};
 use crate::error::PagerError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::page::{DIRTY, LONE, Page};
+use crate::page::{DIRTY, LONE, Page, State};
 use crate::pager::io::{Direction, Io, MOST, Target};
 use crate::pager::{Backing, Slot};
 use crate::vm::Vm;
@@ -134,6 +134,13 @@ impl<M: Machine> Vm<M> {
         result: Result<(), PagerError>,
         alone: bool,
     ) {
+        if page.state() == State::Kernel {
+            // A page of the compressor's: whoever spills it looks at it when it is not busy any more.
+            if let Err(error) = result {
+                page.fail(error);
+            }
+            return;
+        }
         if result.is_ok() {
             let put = match page.owner::<Anon<M>>() {
                 Some(anon) => self.cut(page, anon, || {

@@ -2,5 +2,7 @@
 
 mod common;
 
+#[path = "files/ahead.rs"]
+mod ahead;
 #[path = "files/writeback.rs"]
 mod writeback;

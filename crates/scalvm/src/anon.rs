@@ -38,8 +38,9 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::page::{DIRTY, Identity, Page};
+use crate::page::{AHEAD, DIRTY, Identity, Page};
 use crate::pager::Backing;
+use crate::stats::Event;
 use crate::sync::Field;
 use crate::vm::Vm;
 
@@ -193,7 +194,9 @@ impl<M: Machine> Vm<M> {
     #[inline]
     pub(crate) fn let_go(&self, page: Ptr<Page>) {
         if page.holds().fetch_sub(1, AcqRel) == 1 {
-            page.forget_flags();
+            if page.forget_flags() & AHEAD != 0 {
+                self.count(Event::AheadWasted);
+            }
             self.frames.free_page(&self.machine, page);
         }
     }

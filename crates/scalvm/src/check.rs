@@ -26,6 +26,7 @@ impl<M: Machine> Vm<M> {
         self.objects.check_invariants(&self.machine, &self.frames);
         self.entries.check_invariants(&self.machine, &self.frames);
         self.maps.check_invariants(&self.machine, &self.frames);
+        self.tracks.check_invariants(&self.machine, &self.frames);
         self.heap.check_invariants(&self.machine, &self.frames);
         self.swap.check_invariants(&self.machine, &self.frames);
         self.compressor.check_invariants(self);

@@ -99,7 +99,7 @@ pub use map::Map;
 pub use object::{HeldPage, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
-    Cipher, Codec, CompressorStats, Io, SwapError, SwapId, SwapInfo, SwapOptions, Vnode,
+    Cipher, Codec, CompressorStats, Io, Stream, SwapError, SwapId, SwapInfo, SwapOptions, Vnode,
 };
 pub use pmap::*;
 pub use request::*;

@@ -75,6 +75,12 @@ stats! {
     evicted,
     /// Pages that were missed soon after they had left.
     refaults,
+    /// Pages read ahead of their use.
+    ahead,
+    /// Pages read ahead that were found to be used.
+    ahead_hits,
+    /// Pages read ahead that went before anyone had found them to be used.
+    ahead_wasted,
     /// Address spaces forked.
     forks,
     /// Translation flushes asked of the machine.
@@ -98,6 +104,9 @@ pub(crate) enum Event {
     Scan,
     Evict,
     Refault,
+    Ahead,
+    AheadHit,
+    AheadWasted,
     Fork,
     Flush,
 }

@@ -16,7 +16,7 @@ use crate::map::{MapBody, MapEntry};
 use crate::object::ObjectBody;
 use crate::page::{Frames, Page, State};
 use crate::pageout::Pageout;
-use crate::pager::{Compressor, DirtyObjects, Swap};
+use crate::pager::{Compressor, DirtyObjects, Swap, Tracks};
 use crate::pmap::{Debt, TableFrames};
 use crate::stats::{Counters, Event, Stats};
 
@@ -39,6 +39,7 @@ pub struct Vm<M: Machine> {
     pub(crate) maps: Pool<MapBody<M>>,
     pub(crate) compressor: Compressor<M>,
     pub(crate) swap: Swap<M>,
+    pub(crate) tracks: Pool<Tracks>,
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
     pub(crate) pageout: Pageout,
@@ -64,6 +65,7 @@ impl<M: Machine> Vm<M> {
             maps: Pool::new(),
             compressor: Compressor::new(),
             swap: Swap::new(),
+            tracks: Pool::new(),
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
             pageout: Pageout::new(),
@@ -165,6 +167,9 @@ impl<M: Machine> Vm<M> {
             scanned: event(Event::Scan),
             evicted: event(Event::Evict),
             refaults: event(Event::Refault),
+            ahead: event(Event::Ahead),
+            ahead_hits: event(Event::AheadHit),
+            ahead_wasted: event(Event::AheadWasted),
             forks: event(Event::Fork),
             flushes: event(Event::Flush),
         }

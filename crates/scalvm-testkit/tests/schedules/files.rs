@@ -37,7 +37,8 @@ pub fn two_faults_on_one_page_read_it_once(crew: &dyn Crew) {
         store(&kit, cpu, &map, page(3) + 8 * cpu, 5).expect("stored");
     };
     crew.together(&kit, &[&|| act(0), &|| act(1)]);
-    assert_eq!(kit.disk().counts().pages_read, 6, "a page is read once");
+    // The one that misses brings what follows, up to the end.
+    assert_eq!(kit.disk().counts().pages_read, 4, "a page is read once");
     drop(object);
     end!(kit, map);
 }

@@ -9,8 +9,8 @@
 //! 2. Object, and the one underneath: find the page to read or to write (`object::pages`), enter
 //!    it, and with a read its neighbours. The old page of a copy is let go of when no translation
 //!    to it is left.
-//! 3. Where a page must be brought: mark the pages of a cluster busy, let go of all locks, start
-//!    the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile: the fault
+//! 3. Where a page must be brought: mark it, and what is read ahead with it, busy, let go of all
+//!    locks, start the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile: the fault
 //!    begins again and looks anew.
 //!
 //! A page of zeros is made with no object locked, so that faults on one object seldom wait for each
@@ -149,7 +149,14 @@ impl<'v, M: Machine> Map<'v, M> {
                     .map(|found| vm.enter_to_read(&place, &guard, index, found))
             };
             match entered {
-                Ok(fault) => return Step::Done(fault),
+                Ok(fault) => {
+                    if let Some(ahead) = vm.take_ahead(&guard, end) {
+                        drop(guard);
+                        drop(map);
+                        ahead.start(vm);
+                    }
+                    return Step::Done(fault);
+                }
                 Err(Miss::NeedZeros) => {
                     drop(guard);
                     match vm.zeroed_page() {
@@ -165,7 +172,15 @@ impl<'v, M: Machine> Map<'v, M> {
             Miss::NeedZeros => Step::Again,
             Miss::OutOfMemory => Step::Done(Fault::OutOfMemory),
             Miss::Failed(error) => Step::Done(Fault::Pager(error)),
-            Miss::Busy(page) => Step::Done(Fault::Wait(Ticket::new(vm, &page))),
+            Miss::Busy(page) => {
+                let ticket = Ticket::new(vm, &page);
+                if let Some(ahead) = vm.take_ahead(&guard, end) {
+                    drop(guard);
+                    drop(map);
+                    ahead.start(vm);
+                }
+                Step::Done(Fault::Wait(ticket))
+            }
             Miss::Away(holder, anon) => match vm.begin_return(&guard, holder, anon, index) {
                 Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
                 Ok(Return::Here) => Step::Again,
@@ -177,7 +192,7 @@ impl<'v, M: Machine> Map<'v, M> {
                     self.waiting(read.start(vm))
                 }
             },
-            Miss::Absent(holder) => match vm.begin_bring(&guard, holder, index) {
+            Miss::Absent(holder) => match vm.begin_bring(&guard, holder, index, place.advice) {
                 Err(OutOfMemory) => Step::Done(Fault::OutOfMemory),
                 Ok(bring) => {
                     drop(guard);

@@ -134,6 +134,9 @@ impl<M: Machine> Vm<M> {
             return;
         }
         if let Some(page) = self.page(gone.frame) {
+            if gone.accessed && page.test_flags(crate::page::AHEAD) != 0 {
+                self.ahead_used(&page);
+            }
             if gone.dirty {
                 page.set_flags(crate::page::DIRTY);
             }

@@ -33,7 +33,7 @@ use crate::kmem::Ptr;
 use crate::link::{Linked, Links, List};
 use crate::machine::{Machine, Rank};
 use crate::map::{InObject, MapEntry};
-use crate::pager::{DirtyMark, Vnode, WriteErrors};
+use crate::pager::{DirtyMark, Tracks, Vnode, WriteErrors};
 use crate::pmap::Cache;
 use crate::sync::{Field, SpinGuard, SpinLock};
 use crate::vm::Vm;
@@ -72,6 +72,8 @@ pub(crate) struct ObjectBody<M: Machine> {
     pub under: Option<Ptr<ObjectBody<M>>>,
     /// The private objects that stand on this one; this object's lock.
     pub on_top: List<ObjectBody<M>, OnTop>,
+    /// How it is read, once a page of it was missed.
+    pub tracks: Field<Option<Ptr<Tracks>>>,
     /// Why pages could not be written.
     pub write_errors: WriteErrors,
     /// Its place among the objects that may be dirty.
@@ -228,6 +230,7 @@ impl<M: Machine> Vm<M> {
                 entries: List::new(),
                 under: new.under,
                 on_top: List::new(),
+                tracks: Field::new(None),
                 write_errors: WriteErrors::new(),
                 dirty: DirtyMark::new(),
                 twin: Field::new(None),
@@ -289,6 +292,9 @@ impl<M: Machine> Vm<M> {
         }
         // Last, since the page daemon finds an anon through it as long as there is one (F2).
         self.leave_family(object);
+        if let Some(tracks) = object.tracks.get() {
+            self.tracks.free(&self.machine, &self.frames, tracks);
+        }
         if let Kind::Vnode(vnode) = object.kind {
             vnode.released(object.cookie.get());
         }

@@ -10,6 +10,7 @@ use crate::machine::Machine;
 use crate::object::{Kind, Look, Miss, Object};
 use crate::page::{DIRTY, Page};
 use crate::pager::Return;
+use crate::request::Advice;
 use crate::vm::Vm;
 
 /// A page that keeps its frame while this exists, whatever happens to its object: to be copied from
@@ -133,12 +134,15 @@ impl<'v, M: Machine> Object<'v, M> {
         match found {
             Ok(page) => {
                 page.holds().fetch_add(1, Relaxed);
+                if let Some(ahead) = vm.take_ahead(&guard, self.body) {
+                    drop(guard);
+                    ahead.start(vm);
+                }
                 Ok(page)
             }
             Err(Miss::NeedZeros) => Err(Stop::Zeros),
             Err(Miss::OutOfMemory) => Err(Stop::Error(FaultError::OutOfMemory)),
             Err(Miss::Failed(error)) => Err(Stop::Error(FaultError::Pager(error))),
-            Err(Miss::Busy(page)) => Err(Stop::Wait(Ticket::new(vm, &page))),
             Err(Miss::Away(holder, anon)) => match vm.begin_return(&guard, holder, anon, index) {
                 Ok(Return::Here) => Err(Stop::Again),
                 Ok(Return::Wait(ticket)) => Err(Stop::Wait(ticket)),
@@ -148,13 +152,23 @@ impl<'v, M: Machine> Object<'v, M> {
                 }
                 Err(error) => Err(Stop::Error(error.into())),
             },
-            Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index) {
-                Ok(bring) => {
+            Err(Miss::Busy(page)) => {
+                let ticket = Ticket::new(vm, &page);
+                if let Some(ahead) = vm.take_ahead(&guard, self.body) {
                     drop(guard);
-                    Err(Stop::Wait(bring.start(vm)))
+                    ahead.start(vm);
                 }
-                Err(error) => Err(Stop::Error(error.into())),
-            },
+                Err(Stop::Wait(ticket))
+            }
+            Err(Miss::Absent(holder)) => {
+                match vm.begin_bring(&guard, holder, index, Advice::Normal) {
+                    Ok(bring) => {
+                        drop(guard);
+                        Err(Stop::Wait(bring.start(vm)))
+                    }
+                    Err(error) => Err(Stop::Error(error.into())),
+                }
+            }
         }
     }
 }

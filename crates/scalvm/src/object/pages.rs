@@ -20,7 +20,7 @@ use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody, ObjectGuard};
-use crate::page::{BUSY, DIRTY, Page, State};
+use crate::page::{AHEAD, BUSY, DIRTY, Page, State};
 use crate::stats::Event;
 use crate::vm::Vm;
 
@@ -104,7 +104,12 @@ impl<M: Machine> Vm<M> {
         let found = place.and_then(|place| Some((place, place.anon()?)));
         match found {
             Some((place, anon)) => match anon.page.get() {
-                Some(page) if page.is_plain() => Look::Page(Found { page, place }),
+                Some(page) if page.is_plain() => {
+                    if page.test_flags(AHEAD) != 0 {
+                        self.use_ahead(object, index, &page);
+                    }
+                    Look::Page(Found { page, place })
+                }
                 Some(page) => self.look_closely(object, index, anon, page),
                 None => Look::Away(anon),
             },
@@ -132,7 +137,10 @@ impl<M: Machine> Vm<M> {
                 }
                 Look::Failed(error)
             }
-            None => Look::Busy(page),
+            None => {
+                self.await_ahead(object, index);
+                Look::Busy(page)
+            }
         }
     }
 
@@ -459,13 +467,17 @@ impl<M: Machine> Vm<M> {
         let slot = first as usize % SLOTS;
         for (i, frame) in frames.iter_mut().enumerate() {
             *frame = zero;
-            let inside = end.has_page(first.wrapping_add(i as u32));
+            let index = first.wrapping_add(i as u32);
+            let inside = end.has_page(index);
             for chunk in [own, under].into_iter().flatten() {
                 let Some(anon) = chunk.anon(slot + i) else {
                     continue;
                 };
                 *frame = Frame::NONE;
-                if inside && let Some(page) = anon.page.get().filter(|page| page.is_plain()) {
+                if inside
+                    && let Some(page) = anon.page.get().filter(|page| page.is_plain())
+                    && !self.is_trigger(end, index, &page)
+                {
                     chunk.set_mapped(slot + i);
                     *frame = page.frame();
                 }

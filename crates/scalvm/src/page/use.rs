@@ -29,7 +29,7 @@ pub(crate) const DIRTY: u16 = 1;
 pub(crate) const BUSY: u16 = 2;
 /// Being written: the contents are valid, and a later change sets `DIRTY` again.
 pub(crate) const WRITING: u16 = 4;
-/// Brought along with another one and not used yet.
+/// Brought ahead of its use, and not used yet, as far as is known.
 pub(crate) const AHEAD: u16 = 0x40;
 /// The policy of replacement knows the page.
 pub(crate) const KNOWN: u16 = 0x80;
@@ -101,10 +101,10 @@ impl Page {
         self.try_flag(BUSY, BUSY | WRITING | FAILED)
     }
 
-    /// Clears what is left in the flags of a page that is about to be freed.
+    /// Clears what is left in the flags of a page that is about to be freed; tells what it was.
     #[inline]
-    pub fn forget_flags(&self) {
-        self.clear_flags(!IDENTITY);
+    pub fn forget_flags(&self) -> u16 {
+        self.clear_flags(!IDENTITY)
     }
 
     /// Whether an anon holds the page.

@@ -6,7 +6,7 @@ use crate::anon::Anon;
 use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::page::{BUSY, KNOWN, Page, TOUCHED, WRITING};
+use crate::page::{AHEAD, BUSY, KNOWN, Page, TOUCHED, WRITING};
 use crate::vm::Vm;
 
 /// A page that keeps its frame, and whose place in the model is known, though nothing is locked: its
@@ -85,6 +85,9 @@ impl<M: Machine> Vm<M> {
             used |= self.was_accessed(guard, claim.index, page.frame());
             true
         });
+        if used && page.test_flags(AHEAD) != 0 {
+            self.ahead_used(&page);
+        }
         used
     }
 }

@@ -156,6 +156,7 @@ impl<M: Machine> Vm<M> {
         }
         let page = self.arriving(anon, slot).ok()??;
         page.set_flags(crate::page::AHEAD);
+        self.count(Event::Ahead);
         Some(page)
     }
 

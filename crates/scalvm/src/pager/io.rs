@@ -1,6 +1,6 @@
 //! A request to a pager.
 
-use crate::addr::{Frame, PAGE_SIZE};
+use crate::addr::{Frame, PAGE_SHIFT, PAGE_SIZE};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::ObjectBody;
@@ -33,7 +33,7 @@ pub struct Io<M: Machine> {
     pub(crate) direction: Direction,
     pub(crate) first: u32,
     pub(crate) count: usize,
-    /// Which of the pages somebody waits for: an error is kept for them.
+    /// Which of the pages somebody waits for: an error is kept for them. Beyond the last for none.
     pub(crate) wanted: usize,
     pub(crate) frames: [Frame; MOST],
     pub(crate) bytes: usize,
@@ -67,6 +67,30 @@ impl<M: Machine> Io<M> {
     /// it is done.
     pub fn len_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// A request for pages that follow each other in an object, for which it has been retained. The
+    /// caller has marked each page and holds it.
+    pub(super) fn for_object(
+        object: Ptr<ObjectBody<M>>,
+        direction: Direction,
+        first: u32,
+        count: usize,
+        wanted: usize,
+        frames: [Frame; MOST],
+    ) -> Io<M> {
+        let begin = u64::from(first) << PAGE_SHIFT;
+        let bytes = (object.size.get() - begin).min((count * PAGE_SIZE) as u64) as usize;
+        Io {
+            target: Target::Object(object),
+            direction,
+            first,
+            count,
+            wanted,
+            frames,
+            bytes,
+            background: false,
+        }
     }
 
     /// A request for pages, all whole, that follow each other on a swap device from `first` on. The

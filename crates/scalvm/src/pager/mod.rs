@@ -6,9 +6,11 @@
 //! truncated, unmapped or given up meanwhile.
 //!
 //! The vnode pager stands between the objects and the file systems: `bring` is its get_pages, `put`
-//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `dirty` knows which
-//! objects may have something to put, and `writeback` puts it without being asked for by name.
+//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `tracks`
+//! and `stream` find out what will be needed next, and `ahead` reads it; `dirty` knows which objects
+//! may have something to put, and `writeback` puts it without being asked for by name.
 
+mod ahead;
 mod back;
 mod backing;
 mod bring;
@@ -18,13 +20,16 @@ mod done;
 mod errors;
 mod io;
 mod put;
+mod stream;
 mod swap;
 mod swapped;
+mod tracks;
 mod vnode;
 mod writeback;
 
 pub use compress::{Codec, CompressorStats};
 pub use io::Io;
+pub use stream::Stream;
 pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
 pub use vnode::Vnode;
 
@@ -36,3 +41,4 @@ pub(crate) use dirty::{DirtyMark, DirtyObjects};
 pub(crate) use errors::WriteErrors;
 pub(crate) use io::{Direction, MOST};
 pub(crate) use swap::{Slot, Swap};
+pub(crate) use tracks::Tracks;

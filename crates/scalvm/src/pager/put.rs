@@ -5,14 +5,14 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::addr::{Frame, PAGE_SHIFT, PAGE_SIZE};
+use crate::addr::Frame;
 use crate::error::PagerError;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody};
 use crate::page::{BUSY, DIRTY, Page, WRITING};
-use crate::pager::io::{Direction, Io, MOST, Target};
+use crate::pager::io::{Direction, Io, MOST};
 use crate::pager::vnode::Vnode;
 use crate::pmap::{Clear, Pmap};
 use crate::stats::Event;
@@ -188,17 +188,14 @@ impl<M: Machine> Vm<M> {
     /// A request for a run of pages that are claimed. The object is locked.
     pub(super) fn make_put(&self, object: Ptr<ObjectBody<M>>, run: Run, background: bool) -> Io<M> {
         object.retain();
-        let begin = u64::from(run.first) << PAGE_SHIFT;
-        let bytes = (object.size.get() - begin).min((run.count * PAGE_SIZE) as u64) as usize;
+        let Run {
+            first,
+            count,
+            frames,
+        } = run;
         Io {
-            target: Target::Object(object),
-            direction: Direction::Out,
-            first: run.first,
-            count: run.count,
-            wanted: 0,
-            frames: run.frames,
-            bytes,
             background,
+            ..Io::for_object(object, Direction::Out, first, count, MOST, frames)
         }
     }
 

@@ -12,6 +12,8 @@ mod chaos;
 mod crew;
 #[path = "schedules/files.rs"]
 mod files;
+#[path = "schedules/limits.rs"]
+mod limits;
 #[path = "schedules/memory.rs"]
 mod memory;
 #[path = "schedules/paging.rs"]
@@ -63,6 +65,13 @@ scenes! {
     files::stores_while_replaced_by_a_shared_mapping,
     files::a_child_ends_while_its_file_is_truncated,
     files::reads_while_truncated,
+    limits::stores_while_trimmed,
+    limits::loads_while_trimmed_with_a_copy,
+    limits::trimmed_while_unmapped_and_mapped,
+    limits::trimmed_while_forked,
+    limits::maps_end_while_the_balancer_trims,
+    limits::stores_to_a_map_that_keeps_to_its_limit,
+    limits::files_are_trimmed_while_truncated,
     chaos::whatever_comes_to_mind,
     chaos::whatever_comes_to_mind_while_much_fails,
     paging::stores_while_pages_leave,

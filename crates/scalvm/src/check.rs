@@ -209,6 +209,14 @@ impl<M: Machine> Map<'_, M> {
                     own.or(under).map(|anon| anon.backing())
                 ),
             }
+            let noted = [Some(object), object.under]
+                .into_iter()
+                .flatten()
+                .any(|holder| {
+                    let chunk = holder.amap.get().and_then(|amap| amap.chunk(index));
+                    chunk.is_some_and(|chunk| chunk.mapped() >> (index % 64) & 1 == 1)
+                });
+            assert!(page.is_none() || noted, "M4: what is mapped is noted");
             assert!(
                 own.is_some() || !mapping.prot.contains(Prot::WRITE) || object.under.is_none(),
                 "what shows through is not written"

@@ -42,6 +42,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let vm = self.vm;
         let child = vm.new_map(self.body.low, self.body.high)?;
         let parent = self.body.write(vm);
+        child.body.limits.inherit(&parent.map.limits);
         let mut result = Ok(());
         let mut next = parent.map.tree.first();
         while let Some(entry) = next.filter(|_| result.is_ok()) {

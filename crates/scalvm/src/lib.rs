@@ -27,7 +27,9 @@
 //! shows; a build for tests checks it through [`Machine::lock_event`]):
 //!
 //! ```text
+//! maps                           the list of all maps
 //!   map                          entries and their tree: readers (faults, queries, discard) or one writer
+//!    hand                        where trimming has come to
 //!     object                     its amap, anons, pages, entries
 //!       object underneath        the same of the one that it stands on
 //!         family                 the list of objects that descend from one by fork
@@ -95,7 +97,7 @@ pub use addr::*;
 pub use error::*;
 pub use fault::{Fault, Ticket};
 pub use machine::*;
-pub use map::Map;
+pub use map::{Map, MapInfo, ResidentInfo};
 pub use object::{HeldPage, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{

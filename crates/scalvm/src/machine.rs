@@ -29,8 +29,12 @@ pub enum LockEvent {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Rank {
+    /// The list of all address spaces.
+    Maps,
     /// An address space's entries.
     Map,
+    /// The hand that trims one.
+    Hand,
     /// An object whose pages a file system or driver provides, or that stands on another one.
     Object,
     /// An object that lies underneath another.

@@ -81,6 +81,10 @@ stats! {
     ahead_hits,
     /// Pages read ahead that went before anyone had found them to be used.
     ahead_wasted,
+    /// Pages taken out of page tables by trimming.
+    trimmed,
+    /// Faults that found a page which had been trimmed still in memory.
+    trim_refaults,
     /// Address spaces forked.
     forks,
     /// Translation flushes asked of the machine.
@@ -107,6 +111,8 @@ pub(crate) enum Event {
     Ahead,
     AheadHit,
     AheadWasted,
+    Trim,
+    TrimRefault,
     Fork,
     Flush,
 }

@@ -153,6 +153,30 @@ impl RwLock {
         }
     }
 
+    /// Takes the lock for reading if there is no writer, nor one that waits.
+    pub fn try_read<'a, M: Machine>(
+        &'a self,
+        machine: &'a M,
+        rank: Rank,
+    ) -> Option<ReadGuard<'a, M>> {
+        let state = self.state.load(Relaxed);
+        if state & WAITING != 0
+            || state == WRITER
+            || self
+                .state
+                .compare_exchange(state, state + READER, Acquire, Relaxed)
+                .is_err()
+        {
+            return None;
+        }
+        machine.lock_event(LockEvent::TryAcquire, rank);
+        Some(ReadGuard {
+            lock: self,
+            machine,
+            rank,
+        })
+    }
+
     /// Spins until nobody holds the lock.
     #[inline]
     pub fn write<'a, M: Machine>(&'a self, machine: &'a M, rank: Rank) -> WriteGuard<'a, M> {

@@ -12,6 +12,7 @@ use crate::error::{OutOfMemory, SegmentError};
 use crate::family::Family;
 use crate::kmem::{Heap, Pool, Ptr};
 use crate::machine::Machine;
+use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
 use crate::object::ObjectBody;
 use crate::page::{Frames, Page, State};
@@ -40,6 +41,7 @@ pub struct Vm<M: Machine> {
     pub(crate) compressor: Compressor<M>,
     pub(crate) swap: Swap<M>,
     pub(crate) tracks: Pool<Tracks>,
+    pub(crate) spaces: Maps<M>,
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
     pub(crate) pageout: Pageout,
@@ -66,6 +68,7 @@ impl<M: Machine> Vm<M> {
             compressor: Compressor::new(),
             swap: Swap::new(),
             tracks: Pool::new(),
+            spaces: Maps::new(),
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
             pageout: Pageout::new(),
@@ -170,6 +173,8 @@ impl<M: Machine> Vm<M> {
             ahead: event(Event::Ahead),
             ahead_hits: event(Event::AheadHit),
             ahead_wasted: event(Event::AheadWasted),
+            trimmed: event(Event::Trim),
+            trim_refaults: event(Event::TrimRefault),
             forks: event(Event::Fork),
             flushes: event(Event::Flush),
         }

@@ -18,7 +18,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 9] = [
+const THEMES: [&[Op]; 10] = [
     &[],
     &[],
     &[],
@@ -62,6 +62,17 @@ const THEMES: [&[Op]; 9] = [
         Op::Unmap,
         Op::Protect,
         Op::Fork,
+    ],
+    // Memory that is shared and copied, and leaves the page tables now and then.
+    &[
+        Op::Trim,
+        Op::Fork,
+        Op::Store,
+        Op::Load,
+        Op::MapObject,
+        Op::Inherit,
+        Op::Wire,
+        Op::DropMap,
     ],
     // Objects that shrink under their mappings.
     &[

@@ -59,6 +59,8 @@ ops! {
     Unwire "unwire" 3,
     /// Faults a range in.
     Populate "populate" 3,
+    /// Trims an address space, or those above their soft limits.
+    Trim "trim" 5,
     /// Syncs a range of an address space.
     Sync "sync" 4,
     /// Makes an anonymous object.

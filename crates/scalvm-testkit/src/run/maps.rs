@@ -73,6 +73,25 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
+    /// What is trimmed is not used: nothing can be seen of it, but that no more than was wanted is gone.
+    pub(super) fn trim(&mut self, [which, want, soft, ..]: [u32; 6]) -> Check {
+        let which = self.pick(which);
+        let want = u64::from(want % 40);
+        let real = &self.spaces[which].real;
+        let before = real.usage().resident_pages;
+        let trimmed = if soft % 3 == 0 {
+            real.set_resident_limits(Some(u64::from(soft % 20)), None);
+            self.kit.vm().trim_most_over(want);
+            before - self.spaces[which].real.usage().resident_pages
+        } else {
+            real.trim(want)
+        };
+        self.say(|| format!("map {}: {trimmed} trimmed", self.spaces[which].serial));
+        let now = self.spaces[which].real.usage().resident_pages;
+        self.same("what trimming left", now + trimmed, before)?;
+        self.same("no more than was wanted", trimmed.max(want), want)
+    }
+
     pub(super) fn clear(&mut self, [which, ..]: [u32; 6]) -> Check {
         let which = self.pick(which);
         self.say(|| format!("map {} is cleared", self.spaces[which].serial));

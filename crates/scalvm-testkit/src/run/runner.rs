@@ -141,6 +141,7 @@ impl<'v> Runner<'v> {
             Op::Inherit => self.inherit(a),
             Op::Advise => self.advise(a),
             Op::Discard => self.discard(a),
+            Op::Trim => self.trim(a),
             Op::Remap => self.remap(a),
             Op::Wire => self.wire(a),
             Op::Unwire => self.unwire(a),

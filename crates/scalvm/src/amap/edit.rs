@@ -33,6 +33,11 @@ impl<M: Machine> Place<M> {
     pub fn set_mapped(self) {
         self.chunk.set_mapped(self.slot);
     }
+
+    /// Notes that it is mapped through no object that has the chunk (M4). Only one has it.
+    pub fn clear_mapped(self) {
+        self.chunk.clear_mapped(self.slot);
+    }
 }
 
 /// A slot of a chunk that only one object has: what lies there may be replaced.

@@ -127,6 +127,11 @@ impl<M: Machine> Node<M> {
         }
     }
 
+    /// Tells that it is not mapped (M4).
+    pub fn clear_mapped(&self, slot: usize) {
+        self.mapped.fetch_and(!(1 << slot), Relaxed);
+    }
+
     /// Which anons of a chunk may be mapped.
     pub fn mapped(&self) -> u64 {
         self.mapped.load(Relaxed)

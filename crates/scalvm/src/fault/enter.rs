@@ -9,7 +9,7 @@ use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::{MapBody, MapEntry};
 use crate::object::{Found, ObjectBody, ObjectGuard, Readable, Writable};
-use crate::page::Page;
+use crate::page::{Page, TRIMMED};
 use crate::pmap::{Cache, Enter, Pmap};
 use crate::request::Advice;
 use crate::stats::Event;
@@ -137,6 +137,9 @@ impl<M: Machine> Vm<M> {
         let Ok((replaced, debt)) = entered else {
             return Fault::OutOfMemory;
         };
+        if found.page.test_flags(TRIMMED) != 0 {
+            self.was_trimmed(at.map, found.page);
+        }
         found.page.mapped();
         found.place.set_mapped();
         if let Some(replaced) = replaced {

@@ -67,6 +67,9 @@ impl<'v, M: Machine> Map<'v, M> {
         if let Some(page) = zeros {
             vm.let_go(page);
         }
+        if self.body.limits.is_hard() {
+            self.keep_to_limit(va);
+        }
         outcome
     }
 

@@ -16,6 +16,7 @@ use core::sync::atomic::AtomicBool;
 
 use crate::kmem::Ptr;
 use crate::machine::{Machine, Rank};
+use crate::map::limit::Limits;
 use crate::map::tree::Tree;
 use crate::map::{Attributes, MapEntry};
 use crate::object::ObjectBody;
@@ -36,10 +37,11 @@ pub(crate) struct MapBody<M: Machine> {
     pub wired: Field<usize>,
     /// See S5.
     pub removing: AtomicBool,
+    pub limits: Limits<M>,
 }
 
 impl<M: Machine> MapBody<M> {
-    pub fn new(pmap: M::Pmap, low: usize, high: usize) -> MapBody<M> {
+    pub fn new(pmap: M::Pmap, low: usize, high: usize, id: u64) -> MapBody<M> {
         MapBody {
             lock: RwLock::new(),
             tree: Tree::new(low, high),
@@ -50,6 +52,7 @@ impl<M: Machine> MapBody<M> {
             bytes: Field::new(0),
             wired: Field::new(0),
             removing: AtomicBool::new(false),
+            limits: Limits::new(id),
         }
     }
 }
@@ -62,6 +65,15 @@ impl<M: Machine> Ptr<MapBody<M>> {
             map: self,
             _lock: self.target().lock.read(&vm.machine, Rank::Map),
         }
+    }
+
+    /// Locks the map against changes, if nobody changes it.
+    pub fn try_read<'a>(self, vm: &'a Vm<M>) -> Option<MapRead<'a, M>> {
+        let lock = self.target().lock.try_read(&vm.machine, Rank::Map)?;
+        Some(MapRead {
+            map: self,
+            _lock: lock,
+        })
     }
 
     /// Locks the map to change it.

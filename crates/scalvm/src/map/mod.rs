@@ -5,11 +5,13 @@ mod change;
 mod discard;
 mod enter;
 mod entry;
+pub(crate) mod limit;
 mod query;
 mod remap;
 mod sync;
 mod transfer;
 pub(crate) mod tree;
+mod trim;
 mod unmap;
 mod wire;
 
@@ -22,6 +24,7 @@ use crate::vm::Vm;
 
 pub(crate) use body::{MapBody, MapWrite};
 pub(crate) use entry::{Attributes, InObject, MapEntry};
+pub use limit::{MapInfo, ResidentInfo};
 
 /// An address space. Dropping it unmaps everything and frees its page tables; no processor may have
 /// it active then.
@@ -40,9 +43,12 @@ impl<M: Machine> Vm<M> {
         let low = page_ceil(low).unwrap_or(usize::MAX & !PAGE_MASK);
         let high = (high & !PAGE_MASK).max(low);
         let pmap = M::Pmap::new(&self.machine, self)?;
-        let body = MapBody::new(pmap, low, high);
+        let body = MapBody::new(pmap, low, high, self.new_id());
         match self.maps.try_alloc(&self.machine, &self.frames, body) {
-            Ok(body) => Ok(Map { vm: self, body }),
+            Ok(body) => {
+                self.spaces.join(&self.machine, body);
+                Ok(Map { vm: self, body })
+            }
             Err(mut body) => {
                 body.pmap.destroy(&self.machine, self);
                 Err(OutOfMemory)
@@ -86,6 +92,8 @@ impl<'v, M: Machine> Map<'v, M> {
 
 impl<M: Machine> Drop for Map<'_, M> {
     fn drop(&mut self) {
+        self.vm.spaces.leave(&self.vm.machine, self.body);
+        // This locks the map for writing, so nobody who found it in the list is in it still (L1).
         self.clear();
         let mut body = self
             .vm

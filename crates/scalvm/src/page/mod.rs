@@ -28,7 +28,7 @@ pub(crate) use page::Page;
 pub(crate) use segment::Segments;
 pub(crate) use state::State;
 pub(crate) use r#use::Identity;
-pub(crate) use r#use::{AHEAD, BUSY, DIRTY, KNOWN, LONE, TOUCHED, WRITING};
+pub(crate) use r#use::{AHEAD, BUSY, DIRTY, KNOWN, LONE, TOUCHED, TRIMMED, WRITING};
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, Release};

@@ -13,8 +13,8 @@
 //! Locks: the list has its own, rank Maps, and so has each map's hand, rank Hand. The limits are
 //! single words, set without one.
 
-use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::PAGE_SHIFT;
 use crate::kmem::Ptr;
@@ -308,7 +308,9 @@ impl<M: Machine> Vm<M> {
         }
         let locked = map.try_read(self);
         if locked.is_none() {
-            limits.turns_before.set(limits.turns.get().wrapping_sub(TURNS));
+            limits
+                .turns_before
+                .set(limits.turns.get().wrapping_sub(TURNS));
         }
         drop(list);
         let Some(locked) = locked else { return Some(0) };

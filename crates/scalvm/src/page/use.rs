@@ -34,7 +34,7 @@ pub(crate) const AHEAD: u16 = 0x40;
 /// The policy of replacement knows the page.
 pub(crate) const KNOWN: u16 = 0x80;
 /// Was trimmed out of an address space, and not entered since.
-pub(crate) const TRIMMED: u16 = 0x100;
+pub(crate) const TRIMMED: u16 = 0x4000;
 /// Used without a page table since the daemon last looked.
 pub(crate) const TOUCHED: u16 = 0x1000;
 /// Could not be written together with others: is written alone, so that it is known which fails.

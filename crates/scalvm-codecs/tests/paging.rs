@@ -21,7 +21,11 @@ fn page(number: usize, round: usize) -> Vec<u8> {
         state = state
             .wrapping_mul(0x5851_f42d_4c95_7f2d)
             .wrapping_add(0x1405_7b7e_f767_814f);
-        let value = if number % 3 == 0 { state } else { state >> 61 };
+        let value = if number.is_multiple_of(3) {
+            state
+        } else {
+            state >> 61
+        };
         word.copy_from_slice(&value.to_le_bytes());
     }
     page[..PLAIN.len()].copy_from_slice(PLAIN);
@@ -91,7 +95,7 @@ fn memory_is_compressed_and_the_disk_shows_nothing() {
         stats.stored > 200 && stats.incompressible > 100,
         "{stats:?}"
     );
-    assert!(stats.same > 50, "{stats:?}");
+    assert!(stats.same > 80 && stats.spilled > 100, "{stats:?}");
     let plain = (stats.entries - stats.same) * PAGE_SIZE as u64;
     assert!(stats.bytes * 2 < plain, "{stats:?}");
     let (_, shown) = run(SwapOptions::default());

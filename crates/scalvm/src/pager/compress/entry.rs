@@ -1,11 +1,12 @@
 //! What is stored, and in which order it was used.
 //!
 //! An entry is found by its handle, its number in a table; numbers that are free are chained. Entry
-//! 0 is nobody's: it is where the ring of all entries begins, from the oldest to the youngest.
+//! 0 is nobody's: it is where the ring begins, from the oldest to the youngest.
 //!
 //! | state | moves |
 //! |---|---|
-//! | `Free` | `Plain` when a page is stored |
+//! | `Free` | `Plain` when a page is stored as data, `Word` when it is one repeated word |
+//! | `Word` | `Free`. Not in the ring: to move it to a disk would save nothing |
 //! | `Plain` | `Spilling` when it is the oldest and goes to a disk; `Free` |
 //! | `Spilling` | `Plain` when that failed; `Free` when it is there, or its owner ends it |
 
@@ -21,19 +22,20 @@ use crate::sync::Field;
 pub(super) const FREE: u8 = 0;
 pub(super) const PLAIN: u8 = 1;
 pub(super) const SPILLING: u8 = 2;
+pub(super) const WORD: u8 = 3;
 
 /// One page that is stored.
 pub(super) struct Entry<M: Machine> {
     /// Whose contents they are; none if it is free.
     pub owner: Field<Option<Ptr<Anon<M>>>>,
-    /// Of a page of one repeated word: that word. Of others, where the data is: block and slot.
+    /// `Word`: that word. Of others, where the data is: block and slot.
     /// `Free`: the next free one.
     pub place: Field<u64>,
     older: Field<u32>,
     newer: Field<u32>,
     /// How often it was freed.
     pub generation: Field<u32>,
-    /// Bytes of data; 0 of a page of one repeated word.
+    /// Bytes of data; 0 of `Word`.
     pub len: Field<u16>,
     pub state: Field<u8>,
 }
@@ -70,12 +72,13 @@ impl<M: Machine> Entries<M> {
         (entry.state.get() != FREE).then_some(entry)
     }
 
-    /// An entry for an owner, as the youngest. `frame` gives frames where there is no free one.
+    /// An entry for an owner: `PLAIN`, as the youngest, or `WORD`. `frame` gives frames where there is no free one.
     pub fn take(
         &self,
         machine: &M,
         frame: impl FnMut() -> Option<Ptr<Page>>,
         owner: Ptr<Anon<M>>,
+        state: u8,
     ) -> Option<(Handle, Ptr<Entry<M>>)> {
         if self.free.get() == 0 {
             self.grow(machine, frame);
@@ -85,9 +88,11 @@ impl<M: Machine> Entries<M> {
         self.free.set(entry.place.get() as u32);
         self.count.set(self.count() + 1);
         entry.owner.set(Some(owner));
-        entry.state.set(PLAIN);
+        entry.state.set(state);
         entry.len.set(0);
-        self.link(number.get(), entry);
+        if state == PLAIN {
+            self.link(number.get(), entry);
+        }
         Some((Handle(number), entry))
     }
 
@@ -121,7 +126,7 @@ impl<M: Machine> Entries<M> {
         self.count.set(self.count() - 1);
     }
 
-    /// Makes an entry that is not being spilled the youngest.
+    /// Makes an entry the youngest, if it is in the ring.
     pub fn touch(&self, handle: Handle, entry: Ptr<Entry<M>>) {
         if entry.state.get() == PLAIN {
             self.unlink(entry);
@@ -192,12 +197,14 @@ impl<M: Machine> Entries<M> {
             (before, at) = (at, entry.newer.get());
         }
         assert_eq!(ring.older.get(), before, "C1: the youngest");
-        let mut spilling = 0;
+        let mut others = 0;
         self.each(|number, entry| {
             assert!(entry.owner.get().is_some(), "C1: owner of entry {number}");
-            spilling += u64::from(entry.state.get() == SPILLING);
+            let word = entry.state.get() == WORD;
+            assert_eq!(entry.len.get() == 0, word, "C1: entry {number}");
+            others += u64::from(entry.state.get() != PLAIN);
         });
-        assert_eq!(linked + spilling, self.count(), "C1: entries in use");
+        assert_eq!(linked + others, self.count(), "C1: entries in use");
         let (mut free, mut at) = (0, self.free.get());
         while at != 0 {
             let entry = self.table.get(at as usize).expect("C1: a free entry");

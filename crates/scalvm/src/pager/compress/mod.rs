@@ -19,8 +19,8 @@
 //! nothing is done under it that takes longer than to copy some pages. Frames are allocated under
 //! both.
 //!
-//! - **C1** the ring has each entry in use that is not being spilled, from the oldest to the
-//!   youngest; each of those has an owner.
+//! - **C1** the ring has each entry of data that is not being spilled, from the oldest to the
+//!   youngest; each entry in use has an owner.
 //! - **C2** an entry of data has a used slot, whose object names the entry; each used slot has one.
 //! - **C3** each block with room is in the list of its class and fullness, and no other is; none is
 //!   empty.
@@ -153,14 +153,8 @@ impl<M: Machine> Compressor<M> {
             .with_bytes(&vm.machine, frame, |page| repeated(page));
         if let Some(word) = word {
             let _held = self.lock(vm);
-            return match store.new_entry(vm, owner) {
-                Some((handle, entry)) => {
-                    entry.place.set(word);
-                    store.counts.added(0);
-                    Put::Stored(handle)
-                }
-                None => Put::Full,
-            };
+            let stored = store.add_word(vm, owner, word);
+            return stored.map_or(Put::Full, Put::Stored);
         }
         store
             .buffer(vm)

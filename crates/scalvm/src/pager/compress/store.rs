@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::page::{Page, State};
 use crate::pager::Handle;
 use crate::pager::compress::blocks::{Blocks, HEADER, Place};
-use crate::pager::compress::entry::{Entries, Entry};
+use crate::pager::compress::entry::{Entries, Entry, PLAIN, WORD};
 use crate::pager::compress::stats::Counts;
 use crate::pager::compress::{BUFFERS, Codec};
 use crate::sync::Field;
@@ -51,8 +51,13 @@ impl<M: Machine> Store<M> {
         vm.frames.take_reserved_page(&vm.machine, State::Kernel)
     }
 
-    pub fn new_entry(&self, vm: &Vm<M>, owner: Ptr<Anon<M>>) -> Option<(Handle, Ptr<Entry<M>>)> {
-        self.entries.take(&vm.machine, || self.frame(vm), owner)
+    /// Stores a page of one repeated word as a new entry.
+    pub fn add_word(&self, vm: &Vm<M>, owner: Ptr<Anon<M>>, word: u64) -> Option<Handle> {
+        let frame = || self.frame(vm);
+        let (handle, entry) = self.entries.take(&vm.machine, frame, owner, WORD)?;
+        entry.place.set(word);
+        self.counts.added(0);
+        Some(handle)
     }
 
     /// Stores data as a new entry.
@@ -60,7 +65,8 @@ impl<M: Machine> Store<M> {
         let (machine, frames) = (&vm.machine, &vm.frames);
         let size = HEADER + data.len();
         let place = self.blocks.take(machine, frames, || self.frame(vm), size)?;
-        let Some((handle, entry)) = self.new_entry(vm, owner) else {
+        let frame = || self.frame(vm);
+        let Some((handle, entry)) = self.entries.take(machine, frame, owner, PLAIN) else {
             self.blocks.give(machine, frames, place);
             return None;
         };

@@ -12,7 +12,7 @@ use crate::page::State;
 use crate::pager::swap::tests::setup;
 use crate::pager::{Backing, Slot};
 use crate::testing::Random;
-use bench::{Bench, Contents, RUNS, any_contents, contents};
+use bench::{Bench, Contents, RUNS, contents};
 
 #[test]
 fn pages_come_back_as_they_were() {
@@ -67,6 +67,8 @@ fn a_repeated_word_takes_no_room() {
     let stats = bench.vm.compressor_stats();
     assert_eq!((stats.same, stats.bytes, stats.frames), (120, 0, 3));
     assert!(bench.get(handles[7], 7) == Some(page.clone()));
+    let spill = bench.vm.compressor.oldest(&bench.vm, bench.page);
+    assert!(spill.is_none(), "nothing would be saved");
     page[PAGE_SIZE - 1] ^= 1;
     assert!(matches!(
         bench.put(0, &page),
@@ -156,7 +158,7 @@ fn compaction_gives_frames_back() {
 fn the_oldest_go_to_a_disk() {
     let bench = Bench::new(400, 300, 4);
     let (vm, mut random) = (&bench.vm, Random(13));
-    let pages: Vec<_> = (0..4).map(|_| any_contents(&mut random)).collect();
+    let pages: Vec<_> = (0..4).map(|n| contents(&mut random, 300 + n)).collect();
     let handles: Vec<_> = (0..3).map(|n| bench.stored(n, &pages[n])).collect();
     // The first becomes the youngest.
     bench.get(handles[0], 0);

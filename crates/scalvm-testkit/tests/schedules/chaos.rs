@@ -13,6 +13,7 @@ use scalvm_testkit::{Hw, Kit};
 use crate::common::*;
 use crate::crew::Crew;
 use crate::memory::end;
+use crate::paging::{add_swap, evict, paging};
 
 /// Pages of the range in which all happens.
 const PAGES: u64 = 10;
@@ -196,17 +197,50 @@ fn watch(kit: &Kit, rounds: usize) {
     }
 }
 
+/// Lets pages leave, and moves swap from one device to another.
+fn press(kit: &Kit, seed: u64, troubled: bool) {
+    let mut rng = Rng::new(seed);
+    for _ in 0..8 {
+        match rng.below(6) {
+            0 => {
+                let mut ids = Vec::new();
+                kit.vm().each_swap(|swap| ids.push(swap.id));
+                let removed = ids.iter().all(|id| kit.vm().remove_swap(*id).is_ok());
+                assert!(removed || troubled, "memory is not short");
+                if removed {
+                    add_swap(kit, 40);
+                }
+            }
+            1 => drop(kit.vm().sync_all()),
+            _ => evict(kit),
+        }
+    }
+}
+
 pub fn whatever_comes_to_mind(crew: &dyn Crew) {
-    chaos(crew, false);
+    chaos(crew, false, false);
 }
 
 pub fn whatever_comes_to_mind_while_much_fails(crew: &dyn Crew) {
-    chaos(crew, true);
+    chaos(crew, true, false);
 }
 
-fn chaos(crew: &dyn Crew, troubled: bool) {
-    let kit = crew.kit();
+pub fn whatever_comes_to_mind_while_pages_leave(crew: &dyn Crew) {
+    chaos(crew, false, true);
+}
+
+pub fn whatever_comes_to_mind_while_pages_leave_and_much_fails(crew: &dyn Crew) {
+    chaos(crew, true, true);
+}
+
+fn chaos(crew: &dyn Crew, troubled: bool, pressed: bool) {
     let seed = crew.seed();
+    let kit = if pressed {
+        // So small that some compressed pages go on to the disk.
+        paging(crew, 40, 4 + seed % 12)
+    } else {
+        crew.kit()
+    };
     let maps = [anonymous(&kit, 6), anonymous(&kit, 4)];
     let objects = [
         kit.open(0, 8 * PAGE_SIZE as u64),
@@ -234,10 +268,14 @@ fn chaos(crew: &dyn Crew, troubled: bool) {
         }
         .act(12);
     };
-    crew.together(
-        &kit,
-        &[&|| act(0), &|| act(1), &|| act(2), &|| watch(&kit, 6)],
-    );
+    let watch = || {
+        if pressed {
+            press(&kit, seed, troubled);
+        } else {
+            watch(&kit, 6);
+        }
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(1), &|| act(2), &watch]);
     kit.fail_nothing();
     kit.vm().check_invariants();
     let [first, second] = maps;

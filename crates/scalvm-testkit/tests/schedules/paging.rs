@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use scalvm::{Access, FaultError, PAGE_SIZE, Paging, Share, SwapOptions};
+use scalvm::{Access, FaultError, PAGE_SIZE, Paging, Share, SwapError, SwapOptions};
+use scalvm_codecs::Lz4;
 use scalvm_testkit::Kit;
 
 use crate::common::*;
@@ -12,8 +13,9 @@ use crate::memory::end;
 /// The file of the disk that serves as swap.
 const SWAP: usize = 77;
 
-/// A kit that can page: nothing leaves by itself, all that can leaves in [`evict`].
-fn paging(crew: &dyn Crew, slots: u64) -> Kit {
+/// A kit that can page, to so many slots and to so many frames of compressed pages: nothing leaves by
+/// itself, all that can leaves in [`evict`].
+pub fn paging(crew: &dyn Crew, slots: u64, compressed: u64) -> Kit {
     let kit = crew.kit();
     let vm = kit.vm();
     let marks = Paging {
@@ -23,9 +25,10 @@ fn paging(crew: &dyn Crew, slots: u64) -> Kit {
     };
     vm.start_paging(marks).expect("memory");
     if slots > 0 {
-        let swap = SwapOptions::default();
-        vm.add_swap(kit.disk(), SWAP, slots, swap)
-            .expect("a device");
+        add_swap(&kit, slots);
+    }
+    if compressed > 0 {
+        vm.set_compressor(&Lz4, compressed).expect("memory");
     }
     vm.set_marks(Paging {
         high: 1 << 30,
@@ -34,8 +37,17 @@ fn paging(crew: &dyn Crew, slots: u64) -> Kit {
     kit
 }
 
+/// Adds a swap device.
+pub fn add_swap(kit: &Kit, slots: u64) {
+    let added = kit
+        .vm()
+        .add_swap(kit.disk(), SWAP, slots, SwapOptions::default());
+    // Allocations may be made to fail.
+    assert!(matches!(added, Ok(_) | Err(SwapError::OutOfMemory)));
+}
+
 /// Lets all leave that can.
-fn evict(kit: &Kit) {
+pub fn evict(kit: &Kit) {
     kit.vm().balance();
 }
 
@@ -55,7 +67,14 @@ fn under_pressure(crew: &dyn Crew, kit: &Kit, acts: &[Act<'_>], last: Act<'_>) {
 
 /// As many acts as processors but one store to the same pages and read what they stored.
 pub fn stores_while_pages_leave(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    stores(crew, paging(crew, 64, 0));
+}
+
+pub fn stores_while_pages_are_compressed(crew: &dyn Crew) {
+    stores(crew, paging(crew, 64, 6));
+}
+
+fn stores(crew: &dyn Crew, kit: Kit) {
     let map = anonymous(&kit, 4);
     let act = |cpu: usize| {
         run_on(&kit, cpu, &map);
@@ -78,7 +97,7 @@ pub fn stores_while_pages_leave(crew: &dyn Crew) {
 }
 
 pub fn forks_while_pages_leave(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let map = anonymous(&kit, 3);
     let prepare = || {
         for n in 0..3 {
@@ -116,7 +135,14 @@ pub fn forks_while_pages_leave(crew: &dyn Crew) {
 
 /// Two spaces bring the same page back at once, and one of them ends.
 pub fn sharers_bring_a_page_back(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    sharers(crew, paging(crew, 64, 0));
+}
+
+pub fn sharers_decompress_a_page(crew: &dyn Crew) {
+    sharers(crew, paging(crew, 0, 20));
+}
+
+fn sharers(crew: &dyn Crew, kit: Kit) {
     let map = anonymous(&kit, 2);
     let children = Mutex::new(Vec::new());
     let prepare = || {
@@ -148,7 +174,7 @@ pub fn sharers_bring_a_page_back(crew: &dyn Crew) {
 }
 
 pub fn memory_ends_while_it_leaves(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let map = anonymous(&kit, 8);
     let prepare = || (0..8).for_each(|n| set(&map, page(n), 1));
     crew.together(&kit, &[&prepare]);
@@ -169,7 +195,7 @@ pub fn memory_ends_while_it_leaves(crew: &dyn Crew) {
 
 /// A shared object: written by the kernel and by programs, cut short, and paged.
 pub fn an_object_is_cut_while_it_leaves(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let object = kit
         .vm()
         .new_anonymous(6 * PAGE_SIZE as u64)
@@ -203,7 +229,7 @@ pub fn an_object_is_cut_while_it_leaves(crew: &dyn Crew) {
 
 /// Who holds a page may write it as long as it is held, wherever its mapping has gone.
 pub fn held_pages_stay(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let map = anonymous(&kit, 2);
     let act = |n: usize| {
         for round in 1..4u64 {
@@ -229,7 +255,7 @@ pub fn held_pages_stay(crew: &dyn Crew) {
 
 /// File pages, dirty and clean, seen through shared and private mappings.
 pub fn file_pages_leave(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let object = kit.open(0, 6 * PAGE_SIZE as u64);
     let map = new_map(&kit);
     map_object(&map, &object, 0, 6, Share::Shared);
@@ -270,7 +296,7 @@ pub fn file_pages_leave(crew: &dyn Crew) {
 
 /// A device is emptied while its pages are used, brought back, and put there again.
 pub fn a_device_is_removed_while_used(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let map = anonymous(&kit, 6);
     let prepare = || {
         (0..6).for_each(|n| set(&map, page(n), n as u64));
@@ -282,10 +308,7 @@ pub fn a_device_is_removed_while_used(crew: &dyn Crew) {
     let remove = || {
         for id in &ids {
             if kit.vm().remove_swap(*id).is_ok() {
-                let again = SwapOptions::default();
-                kit.vm()
-                    .add_swap(kit.disk(), SWAP, 64, again)
-                    .expect("a device");
+                add_swap(&kit, 64);
             }
         }
     };
@@ -308,7 +331,7 @@ pub fn a_device_is_removed_while_used(crew: &dyn Crew) {
 
 /// Requests fail now and then: nothing is lost.
 pub fn pages_leave_to_a_disk_that_fails(crew: &dyn Crew) {
-    let kit = paging(crew, 64);
+    let kit = paging(crew, 64, 0);
     let map = anonymous(&kit, 5);
     let prepare = || (0..5).for_each(|n| set(&map, page(n), n as u64));
     crew.together(&kit, &[&prepare]);

@@ -145,6 +145,9 @@ impl<M: Machine> Vm<M> {
     /// Frees frames, or begins writes that will. It is the caller's turn. Returns how many frames
     /// became free, or will when those writes are done.
     pub(super) fn reclaim(&self, want: u64) -> u64 {
+        // Address spaces above their soft limits give first: what is taken from their page tables is
+        // what the policies look at next.
+        self.trim_most_over(want);
         self.gather();
         let len = |kind: usize| u64::from(self.pageout.policies[kind].len());
         let mut search = Search {

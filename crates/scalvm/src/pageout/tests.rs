@@ -177,6 +177,33 @@ fn shared_copies_leave_and_return() {
 }
 
 #[test]
+fn the_space_above_its_soft_limit_gives_first() {
+    let (vm, _) = manager(400, 1000);
+    let maps = [
+        vm.new_map(LOW, HIGH).unwrap(),
+        vm.new_map(LOW, HIGH).unwrap(),
+    ];
+    let memory = || MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW);
+    let at = [
+        maps[0].map(memory()).unwrap(),
+        maps[1].map(memory()).unwrap(),
+    ];
+    maps[1].set_resident_limits(Some(20), None);
+    for i in 0..100 {
+        put(&maps[0], at[0] + i * PAGE_SIZE, 1).unwrap();
+        put(&maps[1], at[1] + i * PAGE_SIZE, 1).unwrap();
+    }
+    for i in 100..250 {
+        put(&maps[1], at[1] + i * PAGE_SIZE, 1).unwrap();
+    }
+    let resident = [0, 1].map(|n| maps[n].resident().resident);
+    assert!(resident[0] >= 90, "{resident:?}");
+    vm.check_invariants();
+    drop(maps);
+    nothing_left(&vm);
+}
+
+#[test]
 fn without_a_store_memory_ends() {
     let (vm, _) = manager(200, 0);
     let map = vm.new_map(LOW, HIGH).unwrap();

@@ -2,5 +2,7 @@
 
 mod common;
 
+#[path = "limits/commit.rs"]
+mod commit;
 #[path = "limits/trim.rs"]
 mod trim;

@@ -103,7 +103,7 @@ impl<M: Machine> Map<'_, M> {
         let map = self.body;
         map.tree.check_invariants();
         map.pmap.check_invariants(&self.vm.machine, self.vm);
-        let (mut entries, mut bytes, mut wired) = (0, 0, 0);
+        let (mut entries, mut bytes, mut wired, mut promised) = (0, 0, 0, 0);
         let mut next = map.tree.first();
         let mut end = map.low;
         while let Some(entry) = next {
@@ -115,6 +115,11 @@ impl<M: Machine> Map<'_, M> {
             if entry.attributes().wired {
                 wired += entry.end.get() - entry.start.get();
             }
+            let attributes = entry.attributes();
+            if attributes.promised {
+                promised += entry.end.get() - entry.start.get();
+            }
+            assert!(attributes == attributes.promise(), "K2");
             assert!(entry.map == map, "an entry names its map");
             self.check_entry(entry);
         }
@@ -122,6 +127,11 @@ impl<M: Machine> Map<'_, M> {
         assert_eq!(map.entries.get(), entries, "entries are counted");
         assert_eq!(map.bytes.get(), bytes, "bytes are counted");
         assert_eq!(map.wired.get(), wired, "wired bytes are counted");
+        assert_eq!(
+            map.promised.get(),
+            promised,
+            "K1: promised bytes are counted"
+        );
     }
 
     /// S3: nothing is mapped outside of the entries.

@@ -106,10 +106,20 @@ impl<M: Machine> Vm<M> {
             share: given.share,
             wired: false,
             ..attributes
+        }
+        .promise();
+        let promised = if attributes.promised {
+            entry.pages() as u64
+        } else {
+            0
         };
         let (start, end) = (entry.start.get(), entry.end.get());
         let new = MapEntry::new(child, start, end, given.offset, attributes);
-        match self.entries.alloc(&self.machine, &self.frames, new) {
+        let new = self.promise(promised, 0).and_then(|()| {
+            let new = self.entries.alloc(&self.machine, &self.frames, new);
+            new.inspect_err(|_| self.take_back(promised))
+        });
+        match new {
             Ok(new) => {
                 child.append(self, new, given.object);
                 Ok(())

@@ -69,6 +69,7 @@ mod addr;
 mod amap;
 mod anon;
 mod check;
+mod commit;
 mod error;
 mod family;
 mod fault;
@@ -94,6 +95,7 @@ mod tests;
 mod vm;
 
 pub use addr::*;
+pub use commit::Commit;
 pub use error::*;
 pub use fault::{Fault, Ticket};
 pub use machine::*;

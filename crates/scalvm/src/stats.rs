@@ -49,6 +49,10 @@ stats! {
     entries,
     /// Maps in use.
     maps,
+    /// Pages promised to programs.
+    committed,
+    /// Pages that may be promised; all ones if any number may.
+    commit_limit,
     /// Faults handled.
     faults,
     /// Faults that had to wait for a pager.

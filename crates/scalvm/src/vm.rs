@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::addr::Frame;
 use crate::amap::{Amap, Node};
 use crate::anon::Anon;
+use crate::commit::Promises;
 use crate::error::{OutOfMemory, SegmentError};
 use crate::family::Family;
 use crate::kmem::{Heap, Pool, Ptr};
@@ -42,6 +43,7 @@ pub struct Vm<M: Machine> {
     pub(crate) swap: Swap<M>,
     pub(crate) tracks: Pool<Tracks>,
     pub(crate) spaces: Maps<M>,
+    pub(crate) promises: Promises,
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
     pub(crate) pageout: Pageout,
@@ -69,6 +71,7 @@ impl<M: Machine> Vm<M> {
             swap: Swap::new(),
             tracks: Pool::new(),
             spaces: Maps::new(),
+            promises: Promises::new(),
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
             pageout: Pageout::new(),
@@ -157,6 +160,8 @@ impl<M: Machine> Vm<M> {
             objects: self.objects.in_use(),
             entries: self.entries.in_use(),
             maps: self.maps.in_use(),
+            committed: self.promises.pages(),
+            commit_limit: self.promises.limit(),
             faults: event(Event::Fault),
             faults_major: event(Event::MajorFault),
             cow_copies: event(Event::CowCopy),

@@ -59,6 +59,14 @@ impl Runner<'_> {
                 ));
             }
         }
+        let promised: u64 = self
+            .spaces
+            .iter()
+            .map(|pair| pair.real.usage().promised_pages)
+            .sum();
+        if promised > self.kit.vm().stats().committed {
+            return wrong("more is promised than is counted");
+        }
         for open in &self.objects {
             self.same("size", open.real.size(), open.model.borrow().size())?;
         }

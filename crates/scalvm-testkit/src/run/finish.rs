@@ -30,6 +30,7 @@ impl Runner<'_> {
             [0; 7],
         )?;
         let left = self.kit.vm().stats();
+        self.same("what is left of promises", left.committed, 0)?;
         self.same(
             "what is left of frames",
             [left.frames_anon, left.frames_file, left.frames_tables],

@@ -125,6 +125,7 @@ impl<'v> Runner<'v> {
             request.inherit = scalvm::Inherit::Share;
         }
         request.max_prot = decode::max_prot(more / 4);
+        request.no_reserve = more % 5 == 4;
         self.map(which, request, None)
     }
 
@@ -202,6 +203,7 @@ impl<'v> Runner<'v> {
             max_prot,
             share,
             inherit,
+            no_reserve,
             ..
         } = request;
         let refused = self.refuse(which, &request);
@@ -226,6 +228,7 @@ impl<'v> Runner<'v> {
                 max_prot,
                 share,
                 inherit,
+                no_reserve,
                 source,
             };
             r.spaces[which].real.map(again)

@@ -137,6 +137,7 @@ pub fn nothing_left(kit: &Kit) {
         ],
         [0; 7]
     );
+    assert_eq!(s.committed, 0);
     assert_eq!([s.frames_anon, s.frames_file, s.frames_tables], [0; 3]);
     // One frame may be the page of zeros, which is for ever.
     assert!(

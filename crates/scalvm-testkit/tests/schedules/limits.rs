@@ -1,6 +1,8 @@
 //! Scenes in which address spaces are trimmed.
 
-use scalvm::{FaultError, MapRequest, PAGE_SIZE, Place, Prot, Share};
+use scalvm::{
+    Commit, FaultError, MapError, MapRequest, OutOfMemory, PAGE_SIZE, Place, Prot, Share,
+};
 
 use crate::common::*;
 use crate::crew::Crew;
@@ -200,5 +202,36 @@ pub fn files_are_trimmed_while_truncated(crew: &dyn Crew) {
     };
     crew.together(&kit, &[&stores, &truncate, &trim]);
     drop(file);
+    end!(kit, map);
+}
+
+pub fn no_more_is_promised_than_there_may_be(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = anonymous(&kit, 4);
+    kit.vm().set_commit(Commit::Strict { limit_pages: 12 });
+    let within = || assert!(kit.vm().stats().committed <= 12);
+    let maps = |n: usize| {
+        for _ in 0..3 {
+            let request = MapRequest::anonymous(4 * PAGE_SIZE, Prot::RW);
+            match map.map(request.at(Place::Free(page(n)))) {
+                Ok(at) => assert_eq!(map.unmap(at, 4 * PAGE_SIZE), Ok(())),
+                Err(error) => assert_eq!(error, MapError::OutOfMemory),
+            }
+            within();
+        }
+    };
+    let forks = || {
+        for _ in 0..2 {
+            match map.fork() {
+                Ok(child) => {
+                    within();
+                    drop(child);
+                }
+                Err(error) => assert_eq!(error, OutOfMemory),
+            }
+        }
+    };
+    crew.together(&kit, &[&|| maps(10), &|| maps(20), &forks]);
+    assert_eq!(kit.vm().stats().committed, 4);
     end!(kit, map);
 }

@@ -35,6 +35,8 @@ pub(crate) struct MapBody<M: Machine> {
     pub entries: Field<usize>,
     pub bytes: Field<usize>,
     pub wired: Field<usize>,
+    /// Bytes in promised entries (K1 in `commit`).
+    pub promised: Field<usize>,
     /// See S5.
     pub removing: AtomicBool,
     pub limits: Limits<M>,
@@ -51,6 +53,7 @@ impl<M: Machine> MapBody<M> {
             entries: Field::new(0),
             bytes: Field::new(0),
             wired: Field::new(0),
+            promised: Field::new(0),
             removing: AtomicBool::new(false),
             limits: Limits::new(id),
         }
@@ -130,8 +133,13 @@ impl<M: Machine> MapBody<M> {
 
     fn account_bytes(&self, entry: Ptr<MapEntry<M>>, by: isize) {
         self.bytes.set(self.bytes.get().wrapping_add_signed(by));
-        if entry.attributes().wired {
+        let attributes = entry.attributes();
+        if attributes.wired {
             self.wired.set(self.wired.get().wrapping_add_signed(by));
+        }
+        if attributes.promised {
+            self.promised
+                .set(self.promised.get().wrapping_add_signed(by));
         }
     }
 }
@@ -146,6 +154,9 @@ impl<M: Machine> MapWrite<'_, M> {
     /// Frees an entry that is in the tree no more.
     pub fn detach(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>) {
         self.map.account(entry, -1);
+        if entry.attributes().promised {
+            vm.take_back(entry.pages() as u64);
+        }
         if let Some(object) = entry.object.get() {
             let guard = object.lock(vm);
             object.entries.remove(entry);

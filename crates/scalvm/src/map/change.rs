@@ -23,7 +23,7 @@ impl<'v, M: Machine> Map<'v, M> {
                     Err(MapError::Protection)
                 }
             },
-            |old| Attributes { prot, ..old },
+            |old| Attributes { prot, ..old }.promise(),
         )
     }
 
@@ -48,8 +48,18 @@ impl<'v, M: Machine> Map<'v, M> {
     ) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let map = self.body.write(self.vm);
-        map.for_each(start, end, |entry| check(entry.attributes()))?;
-        let spares = map.reserve_clips(self.vm, start, end)?;
+        let mut promised = 0;
+        map.for_each(start, end, |entry| {
+            let old = entry.attributes();
+            check(old)?;
+            if new(old).promised && !old.promised {
+                promised += entry.pages_within(start, end);
+            }
+            Ok(())
+        })?;
+        self.vm.promise(promised, 0)?;
+        let spares = map.reserve_clips(self.vm, start, end);
+        let spares = spares.inspect_err(|_| self.vm.take_back(promised))?;
         map.clip(self.vm, start, end, spares);
         map.for_each(start, end, |entry| {
             let old = entry.attributes();

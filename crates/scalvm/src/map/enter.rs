@@ -34,6 +34,8 @@ impl<'v, M: Machine> Map<'v, M> {
             advice: Advice::Normal,
             share: request.share,
             wired: false,
+            promised: false,
+            no_reserve: request.no_reserve && vm.may_skip_reserve(),
         };
         let (object, offset) = match request.source {
             Source::Object(object, offset) => {
@@ -47,12 +49,15 @@ impl<'v, M: Machine> Map<'v, M> {
                 (Some(object.body), Some((offset >> PAGE_SHIFT) as u32))
             }
             Source::Anonymous if request.share == Share::Shared => {
-                let new = NewObject::public(Kind::Anonymous, len as u64);
+                let new = NewObject {
+                    promised: !attributes.no_reserve,
+                    ..NewObject::public(Kind::Anonymous, len as u64)
+                };
                 (Some(vm.make_object(new)?), Some(0))
             }
             Source::Anonymous => (None, None),
         };
-        self.map_object(request.place, len, attributes, object, offset)
+        self.map_object(request.place, len, attributes.promise(), object, offset)
     }
 
     /// Maps shared memory a second time: what is mapped at `start`, `len` bytes of its object from
@@ -115,7 +120,15 @@ impl<M: Machine> MapWrite<'_, M> {
         object: Option<Ptr<ObjectBody<M>>>,
         offset: Option<u32>,
     ) -> Result<usize, MapError> {
-        let start = self.choose(vm, place, len)?;
+        let promised = entry.attributes().promised;
+        let promised = if promised { len >> PAGE_SHIFT } else { 0 } as u64;
+        let credit = match place {
+            Place::Fixed(start) => self.promised_in(start, start.saturating_add(len)),
+            _ => 0,
+        };
+        vm.promise(promised, credit)?;
+        let chosen = self.choose(vm, place, len);
+        let start = chosen.inspect_err(|_| vm.take_back(promised))?;
         entry.start.set(start);
         entry.end.set(start + len);
         entry

@@ -34,6 +34,10 @@ pub(crate) struct Attributes {
     pub advice: Advice,
     pub share: Share,
     pub wired: bool,
+    /// Counted among what was promised (K2 in `commit`).
+    pub promised: bool,
+    /// Not to be counted.
+    pub no_reserve: bool,
 }
 
 /// A range of an address space.
@@ -109,6 +113,12 @@ impl<M: Machine> MapEntry<M> {
         (self.end.get() - self.start.get()) >> PAGE_SHIFT
     }
 
+    /// How many of its pages lie in a range that it meets.
+    pub fn pages_within(&self, start: usize, end: usize) -> u64 {
+        let (from, to) = (self.start.get().max(start), self.end.get().min(end));
+        ((to - from) >> PAGE_SHIFT) as u64
+    }
+
     /// The page number in the object of the page at `addr`.
     #[inline(always)]
     pub fn index_of(&self, addr: usize) -> u32 {
@@ -132,6 +142,8 @@ impl Attributes {
             | (self.advice as u32) << 12
             | (self.share as u32) << 16
             | u32::from(self.wired) << 20
+            | u32::from(self.promised) << 21
+            | u32::from(self.no_reserve) << 22
     }
 
     #[inline(always)]
@@ -156,6 +168,8 @@ impl Attributes {
                 Share::Shared
             },
             wired: word >> 20 & 1 == 1,
+            promised: word >> 21 & 1 == 1,
+            no_reserve: word >> 22 & 1 == 1,
         }
     }
 }

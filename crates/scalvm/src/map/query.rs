@@ -24,6 +24,7 @@ impl<'v, M: Machine> Map<'v, M> {
             table_frames: counts.tables as u64,
             entries: map.map.entries.get() as u64,
             wired_bytes: map.map.wired.get() as u64,
+            promised_pages: (map.map.promised.get() >> PAGE_SHIFT) as u64,
         }
     }
 }

@@ -54,7 +54,7 @@ impl<'v, M: Machine> Map<'v, M> {
         match how {
             Remap::InPlace | Remap::MayMove if new_end == old_end => Ok(old),
             Remap::InPlace | Remap::MayMove if map.can_extend(entry, old_end, new_end) => {
-                let more = map.extension(vm, entry, old_end, new_end)?;
+                let more = map.extension(vm, entry, old_end, new_end, 0)?;
                 map.link_extension(vm, more, entry, old_end);
                 map.join_range(vm, old_end, new_end);
                 Ok(old)
@@ -82,13 +82,15 @@ impl<M: Machine> MapWrite<'_, M> {
     }
 
     /// Makes an entry that goes on where `entry` is at `old_end`: with what it was mapped from, not
-    /// with what it has copied. The two are joined later if they can be one.
+    /// with what it has copied. The two are joined later if they can be one. Promises of `credit`
+    /// pages end with the operation.
     fn extension(
         &self,
         vm: &Vm<M>,
         entry: Ptr<MapEntry<M>>,
         old_end: usize,
         new_end: usize,
+        credit: u64,
     ) -> Result<Extension<M>, MapError> {
         let origin = match entry.object.get() {
             Some(object) if object.private => object.under,
@@ -101,6 +103,12 @@ impl<M: Machine> MapWrite<'_, M> {
         }
         let more = MapEntry::new(entry.map, 0, new_end - old_end, first, entry.attributes());
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more)?;
+        if more.attributes().promised
+            && let Err(error) = vm.promise(pages, credit)
+        {
+            vm.entries.free(&vm.machine, &vm.frames, more);
+            return Err(error.into());
+        }
         if let Some(origin) = origin {
             origin.retain();
         }
@@ -134,7 +142,8 @@ impl<M: Machine> MapWrite<'_, M> {
         let entry = self.map.tree.find(old).ok_or(MapError::NotMapped)?;
         let old_len = old_end - old;
         let more = if new_len > old_len {
-            Some(self.extension(vm, entry, old_end, old + new_len)?)
+            let credit = self.promised_in(to, to + new_len);
+            Some(self.extension(vm, entry, old_end, old + new_len, credit)?)
         } else {
             None
         };
@@ -156,6 +165,9 @@ impl<M: Machine> MapWrite<'_, M> {
             Ok(ready) => ready,
             Err(error) => {
                 if let Some((entry, origin)) = more {
+                    if entry.attributes().promised {
+                        vm.take_back(entry.pages() as u64);
+                    }
                     vm.entries.free(&vm.machine, &vm.frames, entry);
                     origin
                         .into_iter()

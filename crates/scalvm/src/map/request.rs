@@ -89,6 +89,9 @@ pub struct MapRequest<'a, 'v, M: Machine> {
     pub share: Share,
     /// What a child gets.
     pub inherit: Inherit,
+    /// Not counted among what is promised to programs, as with MAP_NORESERVE; unless
+    /// [`Commit::Strict`](crate::Commit::Strict) counts all.
+    pub no_reserve: bool,
 }
 
 impl<'a, 'v, M: Machine> MapRequest<'a, 'v, M> {
@@ -102,6 +105,7 @@ impl<'a, 'v, M: Machine> MapRequest<'a, 'v, M> {
             source: Source::Anonymous,
             share: Share::Private,
             inherit: Inherit::Copy,
+            no_reserve: false,
         }
     }
 
@@ -171,4 +175,6 @@ pub struct MapUsage {
     pub entries: u64,
     /// Bytes in wired entries.
     pub wired_bytes: u64,
+    /// Pages promised for its entries: those of private mappings that may be or were writable.
+    pub promised_pages: u64,
 }

@@ -55,6 +55,8 @@ pub(crate) struct ObjectBody<M: Machine> {
     lock: SpinLock,
     /// Made by the manager for a private mapping.
     pub private: bool,
+    /// Its size counts among what was promised (K1 in `commit`).
+    pub promised: bool,
     /// See O3.
     pub exclusive: Field<bool>,
     /// See O3.
@@ -109,12 +111,14 @@ pub(crate) struct NewObject<M: Machine> {
     pub under: Option<Ptr<ObjectBody<M>>>,
     pub family: Option<Ptr<Family<M>>>,
     pub amap: bool,
+    pub promised: bool,
 }
 
 impl<M: Machine> NewObject<M> {
     /// One that can have handles.
     pub fn public(kind: Kind<M>, size: u64) -> NewObject<M> {
         NewObject {
+            promised: matches!(kind, Kind::Anonymous),
             kind,
             size,
             cookie: 0,
@@ -133,6 +137,12 @@ impl<M: Machine> NewObject<M> {
             ..NewObject::public(Kind::Anonymous, 0)
         }
     }
+}
+
+/// The pages of so many bytes, the last one perhaps in part.
+#[inline(always)]
+pub(super) fn pages_of(size: u64) -> u64 {
+    (size + (PAGE_SIZE as u64 - 1)) >> PAGE_SHIFT
 }
 
 /// Proof that an object, and the one underneath it, are locked.
@@ -196,7 +206,12 @@ impl<M: Machine> ObjectBody<M> {
     /// Pages up to the end, the last one perhaps in part.
     #[inline(always)]
     pub fn pages(&self) -> u64 {
-        (self.size.get() + (PAGE_SIZE as u64 - 1)) >> PAGE_SHIFT
+        pages_of(self.size.get())
+    }
+
+    /// How many of them are promised.
+    pub fn promised_pages(&self) -> u64 {
+        if self.promised { self.pages() } else { 0 }
     }
 
     /// Whether the page number, which may have wrapped in a private object, lies within the end.
@@ -210,6 +225,13 @@ impl<M: Machine> Vm<M> {
     /// A new object with one holder, in a family given or new. Without `amap` it gets none; a
     /// device never has one, nor a family. No lock of an object may be held.
     pub(crate) fn make_object(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, OutOfMemory> {
+        let promised = if new.promised { pages_of(new.size) } else { 0 };
+        self.promise(promised, 0)?;
+        let made = self.make_promised(new);
+        made.inspect_err(|_| self.take_back(promised))
+    }
+
+    fn make_promised(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, OutOfMemory> {
         let (machine, frames) = (&self.machine, &self.frames);
         let device = matches!(new.kind, Kind::Device(..));
         let object = self.objects.alloc(
@@ -218,6 +240,7 @@ impl<M: Machine> Vm<M> {
             ObjectBody {
                 lock: SpinLock::new(),
                 private: new.private,
+                promised: new.promised,
                 exclusive: Field::new(new.private),
                 growable: Field::new(new.private),
                 refs: Field::new(1),
@@ -281,6 +304,7 @@ impl<M: Machine> Vm<M> {
             return;
         }
         self.forget_dirty(object);
+        self.take_back(object.promised_pages());
         if let Some(under) = object.under {
             let guard = under.lock(self);
             under.on_top.remove(object);

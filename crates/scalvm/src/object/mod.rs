@@ -16,6 +16,7 @@ use crate::pager::Vnode;
 use crate::pmap::Cache;
 use crate::vm::Vm;
 
+use body::pages_of;
 pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
 pub use held::HeldPage;
 pub(crate) use pages::{Found, Look, Miss, Readable, Writable, Zeros};

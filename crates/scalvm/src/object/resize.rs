@@ -6,7 +6,7 @@ use crate::error::FaultError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::ranges::pieces;
-use crate::object::{Kind, MOST_BYTES, Miss, Object, ObjectGuard};
+use crate::object::{Kind, MOST_BYTES, Miss, Object, ObjectGuard, pages_of};
 use crate::vm::Vm;
 
 impl<M: Machine> Object<'_, M> {
@@ -28,6 +28,9 @@ impl<M: Machine> Object<'_, M> {
         let guard = loop {
             let guard = self.body.lock(vm);
             if bytes >= self.body.size.get() {
+                if self.body.promised {
+                    vm.promise(pages_of(bytes) - self.body.pages(), 0)?;
+                }
                 self.body.size.set(bytes);
                 return Ok(());
             }
@@ -59,7 +62,9 @@ impl<M: Machine> Object<'_, M> {
         if pages > 0 {
             vm.forget_range(&guard, gone as u32, pages)?;
         }
+        let before = self.body.promised_pages();
         self.body.size.set(bytes);
+        vm.take_back(before - self.body.promised_pages());
         if tail != 0
             && let Some(page) = self
                 .body

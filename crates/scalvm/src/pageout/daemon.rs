@@ -6,7 +6,7 @@ use crate::addr::Frame;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::{Machine, Rank};
-use crate::page::{KNOWN, Page, State};
+use crate::page::{KNOWN, Page, State, TOUCHED};
 use crate::pageout::batch::Batch;
 use crate::pageout::claim::Refused;
 use crate::pageout::evict::Evicted;
@@ -128,7 +128,7 @@ impl<M: Machine> Vm<M> {
 
     /// A page that is mapped nowhere any more leaves next, unless it is used again.
     pub(crate) fn cooled(&self, page: Ptr<Page>) {
-        if page.test_flags(KNOWN) == 0 {
+        if page.clear_flags(TOUCHED) & KNOWN == 0 {
             return;
         }
         let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);

@@ -193,7 +193,7 @@ fn the_space_above_its_soft_limit_gives_first() {
         put(&maps[0], at[0] + i * PAGE_SIZE, 1).unwrap();
         put(&maps[1], at[1] + i * PAGE_SIZE, 1).unwrap();
     }
-    for i in 100..250 {
+    for i in 100..600 {
         put(&maps[1], at[1] + i * PAGE_SIZE, 1).unwrap();
     }
     let resident = [0, 1].map(|n| maps[n].resident().resident);

@@ -308,6 +308,19 @@ impl<T> Field<Option<Ptr<T>>> {
     }
 }
 
+macro_rules! constant {
+    ($($t:ty: $cell:ty),*) => {$(
+        impl Field<$t> {
+            /// A value, for what is made before the program runs.
+            pub const fn constant(value: $t) -> Field<$t> {
+                Field { cell: <$cell>::new(value), _value: PhantomData }
+            }
+        }
+    )*};
+}
+
+constant!(bool: AtomicBool, u8: AtomicU8, u32: AtomicU32);
+
 impl Field<u32> {
     /// The counter itself, where several holders of different locks change it.
     #[inline(always)]

@@ -6,11 +6,8 @@ use crate::machine::Machine;
 
 impl Frames {
     /// Calls `f` for every descriptor.
-    pub fn for_each(&self, mut f: impl FnMut(Ptr<Page>)) {
-        self.segments
-            .ready()
-            .flat_map(|segment| segment.pages())
-            .for_each(&mut f);
+    pub fn for_each(&self, f: impl FnMut(Ptr<Page>)) {
+        self.segments.for_each(f);
     }
 
     /// Panics where something does not add up. Nobody may be allocating or freeing meanwhile.

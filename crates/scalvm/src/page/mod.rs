@@ -24,7 +24,7 @@ mod tests;
 mod r#use;
 
 pub(crate) use list::PageList;
-pub(crate) use page::Page;
+pub(crate) use page::{Page, UNLINKED};
 pub(crate) use segment::Segments;
 pub(crate) use state::State;
 pub(crate) use r#use::Identity;

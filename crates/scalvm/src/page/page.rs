@@ -138,14 +138,12 @@ impl Page {
     }
 
     /// The replacement policy's mark.
-    #[expect(dead_code, reason = "the policies come next")]
     #[inline(always)]
     pub fn mark(&self) -> u8 {
         ((self.flags.load(Relaxed) & MARK) >> MARK.trailing_zeros()) as u8
     }
 
     /// Changes the mark, a number below 16. The policy's lock is held.
-    #[expect(dead_code, reason = "the policies come next")]
     #[inline(always)]
     pub fn set_mark(&self, mark: u8) {
         let mark = u16::from(mark) << MARK.trailing_zeros();

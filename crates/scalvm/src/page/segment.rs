@@ -104,6 +104,11 @@ impl Segments {
         self.ready().map(|segment| segment.len.load(Relaxed)).sum()
     }
 
+    /// Calls `f` for every descriptor: for checks.
+    pub fn for_each(&self, f: impl FnMut(Ptr<Page>)) {
+        self.ready().flat_map(|segment| segment.pages()).for_each(f);
+    }
+
     /// Takes an entry for a range of frames that is good as a segment. The lock of the free lists
     /// is held.
     pub(super) fn reserve(&self, start: Frame, end: Frame) -> Result<&Segment, SegmentError> {

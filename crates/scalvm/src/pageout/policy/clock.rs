@@ -1,113 +1,130 @@
-//! Second chance: a queue whose oldest page leaves, unless it was used since it came to the end; then
-//! it begins again.
+//! The clock over active and inactive pages.
+//!
+//! ```text
+//!            ┌──── used ────────────────────────────────┐
+//!            ▼                                          │
+//!   fresh ─► active ─ the oldest, to keep a share ─► inactive ─ not used ─► evict
+//! ```
+//!
+//! Both queues turn: what becomes inactive is the oldest active page, and the oldest inactive page
+//! is the one whose mark of use is read. A page that was used since becomes the newest active one.
+//! The inactive share, a third as in UVM, is what is next in turn; pages that were trimmed or advised
+//! away go to its front.
+//!
+//! Two things are not as in UVM, for the sake of fewer misses:
+//! - UVM clears a page's mark of use when it becomes inactive, and so forgets whatever happened while
+//!   it was active. Here the mark is read once in a turn, so a use at any time counts, as in the plain
+//!   clock: with exact marks both evict the same pages. On recorded references this saves up to 4
+//!   points of misses.
+//! - The access for which a page came marks it as used. That is read and discarded before anything is
+//!   evicted (`Fresh`); otherwise every page would get two turns where the plain clock gives one,
+//!   and the order of eviction come closer to that of arrival.
 
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
+use super::list::{End, Nodes};
+use super::queues::{Queue, Queues};
+use super::{Counts, Verdict};
+use crate::page::Segments;
 
-use crate::addr::Frame;
-use crate::kmem::Ptr;
-use crate::page::{Page, Segments};
-use crate::pageout::policy::Verdict;
+/// The inactive share, in percent.
+const INACTIVE: u64 = 33;
 
-/// In `newer` of a page that is in no queue.
-const NONE: u32 = u32::MAX;
-/// The end of the queue, in place of a frame's number, which is smaller.
-const END: u32 = FILE - 2;
-/// Set in `newer` of the pages in the queue of file pages: a frame that was freed in one queue and has
-/// a page of the other kind now must be found in the right one.
-const FILE: u32 = 1 << 31;
+/// Active pages that may become inactive for each page that is looked at: so that what is done at
+/// once, under the policy's lock, stays small when many pages have come.
+const STEP: u32 = 2;
 
-/// The queue.
+/// The clock.
 pub(super) struct Clock {
-    /// `FILE` or 0.
-    kind: u32,
-    oldest: AtomicU32,
-    newest: AtomicU32,
-    len: AtomicU32,
-}
-
-fn page(segments: &Segments, frame: u32) -> Option<Ptr<Page>> {
-    segments.page(Frame(u64::from(frame)))
+    queues: Queues,
 }
 
 impl Clock {
     pub const fn new(file: bool) -> Clock {
         Clock {
-            kind: if file { FILE } else { 0 },
-            oldest: AtomicU32::new(END),
-            newest: AtomicU32::new(END),
-            len: AtomicU32::new(0),
+            queues: Queues::new(file),
         }
     }
 
-    pub fn len(&self) -> u32 {
-        self.len.load(Relaxed)
+    fn len(&self, queue: Queue) -> u32 {
+        self.queues.list(queue).len()
     }
 
-    pub fn insert(&self, segments: &Segments, frame: u32) {
-        self.remove(segments, frame);
-        let newest = self.newest.load(Relaxed);
-        if let Some(page) = page(segments, frame) {
-            page.older.set(newest);
-            page.newer.set(END | self.kind);
+    pub fn counts(&self) -> Counts {
+        Counts {
+            fresh: self.len(Queue::Fresh),
+            active: self.len(Queue::Active),
+            inactive: self.len(Queue::Inactive),
+            remembered: 0,
         }
-        match page(segments, newest) {
-            Some(newest) => newest.newer.set(frame | self.kind),
-            None => self.oldest.store(frame, Relaxed),
-        }
-        self.newest.store(frame, Relaxed);
-        self.len.fetch_add(1, Relaxed);
     }
 
-    pub fn cool(&self, segments: &Segments, frame: u32) {
-        self.remove(segments, frame);
-        let oldest = self.oldest.load(Relaxed);
-        if let Some(page) = page(segments, frame) {
-            page.newer.set(oldest | self.kind);
-            page.older.set(END);
-        }
-        match page(segments, oldest) {
-            Some(oldest) => oldest.older.set(frame),
-            None => self.newest.store(frame, Relaxed),
-        }
-        self.oldest.store(frame, Relaxed);
-        self.len.fetch_add(1, Relaxed);
+    pub fn insert(&self, segments: &Segments, page: u32, _key: u64) -> bool {
+        self.put(segments, page, Queue::Fresh, End::Newest);
+        false
     }
 
-    pub fn remove(&self, segments: &Segments, frame: u32) {
-        let Some(it) = page(segments, frame) else {
-            return;
-        };
-        let (older, newer) = (it.older.get(), it.newer.get());
-        if newer == NONE || newer & FILE != self.kind {
-            return;
-        }
-        let newer = newer & !FILE;
-        match page(segments, older) {
-            Some(older) => older.newer.set(newer | self.kind),
-            None => self.oldest.store(newer, Relaxed),
-        }
-        match page(segments, newer) {
-            Some(newer) => newer.older.set(older),
-            None => self.newest.store(older, Relaxed),
-        }
-        it.older.set(NONE);
-        it.newer.set(NONE);
-        self.len.fetch_sub(1, Relaxed);
+    pub fn reinsert(&self, segments: &Segments, page: u32) {
+        self.put(segments, page, Queue::Active, End::Newest);
     }
 
-    pub fn candidate(&self) -> Option<u32> {
-        let oldest = self.oldest.load(Relaxed);
-        (oldest != END).then_some(oldest)
+    pub fn remove(&self, segments: &Segments, page: u32) {
+        self.queues.take(&nodes(segments), page);
     }
 
-    pub fn judge(&self, segments: &Segments, frame: u32, used: bool) -> Verdict {
-        if used {
-            self.insert(segments, frame);
-            Verdict::Keep
-        } else {
-            self.remove(segments, frame);
-            Verdict::Evict
+    pub fn cool(&self, segments: &Segments, page: u32) {
+        self.put(segments, page, Queue::Inactive, End::Oldest);
+    }
+
+    pub fn skip(&self, segments: &Segments, page: u32) {
+        if let Some(queue) = self.queues.of(&nodes(segments), page) {
+            self.put(segments, page, queue, End::Newest);
         }
+    }
+
+    pub fn candidate(&self, segments: &Segments) -> Option<u32> {
+        if let Some(page) = self.queues.list(Queue::Fresh).oldest() {
+            return Some(page);
+        }
+        for _ in 0..STEP {
+            let inactive = u64::from(self.len(Queue::Inactive));
+            let all = u64::from(self.len(Queue::Active)) + inactive;
+            if inactive > 0 && inactive * 100 >= all * INACTIVE {
+                break;
+            }
+            if let Some(page) = self.queues.list(Queue::Active).oldest() {
+                self.put(segments, page, Queue::Inactive, End::Newest);
+            }
+        }
+        self.queues.list(Queue::Inactive).oldest()
+    }
+
+    pub fn judge(&self, segments: &Segments, page: u32, used: bool, _key: u64) -> Verdict {
+        match self.queues.of(&nodes(segments), page) {
+            Some(Queue::Inactive) if !used => {
+                self.remove(segments, page);
+                Verdict::Evict
+            }
+            Some(_) => {
+                self.put(segments, page, Queue::Active, End::Newest);
+                Verdict::Keep
+            }
+            None => Verdict::Keep,
+        }
+    }
+
+    pub fn check_invariants(&self, segments: &Segments) {
+        let no_record = |node| panic!("{node:#x} among the pages of a clock");
+        self.queues.check_invariants(&nodes(segments), no_record);
+        assert_eq!(self.queues.marked(segments), self.counts().pages(), "Q1");
+    }
+
+    fn put(&self, segments: &Segments, page: u32, queue: Queue, end: End) {
+        self.queues.put(&nodes(segments), page, queue, end);
+    }
+}
+
+fn nodes(segments: &Segments) -> Nodes<'_> {
+    Nodes {
+        segments,
+        records: None,
     }
 }

@@ -1,10 +1,9 @@
 //! The descriptor of one page frame.
 //!
 //! A frame comes from the allocator with `flags`, `holds` and `mapped` zero and without an owner,
-//! and must be given back with `flags`, `holds` and `mapped` zero (but for the lock in
-//! `flags`). Meanwhile `owner`, `next` and
-//! `prev` belong to whoever allocated it; while the frame is free they are the allocator's. `older`,
-//! `newer` and the *mark*, four bits of `flags`, are the replacement policy's alone, and keep their
+//! and must be given back with `flags`, `holds` and `mapped` zero (but for the lock in `flags`).
+//! Meanwhile `owner`, `next` and `prev` belong to whoever allocated it; while the frame is free they
+//! are the allocator's. `older`, `newer` and the *mark*, four bits of `flags`, are the replacement policy's alone, and keep their
 //! values while the frame is free: a policy finds out later that a page of its lists is gone.
 
 use core::mem::size_of;

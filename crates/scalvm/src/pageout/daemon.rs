@@ -241,9 +241,13 @@ impl<M: Machine> Vm<M> {
             Ok(claim) => {
                 let used = self.was_used(&claim);
                 let key = claim.key;
-                (Some(claim), used, key)
+                (claim, used, key)
             }
-            Err(Refused::Busy) => (None, true, 0),
+            Err(Refused::Busy) => {
+                let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+                policy.skip(segments, frame);
+                return;
+            }
             Err(Refused::Gone) => {
                 let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
                 // Unless the frame has just got another page.
@@ -261,8 +265,8 @@ impl<M: Machine> Vm<M> {
             }
             verdict
         };
-        match (claim, verdict) {
-            (Some(claim), Verdict::Evict) => match self.evict(claim, &mut search.batch) {
+        match verdict {
+            Verdict::Evict => match self.evict(claim, &mut search.batch) {
                 Evicted::Freed => {
                     self.count(Event::Evict);
                     search.freed += 1;
@@ -279,9 +283,7 @@ impl<M: Machine> Vm<M> {
                     search.refusals += 1;
                 }
             },
-            (Some(claim), Verdict::Keep) => self.unclaim(claim),
-            (None, Verdict::Evict) => self.readmit(page),
-            (None, Verdict::Keep) => {}
+            Verdict::Keep => self.unclaim(claim),
         }
     }
 

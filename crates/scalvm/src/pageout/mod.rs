@@ -45,6 +45,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use crate::error::OutOfMemory;
 use crate::machine::{MAX_CPUS, Machine};
+use crate::page::Segments;
 use crate::sync::SpinLock;
 use crate::vm::Vm;
 
@@ -82,8 +83,8 @@ impl Paging {
             high: reserve + 2 * step,
             reserve,
             floor: 10,
-            anonymous: PolicyKind::Clock,
-            file: PolicyKind::Clock,
+            anonymous: PolicyKind::ClockPro,
+            file: PolicyKind::ClockPro,
         }
     }
 }
@@ -131,6 +132,13 @@ impl Pageout {
     #[inline(always)]
     pub fn is_on(&self) -> bool {
         self.on.load(Relaxed)
+    }
+
+    /// Panics where a policy contradicts itself. Nothing is paged meanwhile.
+    pub(crate) fn check_invariants(&self, segments: &Segments) {
+        for policy in &self.policies {
+            policy.check_invariants(segments);
+        }
     }
 }
 

@@ -18,7 +18,8 @@
 //!   points of misses.
 //! - The access for which a page came marks it as used. That is read and discarded before anything is
 //!   evicted (`Fresh`); otherwise every page would get two turns where the plain clock gives one,
-//!   and the order of eviction come closer to that of arrival.
+//!   and the order of eviction come closer to that of arrival. A page that was brought ahead and has
+//!   not been used by then is inactive at once.
 
 use super::list::{End, Nodes};
 use super::queues::{Queue, Queues};
@@ -75,9 +76,7 @@ impl Clock {
     }
 
     pub fn skip(&self, segments: &Segments, page: u32) {
-        if let Some(queue) = self.queues.of(&nodes(segments), page) {
-            self.put(segments, page, queue, End::Newest);
-        }
+        self.queues.turn(&nodes(segments), page);
     }
 
     pub fn candidate(&self, segments: &Segments) -> Option<u32> {
@@ -102,6 +101,10 @@ impl Clock {
             Some(Queue::Inactive) if !used => {
                 self.remove(segments, page);
                 Verdict::Evict
+            }
+            Some(Queue::Fresh) if !used => {
+                self.queues.put_unused(&nodes(segments), page);
+                Verdict::Keep
             }
             Some(_) => {
                 self.put(segments, page, Queue::Active, End::Newest);

@@ -29,7 +29,9 @@
 //! follow the references (the paper's other variant) gains nothing on the recorded ones.
 //!
 //! The access for which a page came marks it as used. That is read and discarded before anything is
-//! evicted (the queue of fresh pages), or every page of a scan would become hot.
+//! evicted (the queue of fresh pages), or every page of a scan would become hot. For the same reason
+//! the first use of a page that was brought ahead does not make it hot; and if it leaves without
+//! one, nothing is remembered.
 //!
 //! Until the first eviction, when memory is filling, what does not fit in the cold share is hot.
 //!
@@ -119,10 +121,7 @@ impl ClockPro {
     }
 
     pub fn skip(&self, segments: &Segments, page: u32) {
-        let nodes = self.nodes(segments);
-        if let Some(queue) = self.queues.of(&nodes, page) {
-            self.put(&nodes, page, queue);
-        }
+        self.queues.turn(&self.nodes(segments), page);
     }
 
     pub fn candidate(&self, segments: &Segments) -> Option<u32> {
@@ -146,9 +145,13 @@ impl ClockPro {
         let nodes = self.nodes(segments);
         match (self.queues.of(&nodes, page), used) {
             (None, _) => {}
-            (Some(Queue::Fresh), _) => self.put(&nodes, page, Queue::Inactive),
+            (Some(Queue::Fresh), true) => self.put(&nodes, page, Queue::Inactive),
+            (Some(Queue::Fresh), false) => self.queues.put_unused(&nodes, page),
             (Some(Queue::Active), true) => self.put(&nodes, page, Queue::Active),
             (Some(Queue::Active), false) => self.put(&nodes, page, Queue::Inactive),
+            (Some(Queue::Inactive), true) if self.queues.was_unused(&nodes, page) => {
+                self.put(&nodes, page, Queue::Inactive);
+            }
             (Some(Queue::Inactive), true) => match self.records.find(key) {
                 Some(record) => {
                     self.forget(&nodes, record);
@@ -160,6 +163,11 @@ impl ClockPro {
                 }
             },
             (Some(Queue::Inactive), false) => {
+                if self.queues.was_unused(&nodes, page)
+                    && let Some(record) = self.records.find(key)
+                {
+                    self.forget(&nodes, record);
+                }
                 self.queues.take(&nodes, page);
                 self.filled.set(true);
                 return Verdict::Evict;

@@ -8,6 +8,7 @@
 //! | none | `Fresh` | the page has come |
 //! | none | `Active` | it is missed soon after it left, or memory is still filling (CLOCK-Pro) |
 //! | `Fresh` | `Active` (clock), `Inactive` (CLOCK-Pro) | its first use has been read and discarded |
+//! | `Fresh` | `Inactive`, unused | it was brought ahead of its first use, which is still to come |
 //! | `Active` | `Inactive` | its turn has come (clock), or it was not used for a whole turn |
 //! | `Inactive` | `Active` | it was used |
 //! | any | `Inactive` | it was trimmed, or could not be evicted |
@@ -36,6 +37,9 @@ const QUEUES: [Queue; 3] = [Queue::Fresh, Queue::Active, Queue::Inactive];
 const QUEUE: u8 = 3;
 /// Set in the marks of file pages.
 const FILE: u8 = 4;
+
+/// Set in the marks of pages that left `Fresh` without having been used ever.
+const UNUSED: u8 = 8;
 
 /// The queues of one policy.
 pub(super) struct Queues {
@@ -73,6 +77,30 @@ impl Queues {
         if let Some(page) = nodes.page(page) {
             page.set_mark(self.kind | queue as u8);
         }
+    }
+
+    /// Makes a page the newest of the queue in which it is.
+    pub fn turn(&self, nodes: &Nodes<'_>, page: u32) {
+        if let (Some(queue), Some(it)) = (self.of(nodes, page), nodes.page(page)) {
+            let mark = it.mark();
+            self.put(nodes, page, queue, End::Newest);
+            it.set_mark(mark);
+        }
+    }
+
+    /// Makes a page inactive that was not used yet.
+    pub fn put_unused(&self, nodes: &Nodes<'_>, page: u32) {
+        self.put(nodes, page, Queue::Inactive, End::Newest);
+        if let Some(page) = nodes.page(page) {
+            page.set_mark(page.mark() | UNUSED);
+        }
+    }
+
+    /// Whether a page was not used yet when it became inactive.
+    pub fn was_unused(&self, nodes: &Nodes<'_>, page: u32) -> bool {
+        nodes
+            .page(page)
+            .is_some_and(|page| page.mark() & UNUSED != 0)
     }
 
     /// Takes a page out of the queue in which it is.

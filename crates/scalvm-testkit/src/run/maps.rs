@@ -78,11 +78,16 @@ impl<'v> Runner<'v> {
         let which = self.pick(which);
         let want = u64::from(want % 40);
         let real = &self.spaces[which].real;
+        match soft % 4 {
+            0 => real.set_resident_limits(Some(u64::from(soft % 20)), None),
+            1 => real.set_resident_limits(None, Some(u64::from(soft % 30))),
+            2 => real.set_resident_limits(None, None),
+            _ => {}
+        }
         let before = real.usage().resident_pages;
-        let trimmed = if soft % 3 == 0 {
-            real.set_resident_limits(Some(u64::from(soft % 20)), None);
+        let trimmed = if soft % 4 == 0 {
             self.kit.vm().trim_most_over(want);
-            before - self.spaces[which].real.usage().resident_pages
+            before - real.usage().resident_pages
         } else {
             real.trim(want)
         };

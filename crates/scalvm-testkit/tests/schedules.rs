@@ -73,6 +73,7 @@ scenes! {
     limits::stores_to_a_map_that_keeps_to_its_limit,
     limits::files_are_trimmed_while_truncated,
     limits::no_more_is_promised_than_there_may_be,
+    limits::trimmed_while_pages_leave,
     chaos::whatever_comes_to_mind,
     chaos::whatever_comes_to_mind_while_pages_leave,
     chaos::whatever_comes_to_mind_while_pages_leave_and_much_fails,

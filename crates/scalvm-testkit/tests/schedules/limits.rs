@@ -7,6 +7,7 @@ use scalvm::{
 use crate::common::*;
 use crate::crew::Crew;
 use crate::memory::end;
+use crate::paging::{evict, paging};
 
 pub fn stores_while_trimmed(crew: &dyn Crew) {
     let kit = crew.kit();
@@ -234,4 +235,42 @@ pub fn no_more_is_promised_than_there_may_be(crew: &dyn Crew) {
     crew.together(&kit, &[&|| maps(10), &|| maps(20), &forks]);
     assert_eq!(kit.vm().stats().committed, 4);
     end!(kit, map);
+}
+
+pub fn trimmed_while_pages_leave(crew: &dyn Crew) {
+    let kit = paging(crew, 64, 4);
+    let map = anonymous(&kit, 4);
+    (0..4).for_each(|n| set(&map, page(n), 1));
+    let child = map.fork().expect("memory");
+    map.set_resident_limits(Some(1), None);
+    let stores = || {
+        run_on(&kit, 0, &map);
+        for round in 2..4 {
+            for n in 0..4 {
+                store(&kit, 0, &map, page(n), round).expect("stored");
+                assert_eq!(load(&kit, 0, &map, page(n)), Ok(round));
+            }
+        }
+    };
+    let loads = || {
+        run_on(&kit, 1, &child);
+        for n in (0..4).chain(0..4) {
+            assert_eq!(load(&kit, 1, &child, page(n)), Ok(1));
+            child.trim(1);
+        }
+    };
+    let leave = || {
+        for _ in 0..3 {
+            map.trim(2);
+            evict(&kit);
+        }
+    };
+    crew.together(&kit, &[&stores, &loads, &leave]);
+    let check = || {
+        for n in 0..4 {
+            assert_eq!((get(&map, page(n)), get(&child, page(n))), (Ok(3), Ok(1)));
+        }
+    };
+    crew.together(&kit, &[&check]);
+    end!(kit, map, child);
 }

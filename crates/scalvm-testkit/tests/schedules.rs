@@ -55,6 +55,8 @@ scenes! {
     files::two_faults_on_one_page_read_it_once,
     files::two_faults_on_a_page_that_fails,
     files::stores_while_synced,
+    files::stores_while_written_back,
+    files::readers_are_kept_ahead_of,
     files::stores_while_truncated,
     files::copies_while_truncated,
     files::an_object_ends_while_it_is_read,

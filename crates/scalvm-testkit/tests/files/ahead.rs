@@ -1,6 +1,6 @@
 //! Reading ahead: how many requests and pages a reader costs, and when they are made.
 
-use scalvm::{Access, Advice, FaultError, Map, Object, PAGE_SIZE, Share, Stream};
+use scalvm::{Access, Advice, FaultError, Map, Object, PAGE_SIZE, PagerError, Share, Stream};
 use scalvm_machine::{Pace, Rng};
 use scalvm_testkit::{Hw, Kit};
 
@@ -252,4 +252,34 @@ fn truncation_meets_reading_ahead() {
     );
     drop(object);
     nothing_left(&kit);
+}
+
+#[test]
+fn only_the_bad_page_of_a_file_cannot_be_read() {
+    for by_faults in [false, true] {
+        let kit = kit();
+        let object = file(&kit, 100);
+        let map = mapped(&kit, &object, 100);
+        kit.disk().fail_pages(0, 9..10);
+        let mut failed = Vec::new();
+        for n in 0..100 {
+            let result = if by_faults {
+                load(&kit, 0, &map, page(n)).map(|_| ())
+            } else {
+                object.hold(n as u64, Access::Read).map(|_| ())
+            };
+            if let Err(error) = result {
+                assert_eq!(error, FaultError::Pager(PagerError::Io));
+                failed.push(n);
+            }
+        }
+        assert_eq!(failed, [9]);
+        let [requests, pages] = read(&kit);
+        assert!(requests < 30 && pages < 140, "{requests}, {pages}");
+        kit.fail_nothing();
+        hold(&object, 9);
+        take_off(&kit, 0, &map);
+        drop((map, object));
+        nothing_left(&kit);
+    }
 }

@@ -1,6 +1,6 @@
 //! Write-back: which requests are made of what is dirty, when, and what becomes of errors.
 
-use scalvm::{Access, MapError, Object, PAGE_SIZE, PagerError, Share};
+use scalvm::{Access, MapError, Object, PAGE_SIZE, PagerError, Paging, Share};
 use scalvm_machine::Pace;
 use scalvm_testkit::{Hw, Kit};
 
@@ -227,4 +227,55 @@ fn dirty_files_whose_last_handle_goes_are_not_brought_to_life() {
     kit.pump(1);
     assert_eq!([kit.released(), on_disk(&kit, 0, 0)], [3, 5]);
     nothing_left(&kit);
+}
+
+#[test]
+fn a_bad_place_does_not_keep_its_neighbours_from_theirs() {
+    let kit = kit();
+    let object = kit.open(0, SIZE);
+    (0..40).for_each(|index| write(&object, index, 6));
+    kit.disk().fail_pages(0, 20..21);
+    kit.vm().write_back(0);
+    assert_eq!(written(&kit)[0], 3);
+    assert_eq!([on_disk(&kit, 0, 15), on_disk(&kit, 0, 39)], [6, 6]);
+    // The cluster that failed is written page by page now.
+    kit.vm().write_back(0);
+    assert_eq!(written(&kit)[0], 3 + 16);
+    assert!(
+        (0..40)
+            .filter(|i| *i != 20)
+            .all(|i| on_disk(&kit, 0, i) == 6)
+    );
+    kit.vm().write_back(0);
+    assert_eq!(written(&kit)[0], 3 + 16 + 1);
+    kit.fail_nothing();
+    kit.vm().write_back(0);
+    assert_eq!(on_disk(&kit, 0, 20), 6);
+    // And together again.
+    (16..32).for_each(|index| write(&object, index, 7));
+    let before = written(&kit)[0];
+    kit.vm().write_back(0);
+    assert_eq!(written(&kit)[0], before + 1);
+}
+
+#[test]
+fn the_page_daemon_has_dirty_file_pages_written_in_clusters_and_drops_them() {
+    let kit = Kit::new(600);
+    kit.vm()
+        .start_paging(Paging::for_frames(600))
+        .expect("memory");
+    let object = kit.open(0, 2000 * PAGE_SIZE as u64);
+    for n in 0..2000 {
+        write(&object, n, 100 + n as u64);
+    }
+    let [requests, pages] = written(&kit);
+    assert!(pages >= 1400, "most of it left: {pages}");
+    assert!(
+        requests < pages / 8,
+        "{requests} requests for {pages} pages"
+    );
+    kit.vm().check_invariants();
+    assert!((0..2000).all(|n| object_word(&object, n * PAGE_SIZE) == 100 + n as u64));
+    assert_eq!(kit.vm().sync_all(), Ok(()));
+    assert!((0..2000).all(|n| on_disk(&kit, 0, n) == 100 + n as u64));
 }

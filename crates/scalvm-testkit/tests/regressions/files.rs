@@ -194,12 +194,13 @@ fn a_failing_read_is_told_and_tried_again_on_the_next_fault() {
     let kit = kit();
     let (object, map) = (file(&kit), new_map(&kit));
     map_object(&map, &object, 0, 3, Share::Shared);
-    kit.fail_io(1);
+    kit.disk().fail_pages(0, 1..2);
     assert_eq!(
         fault(&kit, &map, page(1), Access::Read),
         Err(FaultError::Pager(PagerError::Io))
     );
     map.check_invariants();
+    kit.fail_nothing();
     assert_eq!(get(&map, page(1)), Ok(first(&kit, 1)));
     drop((object, map));
     nothing_left(&kit);

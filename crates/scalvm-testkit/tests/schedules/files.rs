@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use scalvm::{Access, Fault, FaultError, PAGE_SIZE, PagerError, Share};
+use scalvm::{Access, Fault, FaultError, PAGE_SIZE, PagerError, Share, Stream};
 use scalvm_testkit::{Hw, Kit};
 
 use crate::common::*;
@@ -47,7 +47,8 @@ pub fn two_faults_on_a_page_that_fails(crew: &dyn Crew) {
     let kit = crew.kit();
     let (object, map) = mapped(&kit, Share::Shared);
     let first = disk_word(&kit, 2, 0);
-    kit.fail_io(1);
+    // The page with those that are read along, and then alone.
+    kit.disk().fail_requests_from(0);
     let failed = Mutex::new(0);
     let act = |cpu: usize| {
         run_on(&kit, cpu, &map);
@@ -56,6 +57,7 @@ pub fn two_faults_on_a_page_that_fails(crew: &dyn Crew) {
                 Ok(seen) => break assert_eq!(seen, first),
                 Err(error) => assert_eq!(error, FaultError::Pager(PagerError::Io)),
             }
+            kit.fail_nothing();
             *failed.lock().expect("no panic") += 1;
         }
     };
@@ -86,6 +88,69 @@ pub fn stores_while_synced(crew: &dyn Crew) {
     crew.together(&kit, &[&|| write(0), &|| write(1), &sync]);
     crew.together(&kit, &[&|| assert_eq!(object.sync(0, SIZE), Ok(()))]);
     assert_eq!([disk_word(&kit, 1, 0), disk_word(&kit, 1, 1)], [5, 5]);
+    drop(object);
+    end!(kit, map);
+}
+
+/// No store is lost to passes of write-back, of which several run at once, while files come and go.
+pub fn stores_while_written_back(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    let write = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        for value in 1..6 {
+            store(&kit, cpu, &map, page(1) + 8 * cpu, value).expect("stored");
+        }
+        // What only the table knows passes to the page.
+        assert_eq!(map.discard(page(0), 3 * PAGE_SIZE), Ok(()));
+    };
+    let pass = || {
+        let other = kit.open(1, SIZE);
+        assert_eq!(other.write_at(0, &[7; 8]), Ok(()));
+        kit.vm().write_back(0);
+        drop(other);
+        assert_eq!(kit.vm().sync_all(), Ok(()));
+    };
+    crew.together(&kit, &[&|| write(0), &|| write(1), &pass, &pass]);
+    kit.vm().check_invariants();
+    crew.together(&kit, &[&|| assert_eq!(kit.vm().sync_all(), Ok(()))]);
+    assert_eq!([disk_word(&kit, 1, 0), disk_word(&kit, 1, 1)], [5, 5]);
+    drop(object);
+    end!(kit, map);
+}
+
+/// Pages are read ahead by several readers of one file at once, while others ask for them as well and
+/// the file is truncated.
+pub fn readers_are_kept_ahead_of(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let size = 20 * PAGE_SIZE as u64;
+    let (object, map) = (kit.open(0, size), new_map(&kit));
+    map_object(&map, &object, 0, 20, Share::Shared);
+    let words: Vec<u64> = (0..20).map(|n| disk_word(&kit, n, 0)).collect();
+    let faults = || {
+        run_on(&kit, 0, &map);
+        for (n, word) in words.iter().enumerate() {
+            match load(&kit, 0, &map, page(n)) {
+                Ok(seen) => assert_eq!(seen, *word),
+                Err(error) => assert_eq!(error, FaultError::BeyondEnd),
+            }
+        }
+    };
+    let reads = || {
+        let mut stream = Stream::new();
+        for (n, word) in (0..).zip(&words) {
+            object.read_ahead(&mut stream, n, 1);
+            let mut bytes = [0; 8];
+            if object.read_at(n * PAGE_SIZE as u64, &mut bytes) == Ok(8) {
+                assert_eq!(u64::from_le_bytes(bytes), *word);
+            }
+        }
+    };
+    let truncates = || {
+        object.will_need(10 * PAGE_SIZE as u64, 5 * PAGE_SIZE as u64);
+        assert_eq!(object.set_size(12 * PAGE_SIZE as u64), Ok(()));
+    };
+    crew.together(&kit, &[&faults, &reads, &truncates]);
     drop(object);
     end!(kit, map);
 }

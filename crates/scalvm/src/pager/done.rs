@@ -4,17 +4,19 @@ use crate::error::PagerError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::ObjectBody;
-use crate::page::{BUSY, DIRTY, WRITING};
-use crate::pager::io::{Direction, Io, Target};
+use crate::page::{BUSY, DIRTY, LONE, WRITING};
+use crate::pager::io::{Direction, Io, MOST, Target};
+use crate::pager::tracks::Span;
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
     /// Tells how a request ended. May be called from within the pager's function or at any later
     /// time, on any thread that holds no lock of the manager.
     ///
-    /// Pages that could not be read are dropped again, and whoever waits for the page that caused
-    /// the request gets the error; pages that could not be written stay dirty, and the error is
-    /// told to the next sync.
+    /// Pages that could not be read are dropped again, and each is tried alone when it is needed
+    /// next; where it was alone already, whoever waits for it gets the error. Pages that could not
+    /// be written stay dirty, and are tried alone by the next sync or pass of write-back; the error
+    /// is told to the next sync.
     pub fn io_done(&self, io: Io<M>, result: Result<(), PagerError>) {
         let object = match io.target {
             Target::Object(object) => object,
@@ -24,6 +26,25 @@ impl<M: Machine> Vm<M> {
             self.clear_tails(object, &io);
         }
         let guard = object.lock(self);
+        // Which page is bad is not known where there are several: each is tried alone when it is
+        // needed, if that can be remembered.
+        let mut told = io.wanted;
+        if io.direction == Direction::In
+            && io.count > 1
+            && let Some(tracks) = object.tracks.get()
+        {
+            let span = Span {
+                first: io.first,
+                count: io.count as u32,
+            };
+            match result {
+                Ok(()) => tracks.succeeded(),
+                Err(_) => {
+                    tracks.failed(span);
+                    told = MOST;
+                }
+            }
+        }
         for (i, &frame) in io.frames().iter().enumerate() {
             let Some(page) = self.page(frame) else {
                 continue;
@@ -33,18 +54,22 @@ impl<M: Machine> Vm<M> {
                     page.clear_flags(BUSY);
                 }
                 (Direction::In, Err(error)) => {
-                    page.fail(error);
+                    if i == told {
+                        page.fail(error);
+                    }
                     page.clear_flags(BUSY);
                     // A page that was truncated meanwhile has no owner any more.
-                    if i != io.wanted && page.is_owned() {
+                    if i != told && page.is_owned() {
                         self.drop_page(object, io.first + i as u32);
                     }
                 }
-                (Direction::Out, result) => {
-                    if let Err(error) = result {
-                        page.set_flags(DIRTY);
-                        object.write_errors.add(error);
-                    }
+                (Direction::Out, Ok(())) => {
+                    page.clear_flags(WRITING | LONE);
+                }
+                (Direction::Out, Err(error)) => {
+                    let alone = if io.count > 1 { LONE } else { 0 };
+                    page.set_flags(DIRTY | alone);
+                    object.write_errors.add(error);
                     page.clear_flags(WRITING);
                 }
             }

@@ -2,6 +2,9 @@
 //!
 //! A page that is being put is claimed first: `WRITING` is set, in one step and only if the page is
 //! not busy, since the page daemon makes pages busy without the object's lock.
+//!
+//! Pages that could not be written together are `LONE` until they can: each is written by itself, so
+//! that one bad place on a disk does not keep its neighbours from theirs.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -11,7 +14,7 @@ use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody};
-use crate::page::{BUSY, DIRTY, Page, WRITING};
+use crate::page::{BUSY, DIRTY, LONE, Page, WRITING};
 use crate::pager::io::{Direction, Io, MOST};
 use crate::pager::vnode::Vnode;
 use crate::pmap::{Clear, Pmap};
@@ -162,13 +165,17 @@ impl<M: Machine> Vm<M> {
             let Some(page) = anon.page.get().filter(|page| page.test_flags(DIRTY) != 0) else {
                 return false;
             };
+            let lone = page.test_flags(LONE) != 0;
+            if lone && run.count > 0 {
+                return true;
+            }
             if page.claim_to_put() {
                 if run.count == 0 {
                     run.first = index;
                 }
                 run.frames[run.count] = page.frame();
                 run.count += 1;
-                return false;
+                return lone;
             }
             // Changed while it is being written, or about to leave: to be looked at again.
             if run.count == 0 && patience == Patience::All {

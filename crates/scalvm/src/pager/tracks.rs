@@ -7,6 +7,9 @@
 //! for the next window, before the reader gets there. So a reader finds one window in memory while
 //! the next one is being read.
 //!
+//! Where a request for several pages fails, each of them is read alone when it is missed next, so
+//! that only those fail that are bad.
+//!
 //! What tells against reading ahead: where tracks end that were never confirmed, as random accesses
 //! leave them, misses soon bring their own page alone; and a miss within what has been brought means
 //! that it was dropped before it was used, so the window is halved.
@@ -22,6 +25,9 @@ const SMALL: u32 = 4;
 const LARGE: u32 = 16;
 /// So many tracks more that ended unconfirmed, and a miss brings one page (arbitrary).
 const STRAYS: u32 = 3;
+/// So many requests that failed, more than those that did not, and all pages are read alone: so that
+/// two readers at two bad places do not make each other forget theirs for ever.
+const FAILURES: u32 = 8;
 /// No page: objects have fewer pages than would make it the trigger of anything.
 const NONE: u32 = u32::MAX;
 
@@ -155,6 +161,10 @@ pub(crate) struct Tracks {
     cells: [Cell; TRACKS],
     /// Tracks that ended unconfirmed, more than those that were confirmed.
     strays: Field<u32>,
+    /// The last request that failed: its first page, and how many.
+    bad: (Field<u32>, Field<u32>),
+    /// Requests that failed, more than those that did not.
+    failures: Field<u32>,
     /// What a trigger asked for, until whoever used it has let go of the lock.
     pending: (Field<u32>, Field<u32>),
 }
@@ -164,12 +174,22 @@ impl Tracks {
         Tracks {
             cells: core::array::from_fn(|_| Cell::new()),
             strays: Field::new(0),
+            bad: (Field::new(0), Field::new(0)),
+            failures: Field::new(0),
             pending: (Field::new(0), Field::new(0)),
         }
     }
 
     /// What to read for a page that is missed: itself, and what follows it.
     pub fn miss(&self, index: u32, advice: Advice) -> Span {
+        if self.failures.get() >= FAILURES
+            || index.wrapping_sub(self.bad.0.get()) < self.bad.1.get()
+        {
+            return Span {
+                first: index,
+                count: 1,
+            };
+        }
         let known = self.find(|track| track.expects(index));
         let mut track;
         match known {
@@ -236,6 +256,19 @@ impl Tracks {
             first: self.pending.0.get(),
             count,
         })
+    }
+
+    /// Notes that a request for several pages has failed.
+    pub fn failed(&self, span: Span) {
+        self.bad.0.set(span.first);
+        self.bad.1.set(span.count);
+        self.failures
+            .set((self.failures.get() + 1).min(2 * FAILURES));
+    }
+
+    /// Notes that one has not.
+    pub fn succeeded(&self) {
+        self.failures.set(self.failures.get().saturating_sub(1));
     }
 
     fn find(&self, is: impl Fn(&Track) -> bool) -> Option<usize> {
@@ -393,6 +426,29 @@ mod tests {
         assert_eq!(tracks.miss(at + 1, Advice::Normal).count, LARGE / 2);
         assert_eq!(tracks.miss(at + 2, Advice::Normal).count, SMALL);
         assert_eq!(tracks.miss(at + 2 + SMALL, Advice::Normal).count, LARGE / 2);
+    }
+
+    #[test]
+    fn what_failed_together_is_read_alone() {
+        let tracks = Tracks::new();
+        let span = tracks.miss(100, Advice::Normal);
+        assert_eq!(span.count, SMALL);
+        tracks.failed(span);
+        for index in 100..100 + SMALL {
+            assert_eq!(tracks.miss(index, Advice::Sequential).count, 1);
+        }
+        assert!(tracks.miss(100 + SMALL, Advice::Normal).count > 1);
+        // Two readers, each of which makes the other's failure forgotten.
+        let mut tried = 0;
+        while let span = tracks.miss(if tried % 2 == 0 { 0 } else { 500 }, Advice::Normal)
+            && span.count > 1
+        {
+            tracks.failed(span);
+            tried += 1;
+        }
+        assert!(tried <= FAILURES);
+        (0..=FAILURES).for_each(|_| tracks.succeeded());
+        assert!(tracks.miss(7000, Advice::Normal).count > 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::PagerError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody};
-use crate::page::{DIRTY, Page};
+use crate::page::{DIRTY, LONE, Page};
 use crate::pager::io::MOST;
 use crate::pager::put::{Patience, Run};
 use crate::vm::Vm;
@@ -79,11 +79,21 @@ impl<M: Machine> Vm<M> {
             }
             claimed.is_some()
         };
+        let lone = |i: usize| {
+            let page = self.dirty_page(object, base + i as u32);
+            page.is_some_and(|page| page.test_flags(LONE) != 0)
+        };
+        let alone = lone(wanted);
         if !claim(wanted) {
             return 0;
         }
-        let end = (wanted + 1..room).find(|i| !claim(*i)).unwrap_or(room);
-        let begin = (0..wanted).rev().find(|i| !claim(*i)).map_or(0, |i| i + 1);
+        let (mut begin, mut end) = (wanted, wanted + 1);
+        while !alone && end < room && !lone(end) && claim(end) {
+            end += 1;
+        }
+        while !alone && begin > 0 && !lone(begin - 1) && claim(begin - 1) {
+            begin -= 1;
+        }
         frames.copy_within(begin..end, 0);
         let run = Run {
             first: base + begin as u32,

@@ -101,6 +101,15 @@ impl<M: Machine> Ptr<Anon<M>> {
     }
 }
 
+/// Where the contents of an anon are that is put back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stored {
+    /// Where they were.
+    Before,
+    /// They were stored anew.
+    Anew(Backing),
+}
+
 /// What became of putting an anon back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cut {
@@ -167,20 +176,22 @@ impl<M: Machine> Vm<M> {
         &self,
         page: Ptr<Page>,
         anon: Ptr<Anon<M>>,
-        store: impl FnOnce() -> Option<Backing>,
+        store: impl FnOnce() -> Option<Stored>,
     ) -> Cut {
         let identity = page.identify(&self.machine);
         if page.owner() != Some(anon) {
             return Cut::Gone;
         }
-        let Some(backing) = store() else {
-            return Cut::Refused;
-        };
-        if backing.pack() != anon.backing.get() {
-            if anon.backing.get() != 0 {
-                self.release_backing(anon);
+        match store() {
+            None => return Cut::Refused,
+            // Where it is may change right now: the compressor moves it to a disk.
+            Some(Stored::Before) => {}
+            Some(Stored::Anew(backing)) => {
+                if anon.backing.get() != 0 {
+                    self.release_backing(anon);
+                }
+                anon.backing.set(backing.pack());
             }
-            anon.backing.set(backing.pack());
         }
         anon.page.set(None);
         page.disown(&identity);

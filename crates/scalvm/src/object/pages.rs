@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::Frame;
 use crate::amap::{Amap, OwnPlace, Place, SLOTS, Way};
-use crate::anon::Anon;
+use crate::anon::{Anon, Stored};
 use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
@@ -133,7 +133,7 @@ impl<M: Machine> Vm<M> {
                     self.drop_page(object, index);
                 } else {
                     // It is put back again; the copy may be readable the next time.
-                    self.cut(page, anon, || Some(anon.backing()));
+                    self.cut(page, anon, || Some(Stored::Before));
                 }
                 Look::Failed(error)
             }

@@ -8,7 +8,7 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::addr::Frame;
-use crate::anon::Anon;
+use crate::anon::{Anon, Stored};
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
@@ -90,7 +90,7 @@ impl<M: Machine> Vm<M> {
         }
         if page.error().is_some() {
             drop(identity);
-            self.cut(page, anon, || Some(anon.backing()));
+            self.cut(page, anon, || Some(Stored::Before));
             return Err(SwapError::Io);
         }
         if page.test_flags(BUSY) != 0 {

@@ -16,7 +16,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::anon::Cut;
+use crate::anon::{Cut, Stored};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::ObjectBody;
@@ -72,12 +72,12 @@ impl<M: Machine> Vm<M> {
             let backing = anon.backing();
             if backing != Backing::None {
                 if page.test_flags(DIRTY) == 0 {
-                    return Some(backing);
+                    return Some(Stored::Before);
                 }
                 self.release_backing(anon);
             }
             match self.compressor.put(self, page, anon) {
-                Put::Stored(handle) => Some(Backing::Compressed(handle)),
+                Put::Stored(handle) => Some(Stored::Anew(Backing::Compressed(handle))),
                 Put::Incompressible => None,
                 Put::Full => {
                     batch.compressor_is_full |= self.compressor.is_on();

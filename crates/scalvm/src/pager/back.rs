@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::Frame;
 use crate::amap::SLOTS;
-use crate::anon::Anon;
+use crate::anon::{Anon, Stored};
 use crate::error::OutOfMemory;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
@@ -173,7 +173,7 @@ impl<M: Machine> Vm<M> {
         }
         // From now on the backing does not change; but it may have before.
         if anon.backing() != Backing::Slot(slot) {
-            self.cut(page, anon, || Some(anon.backing()));
+            self.cut(page, anon, || Some(Stored::Before));
             self.unbusy(page);
             self.let_go(page);
             return Ok(None);

@@ -10,7 +10,7 @@
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use crate::addr::Frame;
-use crate::anon::{Anon, Cut};
+use crate::anon::{Anon, Cut, Stored};
 use crate::error::PagerError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
@@ -120,7 +120,7 @@ impl<M: Machine> Vm<M> {
     fn has_not_come(&self, page: Ptr<Page>, error: PagerError, wanted: bool) {
         match page.owner::<Anon<M>>() {
             Some(anon) if !wanted => {
-                self.cut(page, anon, || Some(anon.backing()));
+                self.cut(page, anon, || Some(Stored::Before));
             }
             _ => page.fail(error),
         }
@@ -145,7 +145,7 @@ impl<M: Machine> Vm<M> {
             let put = match page.owner::<Anon<M>>() {
                 Some(anon) => self.cut(page, anon, || {
                     self.swap.set_owner(&self.machine, slot, anon);
-                    Some(Backing::Slot(slot))
+                    Some(Stored::Anew(Backing::Slot(slot)))
                 }),
                 None => Cut::Gone,
             };
@@ -158,7 +158,7 @@ impl<M: Machine> Vm<M> {
         if alone {
             self.swap.mark_bad(&self.machine, slot);
         } else {
-            self.swap.free(&self.machine, slot);
+            self.swap.free_failed(&self.machine, slot);
         }
         page.set_flags(DIRTY | LONE);
         if alone {

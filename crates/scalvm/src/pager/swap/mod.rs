@@ -151,6 +151,18 @@ impl<M: Machine> Swap<M> {
         }
     }
 
+    /// Takes back the slots of a run that could not be written together. They are handed out next, one by
+    /// one, so that it shows which of them cannot be written.
+    pub fn free_failed(&self, machine: &M, slot: Slot) {
+        self.free(machine, slot);
+        let _held = self.lock(machine);
+        if let Some(device) = self.device(slot.device()) {
+            device
+                .hand
+                .set(device.hand.get().min(u64::from(slot.page())));
+        }
+    }
+
     /// Retires a slot that was handed out and cannot be written.
     pub fn mark_bad(&self, machine: &M, slot: Slot) {
         let _held = self.lock(machine);

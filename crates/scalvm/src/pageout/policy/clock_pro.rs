@@ -52,6 +52,9 @@ use crate::sync::Field;
 /// The cold share: one in so many.
 const COLD: u32 = 20;
 
+/// Pages in a run: as many as a request has.
+const RUN: u32 = 16;
+
 /// Records that are given up at once, for each page that is looked at: what is done under the
 /// policy's lock stays small, however many have become too many.
 const STEP: u32 = 8;
@@ -98,7 +101,7 @@ impl ClockPro {
             return true;
         }
         let counts = self.counts();
-        if !self.filled.get() && counts.cold() > counts.pages() / COLD {
+        if !self.filled.get() && !Self::begins_cold(counts) {
             self.put(&nodes, page, Queue::Active);
         } else {
             self.remember(&nodes, key);
@@ -108,7 +111,9 @@ impl ClockPro {
     }
 
     pub fn reinsert(&self, segments: &Segments, page: u32) {
-        self.put(&self.nodes(segments), page, Queue::Inactive);
+        // Not among the cold ones: what cannot leave would fill their share, and no hot page ever
+        // become cold.
+        self.put(&self.nodes(segments), page, Queue::Active);
     }
 
     pub fn remove(&self, segments: &Segments, page: u32) {
@@ -183,6 +188,16 @@ impl ClockPro {
         self.records.check_invariants();
         assert_eq!(records, self.records.len(), "C1");
         assert_eq!(self.queues.marked(segments), self.counts().pages(), "Q1");
+    }
+
+    /// Whether the next page that comes while memory is filling is cold. Where there are many it is so
+    /// by runs, since neighbours that leave together come back together.
+    fn begins_cold(counts: Counts) -> bool {
+        if counts.pages() < RUN * COLD {
+            counts.cold() <= counts.pages() / COLD
+        } else {
+            counts.pages() / RUN % COLD == 0
+        }
     }
 
     /// The cold pages that there are to be.

@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-/// No memory for what was asked; nothing was changed.
+/// No memory for what was asked, or no more may be promised ([`Vm::set_commit`]); nothing was
+/// changed.
+///
+/// [`Vm::set_commit`]: crate::Vm::set_commit
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 
@@ -27,7 +30,7 @@ pub enum MapError {
     Pager(PagerError),
     /// A part of the range lies beyond the end of its object.
     BeyondEnd,
-    /// No memory.
+    /// No memory, or no more may be promised.
     OutOfMemory,
 }
 

@@ -35,7 +35,7 @@ struct Given<M: Machine> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// A child's address space. The time it takes grows with the number of entries, not with what
+    /// A child's address space, with the same limits. The time it takes grows with the number of entries, not with what
     /// they hold. On failure the parent is as it was (but that some of its memory may be copied
     /// when it is next written).
     pub fn fork(&self) -> Result<Map<'v, M>, OutOfMemory> {

@@ -60,6 +60,9 @@
 //! | **truncate** | | | object | object; a busy page loses its owner | object; a held page outlives it |
 //! | **sync, I/O done** | | | | object, page being written | object; a change meanwhile is dirty again |
 //! | **read_at, …** | | | | | object; the bytes are not locked |
+//!
+//! Trimming is to all others as a fault is: it has the map locked for reading, and the object. The
+//! page-out daemon has no map locked, and meets all others at the object and at the busy page.
 #![no_std]
 
 #[cfg(test)]

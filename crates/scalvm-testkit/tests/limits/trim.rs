@@ -290,3 +290,31 @@ fn private_copies_and_what_shows_through_are_trimmed() {
     drop(file);
     end!(kit, map);
 }
+
+#[test]
+fn the_list_of_maps_has_those_that_live() {
+    let kit = kit();
+    let ids = || {
+        let mut ids = Vec::new();
+        kit.vm().each_map(|info| ids.push(info.id));
+        ids.sort();
+        ids
+    };
+    let one = anonymous(&kit, 4);
+    let two = one.fork().expect("memory");
+    let three = new_map(&kit);
+    assert_eq!(ids(), [one.id(), two.id(), three.id()]);
+    drop(two);
+    assert_eq!(ids(), [one.id(), three.id()]);
+    drop(three);
+    // A child that could not be made is not there either.
+    for n in 1..5 {
+        kit.fail_allocation(n);
+        drop(one.fork());
+        kit.fail_nothing();
+        assert_eq!(ids(), [one.id()]);
+    }
+    drop(one);
+    assert_eq!(ids(), [0; 0]);
+    nothing_left(&kit);
+}

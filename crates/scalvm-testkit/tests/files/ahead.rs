@@ -1,6 +1,8 @@
 //! Reading ahead: how many requests and pages a reader costs, and when they are made.
 
-use scalvm::{Access, Advice, FaultError, Map, Object, PAGE_SIZE, PagerError, Share, Stream};
+use scalvm::{
+    Access, Advice, FaultError, Map, Object, PAGE_SIZE, PagerError, Paging, Share, Stream,
+};
 use scalvm_machine::{Pace, Rng};
 use scalvm_testkit::{Hw, Kit};
 
@@ -234,6 +236,35 @@ fn reading_ahead_leaves_memory_for_others() {
     let s = kit.vm().stats();
     assert_eq!(s.ahead_hits + s.ahead_wasted, s.ahead);
     nothing_left(&kit);
+}
+
+#[test]
+fn a_file_larger_than_memory_is_read_in_whole_windows_too() {
+    const PAGES: usize = 10_000;
+    for by_faults in [false, true] {
+        let kit = Kit::new(4000);
+        let paging = Paging::for_frames(4000);
+        kit.vm().start_paging(paging).expect("memory");
+        let object = file(&kit, PAGES);
+        let map = mapped(&kit, &object, PAGES);
+        for n in 0..PAGES {
+            // In the place of the page daemon.
+            if n % 16 == 0 && kit.vm().stats().frames_free < paging.low {
+                kit.vm().balance();
+            }
+            if by_faults {
+                load(&kit, 0, &map, page(n)).expect("loaded");
+            } else {
+                hold(&object, n);
+            }
+        }
+        let [requests, pages] = read(&kit);
+        assert!(requests < PAGES as u64 / 13, "{requests} requests");
+        assert!(pages < PAGES as u64 + 100, "{pages} pages");
+        take_off(&kit, 0, &map);
+        drop((map, object));
+        nothing_left(&kit);
+    }
 }
 
 #[test]

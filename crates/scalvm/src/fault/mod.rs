@@ -10,8 +10,8 @@
 //!    it, and with a read its neighbours. The old page of a copy is let go of when no translation
 //!    to it is left.
 //! 3. Where a page must be brought: mark it, and what is read ahead with it, busy, let go of all
-//!    locks, start the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile: the fault
-//!    begins again and looks anew.
+//!    locks, start the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile:
+//!    the fault begins again and looks anew.
 //!
 //! A page of zeros is made with no object locked, so that faults on one object seldom wait for each
 //! other.

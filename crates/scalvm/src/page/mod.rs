@@ -95,6 +95,11 @@ impl Frames {
         self.low.store(word(low), Relaxed);
     }
 
+    /// Below how many free frames is pressure; 0 if that is not known.
+    pub fn low(&self) -> u64 {
+        u64::from(self.low.load(Relaxed))
+    }
+
     /// 1 under pressure, until somebody sets it to 0.
     pub fn pressure(&self) -> &AtomicU32 {
         &self.pressure

@@ -23,7 +23,7 @@ use crate::vm::Vm;
 /// What is brought for a miss in an object whose accesses cannot be followed, as memory is short.
 const UNKNOWN: u32 = 4;
 
-/// One frame of so many is left free by reading ahead (arbitrary).
+/// One frame of so many is left free by reading ahead where nothing leaves memory (arbitrary).
 const LEFT_FREE: u64 = 32;
 
 /// Pages to be read ahead once no lock is held. It holds the object.
@@ -159,11 +159,13 @@ impl<M: Machine> Vm<M> {
     ) -> usize {
         guard.covers(object);
         let mut count = 0;
-        let left = self.frames.total() / LEFT_FREE + frames.len() as u64;
-        if self.frames.free_count() < left {
-            return count;
-        }
-        for (i, frame) in frames.iter_mut().enumerate() {
+        // Between the marks the page daemon makes room for what is read ahead as for all else.
+        let left = match self.frames.low() {
+            0 => self.frames.total() / LEFT_FREE,
+            low => low / 2,
+        };
+        let room = self.frames.free_count().saturating_sub(left);
+        for (i, frame) in frames.iter_mut().enumerate().take(room as usize) {
             let index = first + i as u32;
             let amap = object.amap.get();
             if amap.is_none_or(|amap| amap.anon(index).is_some()) {

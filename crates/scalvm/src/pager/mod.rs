@@ -6,9 +6,9 @@
 //! truncated, unmapped or given up meanwhile.
 //!
 //! The vnode pager stands between the objects and the file systems: `bring` is its get_pages, `put`
-//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `tracks`
-//! and `stream` find out what will be needed next, and `ahead` reads it; `dirty` knows which objects
-//! may have something to put, and `writeback` puts it without being asked for by name.
+//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `tracks` and `stream`
+//! find out what will be needed next, and `ahead` reads it; `dirty` knows which objects may have
+//! something to put, and `writeback` puts it without being asked for by name.
 
 mod ahead;
 mod back;

@@ -373,7 +373,10 @@ impl<M: Machine> Vm<M> {
     fn settle(&self, own: &OwnPlace<M>, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
         own.set(anon);
         page.own(anon);
-        self.note(page);
+        // What must be read first is noted when it has been.
+        if page.is_plain() {
+            self.note(page);
+        }
     }
 
     /// Puts a page of zeros where the object has nothing.

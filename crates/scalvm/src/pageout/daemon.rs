@@ -39,6 +39,8 @@ struct Search<'v, M: Machine> {
     cleaning: Option<Ticket<'v>>,
     /// Anonymous pages that no store took.
     refusals: usize,
+    /// Pages in a row that were being written: more than a few, and the rest are looked at in vain.
+    busy: usize,
     /// Whether the compressor could be helped as often as it was tried.
     hopeful: bool,
     /// Pages still to be looked at in each kind before it is given up.
@@ -156,6 +158,7 @@ impl<M: Machine> Vm<M> {
             written: 0,
             cleaning: None,
             refusals: 0,
+            busy: 0,
             hopeful: true,
             left: [ANONYMOUS, FILE].map(|kind| REVOLUTIONS * (len(kind) + 1)),
         };
@@ -239,6 +242,7 @@ impl<M: Machine> Vm<M> {
         let frame = page.frame().0 as u32;
         let (claim, used, key) = match self.claim(page) {
             Ok(claim) => {
+                search.busy = 0;
                 let used = self.was_used(&claim);
                 let key = claim.key;
                 (claim, used, key)
@@ -246,6 +250,10 @@ impl<M: Machine> Vm<M> {
             Err(Refused::Busy) => {
                 let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
                 policy.skip(segments, frame);
+                search.busy += 1;
+                if search.busy > MOST {
+                    search.left[kind] = 0;
+                }
                 return;
             }
             Err(Refused::Gone) => {

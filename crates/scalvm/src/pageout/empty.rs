@@ -123,7 +123,6 @@ impl<M: Machine> Vm<M> {
             self.let_go(page);
             return Ok(Need::Again);
         }
-        self.note(page);
         let ticket = Ticket::new(self, &page);
         let mut frames = [Frame::NONE; MOST];
         frames[0] = page.frame();

@@ -196,7 +196,7 @@ impl<M: Machine> Vm<M> {
         let identity = page.identify(&self.machine);
         let given = anon.take_page(page, &identity);
         drop(identity);
-        if given {
+        if given && page.is_plain() {
             self.note(page);
         }
         given

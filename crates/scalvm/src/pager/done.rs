@@ -52,6 +52,7 @@ impl<M: Machine> Vm<M> {
             match (io.direction, result) {
                 (Direction::In, Ok(())) => {
                     page.clear_flags(BUSY);
+                    self.note(page);
                 }
                 (Direction::In, Err(error)) => {
                     if i == told {

@@ -106,6 +106,9 @@ impl<M: Machine> Vm<M> {
                 }
             }
             self.unbusy(page);
+            if io.direction == Direction::In && result.is_ok() {
+                self.note(page);
+            }
             self.let_go(page);
         }
         if io.direction == Direction::Out {

@@ -29,6 +29,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Show in which functions of the kernel one of vmbench's tests spends its instructions
     Profile(ProfileOptions),
+    /// Replay recorded page references through the page daemon; `--help` after it tells how
+    Trace(TraceOptions),
     /// Say which tools are there, and which are missing
     Doctor,
 }
@@ -96,6 +98,19 @@ pub struct ProfileOptions {
     /// Count inlined functions as functions
     #[arg(long)]
     pub inlined: bool,
+}
+
+/// Options of `trace`: those of the program that does it.
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub struct TraceOptions {
+    /// The file, and options
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "FILE OPTIONS"
+    )]
+    pub arguments: Vec<OsString>,
 }
 
 /// `256M`, `1G`, `65536K` or bytes.

@@ -2,7 +2,7 @@
 //!
 //! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
 //! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must
-//! pass; [`mod@bench`] measures.
+//! pass; [`mod@bench`] measures, and [`trace`] replays recorded page references.
 
 mod bench;
 mod build;
@@ -15,6 +15,7 @@ mod run;
 mod say;
 mod setup;
 mod suite;
+mod trace;
 
 use std::process::exit;
 
@@ -29,6 +30,7 @@ fn main() {
         cli::Command::Test(options) => suite::test(options),
         cli::Command::Bench(options) => bench::bench(options),
         cli::Command::Profile(options) => bench::profile(options),
+        cli::Command::Trace(options) => trace::trace(options),
         cli::Command::Doctor => Ok(doctor::doctor()),
     };
     exit(match result {

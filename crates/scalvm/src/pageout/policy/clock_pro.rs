@@ -140,7 +140,7 @@ impl ClockPro {
         if counts.cold() >= self.cold_share(counts.pages()) && cold.is_some() {
             return cold;
         }
-        while hot.is_none() && cold.is_none() && self.records.len() > 0 {
+        while hot.is_none() && cold.is_none() && self.queues.list(Queue::Active).len() > 0 {
             hot = self.oldest_hot(&nodes);
         }
         hot.or(cold)

@@ -437,6 +437,24 @@ fn what_is_remembered_shrinks_with_what_there_is() {
 }
 
 #[test]
+fn hot_pages_are_found_behind_any_number_of_records() {
+    for scanned in 1..40 {
+        let mut memory = Memory::new(PolicyKind::ClockPro, 100);
+        let segments = memory.frames.segments();
+        // Tests of pages that are gone, and then one page that is missed.
+        for key in 0..=scanned {
+            let frame = memory.free[key as usize];
+            memory.policy.insert(segments, frame, key);
+            memory.policy.remove(segments, frame);
+        }
+        let frame = memory.free.pop().unwrap();
+        assert!(memory.policy.insert(segments, frame, scanned));
+        assert_eq!(memory.policy.counts().active, 1);
+        assert_eq!(memory.policy.candidate(segments), Some(frame));
+    }
+}
+
+#[test]
 fn a_policy_starts_wholly_or_not_at_all() {
     let machine = TestMachine::new(1000);
     let frames = Frames::new();

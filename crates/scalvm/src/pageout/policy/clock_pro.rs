@@ -196,7 +196,7 @@ impl ClockPro {
         if counts.pages() < RUN * COLD {
             counts.cold() <= counts.pages() / COLD
         } else {
-            counts.pages() / RUN % COLD == 0
+            (counts.pages() / RUN).is_multiple_of(COLD)
         }
     }
 

@@ -9,8 +9,13 @@ impl Runner<'_> {
     /// Ends a program.
     pub(super) fn finish(&mut self) -> Check {
         self.kit.fail_nothing();
+        self.kit.disk().delay(0, 0);
         self.kit.pump(u32::MAX);
         self.read_all()?;
+        if self.setup.paging.is_some() {
+            self.sync_all()?;
+            self.end_paging()?;
+        }
         self.compare()?;
         self.compare_disk()?;
         self.drop_all()?;
@@ -29,6 +34,7 @@ impl Runner<'_> {
             [anons, amaps, nodes, families, objects, entries, maps],
             [0; 7],
         )?;
+        self.nothing_is_put_away()?;
         let left = self.kit.vm().stats();
         self.same("what is left of promises", left.committed, 0)?;
         self.same(

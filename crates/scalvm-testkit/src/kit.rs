@@ -362,7 +362,7 @@ impl Drop for Kit {
 }
 
 /// The policies that there are.
-const POLICIES: [PolicyKind; 1] = [PolicyKind::Clock];
+const POLICIES: [PolicyKind; 2] = [PolicyKind::ClockPro, PolicyKind::Clock];
 
 /// How much is kept free where there is room for so many pages.
 pub fn marks(room: u64, policy: u32) -> scalvm::Paging {
@@ -377,9 +377,17 @@ pub fn marks(room: u64, policy: u32) -> scalvm::Paging {
 fn start_paging(vm: &Vm<Hw>, paging: Paging) {
     vm.start_paging(marks(paging.room.into(), paging.policy))
         .expect("memory");
+    limit_compressor(vm, paging, paging.room.into());
+}
+
+/// Lets the compressor, if there is to be one, take no more than a quarter of what there is room for.
+pub fn limit_compressor(vm: &Vm<Hw>, paging: Paging, room: u64) {
     if paging.compressor != 0 {
-        vm.set_compressor(&scalvm_codecs::Lz4, paging.compressor.into())
-            .expect("memory");
+        vm.set_compressor(
+            &scalvm_codecs::Lz4,
+            (room / 4).min(paging.compressor.into()),
+        )
+        .expect("memory");
     }
 }
 

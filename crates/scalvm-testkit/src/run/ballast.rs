@@ -52,8 +52,7 @@ impl Ballast {
     pub fn adjust(&mut self, kit: &Kit) {
         let Some(room) = self.room else { return };
         let stats = kit.vm().stats();
-        let stored = kit.vm().compressor_stats().frames;
-        let have = stats.frames_free + stats.frames_anon + stats.frames_file + stored;
+        let have = stats.frames_free + stats.frames_anon + stats.frames_file;
         if have < room {
             self.give(kit, room - have);
         } else if !kit.is_failing() {

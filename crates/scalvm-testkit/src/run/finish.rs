@@ -11,6 +11,7 @@ impl Runner<'_> {
         self.kit.fail_nothing();
         self.kit.disk().delay(0, 0);
         self.kit.pump(u32::MAX);
+        self.ballast.adjust(self.kit);
         self.read_all()?;
         if self.setup.paging.is_some() {
             self.sync_all()?;

@@ -8,7 +8,7 @@ use scalvm_codecs::Sealed;
 use super::decode;
 use super::runner::{Check, Runner, wrong};
 use super::trouble::{Cause, Error};
-use crate::kit::{FILE_PAGES, SWAP};
+use crate::kit::{FILE_PAGES, SWAP, limit_compressor};
 
 /// More swap devices than this are not made.
 const SWAPS: usize = 3;
@@ -143,9 +143,10 @@ impl Runner<'_> {
     }
 
     pub(super) fn squeeze(&mut self, [room, ..]: [u32; 6]) -> Check {
-        if self.setup.paging.is_some() {
+        if let Some(paging) = self.setup.paging {
             let room = decode::room(room);
             self.say(|| format!("room for {room} pages"));
+            limit_compressor(self.kit.vm(), paging, room);
             self.ballast.set_room(self.kit, room);
             self.ballast.adjust(self.kit);
             self.kit.vm().balance();

@@ -118,7 +118,7 @@ impl<'v> Runner<'v> {
     pub fn step(&mut self, step: &Step) -> Check {
         let a = step.args;
         self.kit.limit(if self.setup.paging.is_some() {
-            10_000_000
+            2_000_000
         } else {
             1_000_000
         });

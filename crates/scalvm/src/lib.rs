@@ -102,7 +102,7 @@ pub use commit::Commit;
 pub use error::*;
 pub use fault::{Fault, Ticket};
 pub use machine::*;
-pub use map::{Map, MapInfo, ResidentInfo};
+pub use map::{Map, MapInfo, PrivatePages, ResidentInfo};
 pub use object::{HeldPage, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{

@@ -6,6 +6,7 @@ mod discard;
 mod enter;
 mod entry;
 pub(crate) mod limit;
+mod private;
 mod query;
 mod remap;
 mod sync;
@@ -25,6 +26,7 @@ use crate::vm::Vm;
 pub(crate) use body::{MapBody, MapWrite};
 pub(crate) use entry::{Attributes, InObject, MapEntry};
 pub use limit::{MapInfo, ResidentInfo};
+pub use private::PrivatePages;
 
 /// An address space. Dropping it unmaps everything and frees its page tables; no processor may have
 /// it active then.

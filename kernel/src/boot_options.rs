@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use alloc::vec::Vec;
+use core::str::FromStr;
 
 /// The kernel's options, and the first program.
 #[derive(Default)]
@@ -13,6 +14,15 @@ pub struct BootOptions {
     pub rows: Option<u16>,
     /// `scalvm.cols=N`: columns of the terminal.
     pub columns: Option<u16>,
+    /// `scalvm.swap=vdX`: the disk on which memory is put back from the start on, all of it unless
+    /// mkswap(8) has been there.
+    pub swap: Vec<u8>,
+    /// `scalvm.swap-encrypt=1`: what is put there is encrypted with a key made at boot.
+    pub swap_encrypt: bool,
+    /// `scalvm.compress=BYTES`: so much memory may hold compressed pages; 0 for no compressor.
+    pub compress: u64,
+    /// `scalvm.policy=NAME`: how pages are chosen that leave memory.
+    pub policy: Vec<u8>,
     /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`,
     /// and so on.
     pub program: Vec<Vec<u8>>,
@@ -30,10 +40,8 @@ impl BootOptions {
                 b"--" => break,
                 b"scalvm.stats=1" => options.print_stats = true,
                 b"scalvm.console=raw" => options.raw_console = true,
-                _ => {
-                    options.rows = number(word, b"scalvm.rows=").or(options.rows);
-                    options.columns = number(word, b"scalvm.cols=").or(options.columns);
-                }
+                b"scalvm.swap-encrypt=1" => options.swap_encrypt = true,
+                _ => options.with_value(word),
             }
         }
         options.program = words.map(decode).collect();
@@ -42,13 +50,26 @@ impl BootOptions {
         }
         options
     }
+
+    /// Takes an option that has a value.
+    fn with_value(&mut self, word: &[u8]) {
+        let Some(at) = word.iter().position(|byte| *byte == b'=') else {
+            return;
+        };
+        let (option, value) = (&word[..at], &word[at + 1..]);
+        match option {
+            b"scalvm.rows" => self.rows = number(value).or(self.rows),
+            b"scalvm.cols" => self.columns = number(value).or(self.columns),
+            b"scalvm.swap" => self.swap = value.to_vec(),
+            b"scalvm.compress" => self.compress = number(value).unwrap_or(self.compress),
+            b"scalvm.policy" => self.policy = value.to_vec(),
+            _ => {}
+        }
+    }
 }
 
-fn number(word: &[u8], option: &[u8]) -> Option<u16> {
-    core::str::from_utf8(word.strip_prefix(option)?)
-        .ok()?
-        .parse()
-        .ok()
+fn number<T: FromStr>(value: &[u8]) -> Option<T> {
+    core::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Replaces `%XX` by the byte with that hexadecimal number; a `%` alone is an empty word.

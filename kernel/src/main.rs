@@ -37,6 +37,7 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
     let unpacked = fs::init(archive.bytes());
     archive.give_back();
     let result = unpacked.and_then(|()| {
+        mm::paging::start(&options);
         arch::serial::listen();
         // From now on no input is lost.
         arch::print::tell(format_args!("ready"));

@@ -41,6 +41,11 @@ pub fn tsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// Whether the processor has a generator of random bits.
+pub fn has_random() -> bool {
+    HAS_RDRAND.load(Relaxed)
+}
+
 /// Random bits: the processor's own generator where there is one, and always the counter, mixed.
 pub fn random() -> u64 {
     static STATE: crate::sync::Mutex<u64> = crate::sync::Mutex::new(0x9e37_79b9_7f4a_7c15);

@@ -33,7 +33,13 @@ global_asm!(
     "mov rdi, rsp",
     "call {on_first_return}",
     "jmp return_from_interrupt",
+
+    "first_call:",
+    "mov rdi, rbx",
+    "call {on_first_call}",
+    "ud2",
     on_first_return = sym on_first_return,
+    on_first_call = sym on_first_call,
 );
 
 unsafe extern "C" {
@@ -42,13 +48,30 @@ unsafe extern "C" {
     ///
     /// # Safety
     ///
-    /// `to` came from here or from [`prepare`], and is used once.
+    /// `to` came from here, from [`prepare`] or from [`prepare_call`], and is used once.
     pub fn switch_stacks(from: *mut usize, to: usize);
     fn first_return();
+    fn first_call();
 }
+
+/// What switch_stacks pops.
+#[repr(C)]
+struct Saved {
+    /// r15, r14, r13, r12, rbx, rbp.
+    registers: [usize; 6],
+    return_address: usize,
+}
+
+/// The place of rbx among them.
+const RBX: usize = 4;
 
 extern "C" fn on_first_return(frame: &mut Frame) {
     crate::task::first_return(frame);
+}
+
+extern "C" fn on_first_call(body: extern "C" fn() -> !) -> ! {
+    crate::task::first_call();
+    body()
 }
 
 /// Lays a stack out so that a switch to it returns to a program with these registers. Returns the
@@ -58,12 +81,6 @@ extern "C" fn on_first_return(frame: &mut Frame) {
 ///
 /// `top` is the end of a stack that nobody uses, a multiple of 16.
 pub unsafe fn prepare(top: usize, frame: &Frame) -> usize {
-    /// What switch_stacks pops.
-    #[repr(C)]
-    struct Saved {
-        registers: [usize; 6],
-        return_address: usize,
-    }
     let at = top - size_of::<Frame>();
     let saved = at - size_of::<Saved>();
     // SAFETY: the caller's promise.
@@ -75,6 +92,26 @@ pub unsafe fn prepare(top: usize, frame: &Frame) -> usize {
         });
     }
     saved
+}
+
+/// Lays a stack out so that a switch to it calls a function of the kernel. Returns the stack's
+/// pointer.
+///
+/// # Safety
+///
+/// As for [`prepare`].
+pub unsafe fn prepare_call(top: usize, body: extern "C" fn() -> !) -> usize {
+    let at = top - size_of::<Saved>();
+    let mut registers = [0; 6];
+    registers[RBX] = body as usize;
+    // SAFETY: the caller's promise.
+    unsafe {
+        (at as *mut Saved).write(Saved {
+            registers,
+            return_address: first_call as *const () as usize,
+        });
+    }
+    at
 }
 
 /// The bases of the fs and gs segments of a program, which hold its thread-local memory.

@@ -63,11 +63,15 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
 pub extern "C" fn on_interrupt(frame: &mut Frame) {
     match frame.vector {
         TIMER => {
+            task::interrupted();
             timer::acknowledge();
             task::on_timer();
         }
         SPURIOUS => {}
-        vector if vector >= FIRST_LINE => interrupts::on_line((vector - FIRST_LINE) as u8),
+        vector if vector >= FIRST_LINE => {
+            task::interrupted();
+            interrupts::on_line((vector - FIRST_LINE) as u8);
+        }
         _ if frame.is_user() => program_exception(frame),
         _ => kernel_exception(frame),
     }

@@ -48,8 +48,12 @@ impl ConfigurationAccess for Ports {
     }
 }
 
-/// Calls `found` for each virtio disk on the first bus, ready to be driven.
-pub fn for_each_disk(mut found: impl FnMut(Transport)) {
+/// The word of the configuration space that says which interrupt line the firmware has given.
+const INTERRUPT_LINE: u8 = 0x3c;
+
+/// Calls `found` for each virtio disk on the first bus, ready to be driven, with the number of its
+/// interrupt line.
+pub fn for_each_disk(mut found: impl FnMut(Transport, u8)) {
     const BUS: u8 = 0;
     let mut root = PciRoot::new(Ports);
     for (device, info) in root.enumerate_bus(BUS) {
@@ -62,7 +66,10 @@ pub fn for_each_disk(mut found: impl FnMut(Transport)) {
             command | Command::MEMORY_SPACE | Command::BUS_MASTER,
         );
         match PciTransport::new::<VirtioHal, _>(&mut root, device) {
-            Ok(transport) => found(transport),
+            Ok(transport) => {
+                let line = Ports.read_word(device, INTERRUPT_LINE) as u8;
+                found(transport, line);
+            }
             Err(error) => crate::println!("scalvm: PCI device {device}: {error}"),
         }
     }

@@ -4,12 +4,14 @@
 //! through it, and the manager's vnode pager calls the driver. Dirty pages reach the disk by fsync,
 //! msync, sync, and when the machine is powered off.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::ioctl::{BLKBSZGET, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKROGET, BLKSSZGET};
-use scalvm::PAGE_SIZE;
+use scalvm::{Io, PAGE_SIZE, Vm, Vnode};
 
 use super::buffer::Buf;
 use super::file::File;
@@ -17,7 +19,7 @@ use super::inode::{FileIo, Node};
 use super::{dev, memory, names, paged};
 use crate::drivers::{Disk, SECTOR};
 use crate::linux::Errno;
-use crate::mm::{Object, VM, user};
+use crate::mm::{Hw, Object, VM, user};
 use crate::sync::Mutex;
 
 /// A disk and its page cache.
@@ -25,6 +27,26 @@ struct BlockDevice {
     disk: &'static Disk,
     object: Object,
     cookie: usize,
+    /// The part that memory is put back to.
+    swap: &'static Part,
+    swaps: AtomicBool,
+}
+
+/// The pages of a disk from one on, without a cache: what a swap area lies on.
+struct Part {
+    disk: &'static Disk,
+    /// The page that is number 0 here. Does not change while the part is used.
+    first: AtomicU64,
+}
+
+impl Vnode<Hw> for Part {
+    fn read_pages(&self, _vm: &Vm<Hw>, io: Io<Hw>) {
+        self.disk.read(io, self.first.load(Relaxed));
+    }
+
+    fn write_pages(&self, _vm: &Vm<Hw>, io: Io<Hw>) {
+        self.disk.write(io, self.first.load(Relaxed));
+    }
 }
 
 static DEVICES: Mutex<Vec<Arc<BlockDevice>>> = Mutex::new(Vec::new());
@@ -33,10 +55,18 @@ static DEVICES: Mutex<Vec<Arc<BlockDevice>>> = Mutex::new(Vec::new());
 pub fn add(disk: &'static Disk) -> Result<(), Errno> {
     let cookie = names::next_ino() as usize;
     let object = VM.new_vnode(disk, cookie, disk.bytes())?;
+    memory::prove(size_of::<Part>(), align_of::<Part>())?;
+    // Disks stay until the power goes off.
+    let swap = Box::leak(Box::new(Part {
+        disk,
+        first: AtomicU64::new(0),
+    }));
     let device = memory::arc(BlockDevice {
         disk,
         object,
         cookie,
+        swap,
+        swaps: AtomicBool::new(false),
     })?;
     memory::push(&mut DEVICES.lock(), device)
 }
@@ -55,11 +85,42 @@ pub fn open(index: usize, for_writing: bool) -> Result<Arc<dyn FileIo>, Errno> {
     Ok(device)
 }
 
+/// Takes a disk for swapping; returns its bytes, for the header. EBUSY if it is taken, EACCES if it
+/// cannot be written.
+pub(super) fn claim_swap(index: usize) -> Result<Object, Errno> {
+    let device = get(index)?;
+    if device.disk.is_read_only() {
+        return Err(Errno::EACCES);
+    }
+    if device.swaps.swap(true, Relaxed) {
+        return Err(Errno::EBUSY);
+    }
+    Ok(device.object.clone())
+}
+
+/// Gives it back.
+pub(super) fn release_swap(index: usize) {
+    if let Ok(device) = get(index) {
+        device.swaps.store(false, Relaxed);
+    }
+}
+
+/// Where memory is put back to: the pages of a claimed disk from this one on. What the cache has of
+/// the disk is written, and forgotten. Blocks.
+pub(super) fn swap_store(index: usize, first: u64) -> Result<&'static dyn Vnode<Hw>, Errno> {
+    let device = get(index)?;
+    device.sync()?;
+    device.object.set_size(0)?;
+    device.object.set_size(device.disk.bytes())?;
+    device.swap.first.store(first, Relaxed);
+    Ok(device.swap)
+}
+
 /// Puts the dirty pages of all disks to them. Blocks.
 pub fn sync_all() -> Result<(), Errno> {
-    let mut result = Ok(());
+    let mut result = VM.sync_all().map_err(paged::pager_errno);
     for index in 0..count() {
-        result = result.and(get(index).and_then(|device| device.sync()));
+        result = result.and(get(index).and_then(|device| device.disk.flush()));
     }
     result
 }
@@ -86,7 +147,8 @@ fn get(index: usize) -> Result<Arc<BlockDevice>, Errno> {
 }
 
 impl FileIo for BlockDevice {
-    fn read(&self, _file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+    fn read(&self, file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+        file.read_ahead(&self.object, at, buf.len());
         paged::read(&self.object, at, buf)
     }
 

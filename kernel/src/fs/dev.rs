@@ -113,7 +113,8 @@ pub fn open(kind: Kind, number: u64, flags: u32) -> Result<Arc<dyn FileIo>, Errn
     Ok(memory::arc(device)?)
 }
 
-fn disk_index(number: u64) -> Result<usize, Errno> {
+/// The number of the disk that this device is; ENXIO if it is no disk.
+pub(super) fn disk_index(number: u64) -> Result<usize, Errno> {
     match (major(number), minor(number)) {
         (DISK_MAJOR, minor) if minor % DISK_MINORS == 0 => Ok((minor / DISK_MINORS) as usize),
         _ => Err(Errno::ENXIO),

@@ -15,7 +15,8 @@ use super::inode::{FileIo, Kind, Node};
 use super::memory;
 use crate::linux::Errno;
 use crate::mm::Object;
-use scalvm::Prot;
+use crate::sync::Mutex;
+use scalvm::{PAGE_SHIFT, Prot, Stream};
 
 /// What a descriptor refers to, shared by all of its copies.
 pub type FileHandle = Arc<File>;
@@ -27,6 +28,8 @@ pub struct File {
     io: Option<Arc<dyn FileIo>>,
     flags: AtomicU32,
     position: AtomicU64,
+    /// What has been read of it, so that what comes next can be read ahead.
+    stream: Mutex<Stream>,
 }
 
 impl File {
@@ -37,6 +40,7 @@ impl File {
             io: Some(io),
             flags: AtomicU32::new(flags),
             position: AtomicU64::new(0),
+            stream: Mutex::new(Stream::new()),
         })?;
         if let Some(io) = &file.io {
             io.opened(&file);
@@ -51,7 +55,22 @@ impl File {
             io: None,
             flags: AtomicU32::new(flags | O_PATH),
             position: AtomicU64::new(0),
+            stream: Mutex::new(Stream::new()),
         })
+    }
+
+    /// Has `object`, which is the file's, begin to read what is needed for a read of so many bytes,
+    /// and some ahead.
+    pub fn read_ahead(&self, object: &Object, at: u64, len: usize) {
+        if len == 0 {
+            return;
+        }
+        let first = at >> PAGE_SHIFT;
+        let last = (at.saturating_add(len as u64 - 1)) >> PAGE_SHIFT;
+        // The driver may block.
+        let mut stream = *self.stream.lock();
+        object.read_ahead(&mut stream, first, last - first + 1);
+        *self.stream.lock() = stream;
     }
 
     /// The inode.

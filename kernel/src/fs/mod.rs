@@ -4,7 +4,7 @@
 //!   process stands;
 //! - [`walk`] from a path to an inode, [`names`] back again, [`mount`] what is mounted where;
 //! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
-//!   the devices, [`procfs`];
+//!   the devices, [`procfs`]; [`swap`] areas on disks;
 //! - without names: [`pipe`] over a [`ring`], [`eventfd`], [`epoll`] with [`wait`], [`label`];
 //! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
 //!   [`locks`] advisory locks, [`memory`] allocation that can fail.
@@ -30,6 +30,7 @@ mod paged;
 pub mod pipe;
 pub mod procfs;
 mod ring;
+pub mod swap;
 pub mod table;
 mod text;
 pub mod tmpfs;

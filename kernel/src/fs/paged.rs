@@ -7,7 +7,8 @@ use scalvm::{Access, FaultError, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PagerError};
 
 use super::buffer::Buf;
 use crate::linux::Errno;
-use crate::mm::Object;
+use crate::mm::{HeldPage, Object, VM};
+use crate::task::with_memory;
 
 /// Reads from `at` on, not beyond the end. Blocks.
 pub fn read(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
@@ -20,7 +21,7 @@ pub fn read(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno>
     while !buf.is_empty() {
         let here = at + done as u64;
         let offset = here as usize & PAGE_MASK;
-        let moved = match object.hold(here >> PAGE_SHIFT, Access::Read) {
+        let moved = match with_memory(|| object.hold(here >> PAGE_SHIFT, Access::Read)) {
             // SAFETY: the frame has PAGE_SIZE readable bytes and stays while it is held.
             Ok(page) => unsafe { buf.put_raw(page.as_ptr().add(offset), PAGE_SIZE - offset) },
             // It was truncated meanwhile.
@@ -46,7 +47,7 @@ pub fn write(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno
         if room == 0 {
             break;
         }
-        let moved = match object.hold(here >> PAGE_SHIFT, Access::Write) {
+        let moved = match hold_to_write(object, here >> PAGE_SHIFT) {
             // SAFETY: the frame has PAGE_SIZE writable bytes and stays while it is held.
             Ok(page) => unsafe { buf.take_raw(page.as_ptr().add(offset), room) },
             Err(error) => Err(errno(error)),
@@ -58,6 +59,15 @@ pub fn write(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno
         }
     }
     Ok(done)
+}
+
+/// A page of an object, to be written. Where there is no memory for it room is made; but no process
+/// has to end for it: files may be full. Blocks.
+pub fn hold_to_write(object: &Object, index: u64) -> Result<HeldPage, FaultError> {
+    VM.with_room(
+        || object.hold(index, Access::Write),
+        |error| *error == FaultError::OutOfMemory,
+    )
 }
 
 /// What a system call reports of a page that could not be had.

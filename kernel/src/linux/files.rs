@@ -16,6 +16,7 @@ use linux_raw_sys::general::*;
 
 use super::Errno;
 use crate::fs::buffer::Buf;
+use crate::fs::inode::Kind;
 use crate::fs::{self, FileHandle};
 use crate::mm::user;
 use crate::task;
@@ -46,7 +47,8 @@ pub fn dispatch(nr: usize, a: [usize; 6]) -> Option<Result<usize, Errno>> {
         __NR_fsync | __NR_fdatasync | __NR_sync_file_range => sync(a[0]),
         __NR_sync => fs::sync().map(|()| 0),
         __NR_syncfs => file(a[0]).and_then(|_| fs::sync()).map(|()| 0),
-        __NR_fadvise64 | __NR_readahead => file(a[0]).map(|_| 0),
+        __NR_fadvise64 => advise(a[0], a[1], a[2], a[3] as u32),
+        __NR_readahead => read_ahead(a[0], a[1], a[2]),
         __NR_ioctl => fcntl::ioctl(a[0], a[1] as u32, a[2]),
         __NR_fcntl => fcntl::fcntl(a[0], a[1] as u32, a[2]),
         __NR_flock => fcntl::flock(a[0], a[1] as u32),
@@ -181,6 +183,40 @@ fn allocate(fd: usize, mode: usize, at: usize, len: usize) -> Result<usize, Errn
     io.size().ok_or(Errno::ESPIPE)?;
     io.allocate(at, len, keep_size)?;
     Ok(0)
+}
+
+/// posix_fadvise(2). What will be needed is read; other advice need not be followed.
+fn advise(fd: usize, at: usize, len: usize, advice: u32) -> Result<usize, Errno> {
+    let file = file(fd)?;
+    file.io()?.size().ok_or(Errno::ESPIPE)?;
+    if (len as isize) < 0 || advice > POSIX_FADV_NOREUSE {
+        return Err(Errno::EINVAL);
+    }
+    if advice == POSIX_FADV_WILLNEED {
+        // No length is all of the file.
+        let len = if len == 0 { usize::MAX } else { len };
+        will_need(&file, checked(at)?, len);
+    }
+    Ok(0)
+}
+
+fn read_ahead(fd: usize, at: usize, len: usize) -> Result<usize, Errno> {
+    let file = file(fd)?;
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    if file.node().kind() != Kind::Regular && file.node().kind() != Kind::BlockDevice {
+        return Err(Errno::EINVAL);
+    }
+    will_need(&file, checked(at)?, len);
+    Ok(0)
+}
+
+/// Begins to read a part of a file, if it is one that can be read.
+fn will_need(file: &FileHandle, at: u64, len: usize) {
+    if let Ok(object) = file.io().and_then(|io| io.object(file.node())) {
+        object.will_need(at, len as u64);
+    }
 }
 
 fn sync(fd: usize) -> Result<usize, Errno> {

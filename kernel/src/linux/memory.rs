@@ -126,6 +126,7 @@ fn mmap(space: &Space, a: [usize; 6]) -> Result {
             place,
             share,
             inherit,
+            no_reserve: flags & MAP_NORESERVE != 0,
             ..MapRequest::anonymous(len, prot)
         })
     } else {
@@ -136,6 +137,7 @@ fn mmap(space: &Space, a: [usize; 6]) -> Result {
         space.map(MapRequest {
             place,
             max_prot,
+            no_reserve: flags & MAP_NORESERVE != 0,
             ..request
         })
     }

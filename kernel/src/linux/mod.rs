@@ -37,7 +37,7 @@ pub fn system_call(frame: &mut Frame) -> bool {
         nr::__NR_rt_sigreturn => return finish(frame, signal::sigreturn),
         nr::__NR_execve => return finish(frame, process::execve),
         nr::__NR_clone => process::clone(frame),
-        nr::__NR_fork => task::clone(frame, &task::CloneRequest::FORK).map(|pid| pid as usize),
+        nr::__NR_fork => process::fork(frame),
         nr::__NR_vfork => process::vfork(frame),
         _ => {
             let args = [

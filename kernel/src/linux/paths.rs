@@ -2,7 +2,7 @@
 //!
 //! Here the calls and what they have in common; in [`open`] opening, in [`attributes`] stat, chmod
 //! and their kin, in [`names`] what makes, removes and shows names, in [`place`] directories to
-//! stand in and mounts. The older calls are the newer ones relative to the working directory.
+//! stand in and mounts, in [`swap`] swapping. The older calls are the newer ones relative to the working directory.
 
 // Linux's names of its calls.
 #![allow(non_upper_case_globals)]
@@ -11,6 +11,7 @@ mod attributes;
 mod names;
 mod open;
 mod place;
+mod swap;
 
 use linux_raw_sys::general::*;
 
@@ -80,6 +81,8 @@ pub fn dispatch(nr: usize, a: [usize; 6]) -> Option<Result<usize, Errno>> {
         __NR_getcwd => place::getcwd(a0, a1),
         __NR_mount => place::mount(a0, a1, a2, a3 as u32),
         __NR_umount2 => place::umount(a0, a1 as u32),
+        __NR_swapon => swap::swapon(a0, a1 as u32),
+        __NR_swapoff => swap::swapoff(a0),
         _ => return None,
     })
 }

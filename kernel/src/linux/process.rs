@@ -42,7 +42,17 @@ pub fn clone(frame: &Frame) -> Result {
         child_tid: frame.r10,
         tls: frame.r8,
     };
-    task::clone(frame, &request).map(|pid| pid as usize)
+    start_child(frame, &request)
+}
+
+/// Makes a process or thread. Where there is no memory for it, room is made.
+fn start_child(frame: &Frame, request: &CloneRequest) -> Result {
+    task::with_memory(|| task::clone(frame, request)).map(|pid| pid as usize)
+}
+
+#[inline(never)]
+pub fn fork(frame: &Frame) -> Result {
+    start_child(frame, &CloneRequest::FORK)
 }
 
 #[inline(never)]
@@ -51,7 +61,7 @@ pub fn vfork(frame: &Frame) -> Result {
         flags: CLONE_VM | CLONE_VFORK,
         ..CloneRequest::FORK
     };
-    task::clone(frame, &request).map(|pid| pid as usize)
+    start_child(frame, &request)
 }
 
 #[inline(never)]
@@ -150,12 +160,19 @@ fn wait4(which: Pid, status: usize, options: u32, usage: usize) -> Result {
         user::write_u32(status, child.status as u32)?;
     }
     if usage != 0 {
-        user::write(
-            usage,
-            &system::rusage(child.times.own_ns + child.times.children_ns, 0),
-        )?;
+        user::write(usage, &usage_of(&child))?;
     }
     Ok(child.pid as usize)
+}
+
+/// What the child has used, and its children.
+fn usage_of(child: &task::WaitedFor) -> [u64; 18] {
+    let [own, children] = child.faults;
+    let faults = task::Faults {
+        minor: own.minor + children.minor,
+        major: own.major + children.major,
+    };
+    system::rusage(child.times.own_ns + child.times.children_ns, 0, faults)
 }
 
 fn waitid(kind: u32, id: Pid, info: usize, options: u32, usage: usize) -> Result {
@@ -198,10 +215,7 @@ fn waitid(kind: u32, id: Pid, info: usize, options: u32, usage: usize) -> Result
         user::write(info, &words)?;
     }
     if let (Some(child), true) = (child, usage != 0) {
-        user::write(
-            usage,
-            &system::rusage(child.times.own_ns + child.times.children_ns, 0),
-        )?;
+        user::write(usage, &usage_of(&child))?;
     }
     Ok(0)
 }

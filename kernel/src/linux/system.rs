@@ -1,7 +1,7 @@
 //! What concerns the system, and calls that hardly do anything here.
 
 use linux_raw_sys::general as nr;
-use linux_raw_sys::general::{RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
+use linux_raw_sys::general::{RLIMIT_RSS, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
 use linux_raw_sys::prctl::{
     PR_GET_DUMPABLE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS, PR_GET_PDEATHSIG, PR_SET_DUMPABLE,
     PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
@@ -12,9 +12,10 @@ use super::{Errno, Result};
 use crate::arch::layout::USER_HIGH;
 use crate::arch::random;
 use crate::arch::time::{SECOND, now_ns};
+use crate::fs::swap;
 use crate::mm::{VM, user};
 use crate::sync::Mutex;
-use crate::task::{self, Pid};
+use crate::task::{self, Faults, Pid, Process};
 
 /// The longest name of the machine or its domain.
 const NAME_MAX: usize = 64;
@@ -109,6 +110,7 @@ fn set_name(which: usize, at: usize, len: usize) -> Result {
 
 fn sysinfo(at: usize) -> Result {
     let stats = VM.stats();
+    let (swap_pages, swap_free) = swap::totals();
     let page = PAGE_SIZE as u64;
     let processes = task::all().len().min(u16::MAX as usize) as u64;
     let words: [u64; 14] = [
@@ -120,8 +122,8 @@ fn sysinfo(at: usize) -> Result {
         stats.frames_free * page,
         0,
         stats.frames_file * page,
-        0,
-        0,
+        swap_pages * page,
+        swap_free * page,
         processes,
         0,
         0,
@@ -157,6 +159,9 @@ fn prlimit(pid: Pid, which: usize, new: usize, old: usize) -> Result {
             return Err(Errno::EINVAL);
         }
         process.limits.lock()[which] = limit;
+        if which == RLIMIT_RSS as usize {
+            limit_resident(&process, limit[0]);
+        }
     }
     if old != 0 {
         user::write(old, &before)?;
@@ -164,22 +169,36 @@ fn prlimit(pid: Pid, which: usize, new: usize, old: usize) -> Result {
     Ok(0)
 }
 
-/// Linux's rusage: processor time, largest resident size in KiB, and what nobody counts.
-pub fn rusage(ns: u64, resident_kib: u64) -> [u64; 18] {
+/// Makes RLIMIT_RSS, in bytes, the soft limit of what a process has in memory.
+fn limit_resident(process: &Process, bytes: u64) {
+    let soft = (bytes != u64::MAX).then_some(bytes / PAGE_SIZE as u64);
+    let space = process.map();
+    space.set_resident_limits(soft, space.resident().hard);
+}
+
+/// Linux's rusage: processor time, largest resident size in KiB, page faults, and what nobody
+/// counts.
+pub fn rusage(ns: u64, resident_kib: u64, faults: Faults) -> [u64; 18] {
     let mut usage = [0; 18];
     usage[0] = ns / SECOND;
     usage[1] = ns % SECOND / 1000;
     usage[4] = resident_kib;
+    usage[8] = faults.minor;
+    usage[9] = faults.major;
     usage
 }
 
 fn getrusage(who: i32, at: usize) -> Result {
     let me = task::current();
     let resident = me.map().usage().resident_pages * PAGE_SIZE as u64 / 1024;
+    let [own, children] = me.faults();
     let usage = match who {
-        who if who == RUSAGE_SELF as i32 => rusage(me.times().own_ns, resident),
-        RUSAGE_CHILDREN => rusage(me.times().children_ns, 0),
-        who if who == RUSAGE_THREAD as i32 => rusage(task::current_thread().run_ns(), resident),
+        who if who == RUSAGE_SELF as i32 => rusage(me.times().own_ns, resident, own),
+        RUSAGE_CHILDREN => rusage(me.times().children_ns, 0, children),
+        // Threads' faults are counted together.
+        who if who == RUSAGE_THREAD as i32 => {
+            rusage(task::current_thread().run_ns(), resident, own)
+        }
         _ => return Err(Errno::EINVAL),
     };
     user::write(at, &usage)?;

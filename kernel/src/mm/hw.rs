@@ -80,6 +80,11 @@ unsafe impl Machine for Hw {
     }
 
     #[inline]
+    fn now(&self) -> u64 {
+        arch::time::now_ns()
+    }
+
+    #[inline]
     fn zero_frame(&self, frame: Frame) {
         // SAFETY: duty 1; the caller owns the frame. The direction flag is clear by the ABI.
         unsafe {

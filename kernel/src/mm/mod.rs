@@ -3,9 +3,12 @@
 //! [`VM`] is the only memory manager: frames, programs' memory, the file cache and the kernel's
 //! heap.
 
+pub mod commit;
+pub mod daemons;
 mod heap;
 mod hw;
 mod init;
+pub mod paging;
 pub mod user;
 
 pub use hw::Hw;
@@ -20,3 +23,5 @@ pub static VM: Vm<Hw> = Vm::new(Hw::new());
 pub type Object = scalvm::Object<'static, Hw>;
 /// An address space.
 pub type Map = scalvm::Map<'static, Hw>;
+/// A page that stays where it is.
+pub type HeldPage = scalvm::HeldPage<'static, Hw>;

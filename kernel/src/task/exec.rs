@@ -174,6 +174,8 @@ pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Res
     *process.exe.lock() = loaded.exe;
     process.has_execed.store(true, Relaxed);
 
+    let limits = process.map().resident();
+    loaded.space.set_resident_limits(limits.soft, limits.hard);
     sched::activate(&loaded.space);
     let old = process.replace_space(loaded.space);
     drop(old);

@@ -12,7 +12,7 @@ use super::signal::SigInfo;
 use super::space::Space;
 use super::start::{self, INIT};
 use super::thread::{State, Thread};
-use super::{post_to_process, reap, sched, table, timers};
+use super::{oom, post_to_process, reap, sched, table, timers};
 use crate::fs::FileTable;
 use crate::linux::futex;
 use crate::mm::user;
@@ -99,6 +99,7 @@ fn end_of_process(process: &Arc<Process>) {
     let space = process.replace_space(nothing.space);
     drop(space);
     return_memory(process);
+    oom::memory_returned();
     process.pending.forget(super::SigSet(u64::MAX));
     let status = process.status.load(Relaxed);
     if process.pid == INIT {

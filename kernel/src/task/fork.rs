@@ -10,7 +10,7 @@ use linux_raw_sys::general::{
 
 use super::process::{Parts, Process};
 use super::signal::AltStack;
-use super::thread::Thread;
+use super::thread::{Start, Thread};
 use super::{Pid, sched, table};
 use crate::arch::frame::Frame;
 use crate::arch::layout::USER_HIGH;
@@ -79,7 +79,7 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
     } else {
         new_process(tid, me.process(), request)?
     };
-    let thread = Thread::new(tid, process.clone(), &registers)?;
+    let thread = Thread::new(tid, process.clone(), Start::Program(&registers))?;
     me.fpu.save();
     thread.fpu.copy_from(&me.fpu);
     let tls = if request.has(CLONE_SETTLS) {
@@ -158,6 +158,7 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         .store(request.has(CLONE_VFORK), Relaxed);
     *child.name.lock() = parent.comm();
     *child.limits.lock() = *parent.limits.lock();
+    child.set_oom_adjustment(parent.oom_adjustment());
     memory::arc(child)
 }
 

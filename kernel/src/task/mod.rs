@@ -8,7 +8,8 @@
 //!
 //! Files: `process`, `thread`, `space` (what they are), `table` (all of them), `sched` (who runs),
 //! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4),
-//! `groups`, `signal`.
+//! `groups`, `signal`, `kernel` (threads without a program), `oom` (when memory
+//! runs out).
 //!
 //! [`Mutex`]: crate::sync::Mutex
 
@@ -18,6 +19,8 @@ mod exec;
 mod exit;
 mod fork;
 mod groups;
+mod kernel;
+mod oom;
 mod process;
 mod reap;
 mod sched;
@@ -36,11 +39,13 @@ pub use exec::exec;
 pub use exit::{exit_group, exit_thread};
 pub use fork::{CloneRequest, clone};
 pub use groups::{new_session, set_group};
-pub use process::Process;
-pub use reap::{Wanted, wait_for_child};
+pub use kernel::start_kernel_thread;
+pub use oom::{score_in_thousandths, with_memory};
+pub use process::{Faults, Process};
+pub use reap::{WaitedFor, Wanted, wait_for_child};
 pub use sched::{
-    after_interrupt, before_return, current, current_thread, fault, first_return, look, must_look,
-    on_timer, user_stack_pointer, yield_now,
+    after_interrupt, before_return, current, current_thread, fault, first_call, first_return,
+    idle_ns, interrupted, look, must_look, on_timer, user_stack_pointer, yield_now,
 };
 pub use signal::{
     Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process,

@@ -79,9 +79,24 @@ pub struct Process {
     pub(super) ended_ns: AtomicU64,
     /// Time of children that have been waited for, in nanoseconds.
     pub(super) children_ns: AtomicU64,
+    /// Page faults of its threads, minor and major.
+    faults: [AtomicU64; 2],
+    /// Those of children that have been waited for.
+    child_faults: [AtomicU64; 2],
+    /// How much likelier, in thousandths of all memory, it is ended when memory runs out.
+    oom_adjustment: AtomicI32,
     alarm_interval: AtomicU64,
     /// Soft and hard limits, by RLIMIT number.
     pub limits: Mutex<[[u64; 2]; 16]>,
+}
+
+/// Page faults that ended well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Faults {
+    /// Those that needed no wait.
+    pub minor: u64,
+    /// Those that waited for a page to be brought.
+    pub major: u64,
 }
 
 /// What a new process shares with the one that makes it, or has of its own.
@@ -126,9 +141,18 @@ impl Process {
             start_ns: now_ns(),
             ended_ns: AtomicU64::new(0),
             children_ns: AtomicU64::new(0),
+            faults: [const { AtomicU64::new(0) }; 2],
+            child_faults: [const { AtomicU64::new(0) }; 2],
+            oom_adjustment: AtomicI32::new(0),
             alarm_interval: AtomicU64::new(0),
             limits: Mutex::new(super::clock::default_limits()),
         }
+    }
+
+    /// Whether it is not a program's, but has the kernel's own threads.
+    #[inline(always)]
+    pub(super) fn is_kernel(&self) -> bool {
+        self.pid == 0
     }
 
     /// The parent's number; 0 for the first process.
@@ -151,6 +175,11 @@ impl Process {
     #[inline]
     pub fn map(&self) -> Arc<Space> {
         self.space.lock().clone()
+    }
+
+    /// Whether it has memory still: whoever has ended has not.
+    pub(super) fn has_memory(&self) -> bool {
+        self.map().query(0).is_some()
     }
 
     /// Changes the memory; returns what it was.
@@ -290,6 +319,39 @@ impl Process {
             own_ns: self.ended_ns.load(Relaxed) + running,
             children_ns: self.children_ns.load(Relaxed),
         }
+    }
+
+    /// A page fault of its own has been handled.
+    #[inline(always)]
+    pub(super) fn count_fault(&self, is_major: bool) {
+        let count = &self.faults[usize::from(is_major)];
+        count.store(count.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// A child has been waited for: its faults and those of its own children are counted here.
+    pub(super) fn adopt_faults(&self, child: &Process) {
+        let [own, children] = child.faults();
+        self.child_faults[0].fetch_add(own.minor + children.minor, Relaxed);
+        self.child_faults[1].fetch_add(own.major + children.major, Relaxed);
+    }
+
+    /// Its own page faults, and those of its children that have been waited for.
+    pub fn faults(&self) -> [Faults; 2] {
+        [&self.faults, &self.child_faults].map(|count| Faults {
+            minor: count[0].load(Relaxed),
+            major: count[1].load(Relaxed),
+        })
+    }
+
+    /// How much likelier it is ended when memory runs out: thousandths of all memory that are added
+    /// to what it uses; never at -1000.
+    pub fn oom_adjustment(&self) -> i32 {
+        self.oom_adjustment.load(Relaxed)
+    }
+
+    /// Changes that.
+    pub fn set_oom_adjustment(&self, thousandths: i32) {
+        self.oom_adjustment.store(thousandths, Relaxed);
     }
 
     /// What ps(1) shows as its state.

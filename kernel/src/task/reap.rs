@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::SIGCHLD;
 
-use super::process::{News, Process};
+use super::process::{Faults, News, Process};
 use super::{Pid, Times, sched, table};
 use crate::linux::Errno;
 
@@ -40,6 +40,8 @@ pub struct WaitedFor {
     pub status: i32,
     /// The time it has taken, its own and its children's.
     pub times: Times,
+    /// Its page faults, and its children's.
+    pub faults: [Faults; 2],
 }
 
 const CONTINUED_STATUS: i32 = 0xffff;
@@ -88,12 +90,14 @@ fn look(me: &Process, wanted: &Wanted) -> Result<Option<WaitedFor>, Errno> {
             if ended && !wanted.keep {
                 me.children_ns
                     .fetch_add(times.own_ns + times.children_ns, Relaxed);
+                me.adopt_faults(&child);
                 forget_child(me, &child);
             }
             return Ok(Some(WaitedFor {
                 pid: child.pid,
                 status,
                 times,
+                faults: child.faults(),
             }));
         }
     }

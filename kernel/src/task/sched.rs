@@ -12,7 +12,7 @@
 //!    then once. There is room for all threads.
 //! 2. [`CURRENT`] is a counted reference; [`LEFT`] is empty but in the middle of a switch.
 //! 3. [`ACTIVE`] is the current thread's address space, but after its process has left it at its
-//!    end.
+//!    end, and while a thread of the kernel's own runs.
 //! 4. If the current thread has anything to look at, [`LOOK`] is set.
 
 use alloc::collections::VecDeque;
@@ -53,6 +53,10 @@ static TURN_OVER: AtomicBool = AtomicBool::new(false);
 static TURN_ENDS: AtomicU64 = AtomicU64::new(u64::MAX);
 /// When the current thread got the processor.
 static SINCE: AtomicU64 = AtomicU64::new(0);
+/// Since when the processor is idle; u64::MAX if it is not.
+static IDLE_SINCE: AtomicU64 = AtomicU64::new(u64::MAX);
+/// How long it has been, in all.
+static IDLE_NS: AtomicU64 = AtomicU64::new(0);
 
 /// The thread that runs, or its process, for as long as that code runs.
 ///
@@ -216,9 +220,25 @@ pub(super) fn give_up() {
 
 /// Waits for an interrupt; that time is nobody's.
 fn idle() {
-    let start = time::now_ns();
+    IDLE_SINCE.store(time::now_ns(), Relaxed);
     interrupts::wait();
-    SINCE.fetch_add(time::now_ns() - start, Relaxed);
+}
+
+/// The processor takes an interrupt: if it was idle it is no longer. What the handler does counts
+/// for the thread that was the last to run.
+#[inline]
+pub fn interrupted() {
+    let since = IDLE_SINCE.swap(u64::MAX, Relaxed);
+    if since != u64::MAX {
+        let idle = time::now_ns() - since;
+        SINCE.fetch_add(idle, Relaxed);
+        IDLE_NS.fetch_add(idle, Relaxed);
+    }
+}
+
+/// How long the processor has been idle since boot, in nanoseconds.
+pub fn idle_ns() -> u64 {
+    IDLE_NS.load(Relaxed)
 }
 
 /// Gives the processor to `next`; returns when somebody gives it back.
@@ -246,7 +266,10 @@ fn switch_to(next: Arc<Thread>) {
         }
     };
     next.fpu.load();
-    activate(&next.process().map());
+    // The kernel's own threads need none, and leave that of the thread before.
+    if !next.process().is_kernel() {
+        activate(&next.process().map());
+    }
     syscall::set_kernel_stack(next.stack_top());
     look_before_return();
     let to = next.saved_stack.get();
@@ -265,6 +288,11 @@ fn switch_to(next: Arc<Thread>) {
 fn finish_switch() {
     let left = LEFT.lock().take();
     drop(left);
+}
+
+/// A thread of the kernel's own runs for the first time.
+pub fn first_call() {
+    finish_switch();
 }
 
 /// A thread runs for the first time.
@@ -306,7 +334,10 @@ pub fn fault(address: usize, access: Access) -> Result<(), FaultError> {
     if thread.is_null() {
         return Err(FaultError::NoMapping);
     }
-    current().map().handle_fault(address, access)
+    let process = current();
+    let is_major = process.map().handle_fault(address, access)?;
+    process.count_fault(is_major);
+    Ok(())
 }
 
 /// Writes down the time that the current thread has had the processor.

@@ -9,12 +9,12 @@ use super::process::{Parts, Process};
 use super::signal::Actions;
 use super::space::Space;
 use super::stack::Strings;
-use super::thread::Thread;
+use super::thread::{Start, Thread};
 use super::{Pid, exec, sched, table, vdso};
 use crate::arch::frame::Frame;
 use crate::fs::{self, FileTable, memory};
 use crate::linux::Errno;
-use crate::mm::VM;
+use crate::mm::{VM, daemons};
 use crate::println;
 use crate::sync::Mutex;
 
@@ -41,6 +41,7 @@ pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
     });
     vdso::init()?;
     let thread = load_init(args)?;
+    daemons::start()?;
     sched::make_ready(&thread);
     drop(thread);
     sched::give_up();
@@ -72,7 +73,7 @@ fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
     ))?;
     process.set_comm(&loaded.name);
     let registers = Frame::for_program(loaded.entry, loaded.sp);
-    let thread = Thread::new(pid, process.clone(), &registers)?;
+    let thread = Thread::new(pid, process.clone(), Start::Program(&registers))?;
     memory::push(&mut *process.threads.lock(), thread.clone())?;
     table::add(process)?;
     table::thread_begins();

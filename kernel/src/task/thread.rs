@@ -79,6 +79,14 @@ unsafe impl Sync for Thread {}
 // SAFETY: nothing in it belongs to one thread only.
 unsafe impl Send for Thread {}
 
+/// How a thread begins.
+pub(super) enum Start<'a> {
+    /// It returns to its program with these registers.
+    Program(&'a frame::Frame),
+    /// It runs this function of the kernel.
+    Kernel(extern "C" fn() -> !),
+}
+
 /// A kernel stack.
 struct Stack(Frame);
 
@@ -107,18 +115,23 @@ impl Drop for Stack {
 }
 
 impl Thread {
-    /// A thread of a process, which will go on with these registers. It is not ready yet.
+    /// A thread of a process. It is not ready yet.
     pub(super) fn new(
         tid: Pid,
         process: Arc<Process>,
-        registers: &frame::Frame,
+        start: Start<'_>,
     ) -> Result<Arc<Thread>, Errno> {
         let threads = table::count_threads() + 1;
         sched::reserve(threads)?;
         timers::reserve(threads)?;
         let stack = Stack::new()?;
         // SAFETY: the stack is new.
-        let saved_stack = unsafe { switch::prepare(stack.top(), registers) };
+        let saved_stack = unsafe {
+            match start {
+                Start::Program(registers) => switch::prepare(stack.top(), registers),
+                Start::Kernel(body) => switch::prepare_call(stack.top(), body),
+            }
+        };
         memory::arc(Thread {
             tid: AtomicI32::new(tid),
             process,

@@ -30,6 +30,16 @@ pub fn new_root() -> Result<Node, Errno> {
 type SystemText = fn(&mut Text) -> Result<(), Errno>;
 /// What makes the text of a file about a process.
 type ProcessText = fn(&crate::task::Process, &mut Text) -> Result<(), Errno>;
+/// What takes the bytes that are written to a file. EINVAL for what is no setting.
+type Writer = fn(&[u8], What) -> Result<(), Errno>;
+
+/// The number that was written, which may end with white space.
+fn written<T: core::str::FromStr>(bytes: &[u8]) -> Result<T, Errno> {
+    core::str::from_utf8(bytes.trim_ascii())
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(Errno::EINVAL)
+}
 
 /// The file of this text.
 fn file(what: What) -> Result<Arc<ProcText>, Errno> {

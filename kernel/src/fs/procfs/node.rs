@@ -7,10 +7,10 @@ use core::any::Any;
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
 
 use super::name::{Digits, Name, number};
-use super::process::{FILES as PROCESS_FILES, LINKS};
-use super::system::FILES;
+use super::process::{FILES as PROCESS_FILES, LINKS, WRITABLE as PROCESS_WRITABLE};
+use super::system::{FILES, WRITABLE};
 use super::tree::{all_below, below, depth, first_below, last_name};
-use super::{ProcessText, SystemText, file};
+use super::{ProcessText, SystemText, Writer, file};
 use crate::arch::time::wall_ns;
 use crate::fs::inode::{DirEntry, FileIo, FsStat, Inode, Kind, Node, Stat, Target};
 use crate::fs::memory;
@@ -73,6 +73,19 @@ impl What {
             _ => return Err(Errno::EISDIR),
         }
         Ok(text)
+    }
+
+    /// What takes the bytes that are written to the file, if it can be written.
+    pub fn writer(self) -> Option<Writer> {
+        let of = |list: &[(&str, Writer)], name: &str| {
+            let entry = list.iter().find(|(entry, _)| *entry == name)?;
+            Some(entry.1)
+        };
+        match self {
+            What::File(index) => of(WRITABLE, FILES[index].0),
+            What::ProcessFile(_, index) => of(PROCESS_WRITABLE, PROCESS_FILES[index].0),
+            _ => None,
+        }
     }
 
     fn kind(self) -> Kind {
@@ -231,6 +244,7 @@ impl Inode for ProcNode {
             What::ProcessLink(..) | What::Itself | What::Mounts => 0o777,
             What::Descriptor(..) => 0o700,
             What::Descriptors(_) => 0o500,
+            what if what.writer().is_some() => 0o644,
             What::File(_) | What::ProcessFile(..) => 0o444,
             _ => 0o555,
         };
@@ -259,7 +273,8 @@ impl Inode for ProcNode {
     }
 
     fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn FileIo>, Errno> {
-        if self.kind() == Kind::Regular && flags & O_ACCMODE != O_RDONLY {
+        let writes = flags & O_ACCMODE != O_RDONLY;
+        if self.kind() == Kind::Regular && writes && self.what.writer().is_none() {
             return Err(Errno::EACCES);
         }
         Ok(file(self.what)?)
@@ -320,6 +335,6 @@ impl Inode for ProcNode {
 }
 
 /// A process that has not ended: what has is no longer told of, but for its entry.
-fn process(pid: Pid) -> Result<Arc<Process>, Errno> {
+pub(super) fn process(pid: Pid) -> Result<Arc<Process>, Errno> {
     task::find(pid).ok_or(Errno::ESRCH)
 }

@@ -44,6 +44,24 @@ impl FileIo for ProcText {
         result
     }
 
+    fn write(&self, _file: &File, _at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+        /// More than any setting is long.
+        const MOST: usize = 256;
+        let write = self.what.writer().ok_or(Errno::EIO)?;
+        let mut bytes = [0; MOST];
+        if buf.len() > MOST {
+            return Err(Errno::EINVAL);
+        }
+        let len = buf.take(&mut bytes)?;
+        write(&bytes[..len], self.what)?;
+        Ok(len)
+    }
+
+    /// What opening it to write from the start asks for; there is nothing to take away.
+    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
     fn size(&self) -> Option<u64> {
         Some(0)
     }

@@ -1,9 +1,12 @@
 //! The files of /proc about a process.
 
+use alloc::sync::Arc;
+
 use scalvm::PAGE_SIZE;
 
+use super::node::{self, What};
 use super::system::TICK;
-use super::{ProcessText, maps};
+use super::{ProcessText, Writer, maps, written};
 use crate::fs::dev;
 use crate::fs::inode::Target;
 use crate::fs::text::Text;
@@ -18,10 +21,66 @@ pub(super) const FILES: &[(&str, ProcessText)] = &[
     ("comm", |process, text| writeln!(text, "{}", name(process))),
     ("maps", maps::maps),
     ("mounts", mounts),
+    ("oom_score", |process, text| {
+        writeln!(text, "{}", task::score_in_thousandths(process))
+    }),
+    ("oom_score_adj", |process, text| {
+        writeln!(text, "{}", process.oom_adjustment())
+    }),
+    ("resident_limit", resident_limit),
     ("stat", stat),
     ("statm", statm),
     ("status", status),
 ];
+
+/// Those of them that can be written.
+pub(super) const WRITABLE: &[(&str, Writer)] = &[
+    ("oom_score_adj", |bytes, what| {
+        let adjustment = written::<i32>(bytes)?;
+        if !(-1000..=1000).contains(&adjustment) {
+            return Err(Errno::EINVAL);
+        }
+        of(what)?.set_oom_adjustment(adjustment);
+        Ok(())
+    }),
+    ("resident_limit", set_resident_limit),
+];
+
+/// The soft and the hard limit of what it has in memory, in KiB.
+fn resident_limit(process: &Process, text: &mut Text) -> Result<(), Errno> {
+    let limits = process.map().resident();
+    for (limit, end) in [(limits.soft, ' '), (limits.hard, '\n')] {
+        match limit {
+            Some(pages) => write!(text, "{}{end}", pages * (PAGE_SIZE as u64 / 1024))?,
+            None => write!(text, "unlimited{end}")?,
+        }
+    }
+    Ok(())
+}
+
+fn set_resident_limit(bytes: &[u8], what: What) -> Result<(), Errno> {
+    let words = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?;
+    let mut limits = words.split_ascii_whitespace().map(|word| match word {
+        "unlimited" => Ok::<Option<u64>, Errno>(None),
+        kib => {
+            let kib = kib.parse::<u64>().map_err(|_| Errno::EINVAL)?;
+            Ok(Some(kib / (PAGE_SIZE as u64 / 1024)))
+        }
+    });
+    let (Some(soft), Some(hard), None) = (limits.next(), limits.next(), limits.next()) else {
+        return Err(Errno::EINVAL);
+    };
+    of(what)?.map().set_resident_limits(soft?, hard?);
+    Ok(())
+}
+
+/// The process that a file is about.
+fn of(what: What) -> Result<Arc<Process>, Errno> {
+    match what {
+        What::ProcessFile(pid, _) => node::process(pid),
+        _ => Err(Errno::ESRCH),
+    }
+}
 
 /// Where a link leads.
 type Link = fn(&Process) -> Result<Target, Errno>;
@@ -97,7 +156,9 @@ fn stat(process: &Process, text: &mut Text) -> Result<(), Errno> {
         process.sid(),
     )?;
     // flags, and minor and major faults: of the process, of its children
-    write!(text, " 0 0 0 0 0")?;
+    let [own, children] = process.faults();
+    write!(text, " 0 {} {}", own.minor, children.minor)?;
+    write!(text, " {} {}", own.major, children.major)?;
     write!(
         text,
         " {} 0 {} 0",
@@ -162,6 +223,8 @@ fn status(process: &Process, text: &mut Text) -> Result<(), Errno> {
         writeln!(text, "VmSize:\t{:8} kB", kib(usage.mapped_bytes))?;
         writeln!(text, "VmLck:\t{:8} kB", kib(usage.wired_bytes))?;
         writeln!(text, "VmRSS:\t{:8} kB", kib(usage.resident_pages * page))?;
+        let away = process.map().private_pages().away;
+        writeln!(text, "VmSwap:\t{:8} kB", kib(away * page))?;
         writeln!(text, "VmData:\t{:8} kB", kib(data * page))?;
         writeln!(text, "VmExe:\t{:8} kB", kib(code * page))?;
         writeln!(text, "VmPTE:\t{:8} kB", kib(usage.table_frames * page))?;

@@ -2,14 +2,14 @@
 
 use core::arch::x86_64::__cpuid;
 
-use scalvm::{PAGE_SIZE, Stats};
+use scalvm::{CompressorStats, PAGE_SIZE, Stats};
 
-use super::SystemText;
+use super::{SystemText, Writer, written};
 use crate::arch::time::{SECOND, now_ns, wall_ns};
 use crate::fs::text::Text;
-use crate::fs::{block, mount, names, pipe, table};
+use crate::fs::{block, mount, names, pipe, swap, table};
 use crate::linux::Errno;
-use crate::mm::VM;
+use crate::mm::{VM, commit};
 use crate::task;
 
 /// Clock ticks per second, in which Linux tells times.
@@ -37,9 +37,7 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("partitions", partitions),
     ("scalvm", scalvm),
     ("stat", stat),
-    ("swaps", |text| {
-        text.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")
-    }),
+    ("swaps", swaps),
     ("sys/fs/file-max", |text| {
         number(text, table::MAX_FILES as u64 * 1024)
     }),
@@ -51,13 +49,28 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("sys/kernel/pid_max", |text| number(text, PID_MAX)),
     ("sys/kernel/version", |text| line(text, VERSION)),
     ("sys/vm/max_map_count", |text| number(text, i32::MAX as u64)),
-    // Memory is given when it is touched, whatever was asked for before.
-    ("sys/vm/overcommit_memory", |text| number(text, 1)),
+    ("sys/vm/overcommit_memory", |text| {
+        number(text, commit::mode().into())
+    }),
+    ("sys/vm/overcommit_ratio", |text| {
+        number(text, commit::ratio().into())
+    }),
     ("uptime", uptime),
     ("version", |text| {
         writeln!(text, "Linux version {RELEASE} {VERSION}")
     }),
     ("vmstat", vmstat),
+];
+
+/// Those of them that can be written.
+pub(super) const WRITABLE: &[(&str, Writer)] = &[
+    ("sys/vm/overcommit_memory", |bytes, _| {
+        commit::set_mode(written(bytes)?)
+    }),
+    ("sys/vm/overcommit_ratio", |bytes, _| {
+        commit::set_ratio(written(bytes)?);
+        Ok(())
+    }),
 ];
 
 fn line(text: &mut Text, line: &str) -> Result<(), Errno> {
@@ -84,6 +97,26 @@ fn partitions(text: &mut Text) -> Result<(), Errno> {
     })
 }
 
+fn swaps(text: &mut Text) -> Result<(), Errno> {
+    /// The column at which the kind begins, and the number of KiB after which a tab is left out.
+    const KIND_COLUMN: usize = 40;
+    const LONG: u64 = 10_000_000;
+    text.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")?;
+    swap::for_each(|name, info| {
+        let start = text.len();
+        text.bytes(b"/dev/")?;
+        text.bytes(name)?;
+        text.pad(start, KIND_COLUMN)?;
+        text.bytes(b"partition")?;
+        for pages in [info.pages, info.used] {
+            let kib = pages * (PAGE_SIZE as u64 / 1024);
+            let tab = if kib < LONG { "\t" } else { "" };
+            write!(text, "\t{kib}{tab}")?;
+        }
+        writeln!(text, "\t{}", info.priority)
+    })
+}
+
 /// The counters of the memory manager, by the names it has for them.
 fn scalvm(text: &mut Text) -> Result<(), Errno> {
     let mut result = Ok(());
@@ -98,6 +131,8 @@ fn scalvm(text: &mut Text) -> Result<(), Errno> {
 fn meminfo(text: &mut Text) -> Result<(), Errno> {
     let stats = VM.stats();
     let shared = names::shared_memory_pages();
+    let (swap_pages, swap_free) = swap::totals();
+    let compressed = VM.compressor_stats();
     // Disks are the only files whose pages could be brought again.
     let available = stats.frames_free + stats.frames_file;
     let lines = [
@@ -107,14 +142,18 @@ fn meminfo(text: &mut Text) -> Result<(), Errno> {
         ("Buffers", stats.frames_file),
         ("Cached", shared),
         ("SwapCached", 0),
-        ("SwapTotal", 0),
-        ("SwapFree", 0),
+        ("SwapTotal", swap_pages),
+        ("SwapFree", swap_free),
         ("AnonPages", private_pages(&stats, shared)),
         ("Shmem", shared),
         ("Slab", stats.frames_kernel),
         ("SReclaimable", 0),
         ("SUnreclaim", stats.frames_kernel),
         ("PageTables", stats.frames_tables),
+        ("Zswap", compressed.frames),
+        ("Zswapped", compressed.entries),
+        ("CommitLimit", commit::limit()),
+        ("Committed_AS", stats.committed),
     ];
     for (name, pages) in lines {
         let start = text.len();
@@ -132,6 +171,7 @@ fn private_pages(stats: &Stats, shared: u64) -> u64 {
 
 fn vmstat(text: &mut Text) -> Result<(), Errno> {
     let stats = VM.stats();
+    let compressed = VM.compressor_stats();
     let shared = names::shared_memory_pages();
     const KIB_PER_PAGE: u64 = PAGE_SIZE as u64 / 1024;
     let lines = [
@@ -141,12 +181,21 @@ fn vmstat(text: &mut Text) -> Result<(), Errno> {
         ("nr_shmem", shared),
         ("nr_slab_unreclaimable", stats.frames_kernel),
         ("nr_page_table_pages", stats.frames_tables),
-        ("pgpgin", stats.pageins * KIB_PER_PAGE),
-        ("pgpgout", stats.pageouts * KIB_PER_PAGE),
-        ("pswpin", 0),
-        ("pswpout", 0),
+        ("pgpgin", (stats.pageins + stats.swapins) * KIB_PER_PAGE),
+        ("pgpgout", (stats.pageouts + stats.swapouts) * KIB_PER_PAGE),
+        ("pswpin", stats.swapins),
+        ("pswpout", stats.swapouts),
         ("pgfault", stats.faults),
         ("pgmajfault", stats.faults_major),
+        ("pgscan", stats.scanned),
+        ("pgsteal", stats.evicted),
+        ("workingset_refault", stats.refaults),
+        ("swap_ra", stats.ahead),
+        ("swap_ra_hit", stats.ahead_hits),
+        ("zswpin", stats.decompressed),
+        ("zswpout", compressed.stored),
+        ("zswpwb", compressed.spilled),
+        ("compressed_to_percent", compressed_to(&compressed)),
     ];
     for (name, value) in lines {
         writeln!(text, "{name} {value}")?;
@@ -154,15 +203,16 @@ fn vmstat(text: &mut Text) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The size to which compressed pages were made, in percent, pages of one repeated word not counted.
+fn compressed_to(compressed: &CompressorStats) -> u64 {
+    let pages = compressed.entries - compressed.same;
+    compressed.bytes * 100 / (pages * PAGE_SIZE as u64).max(1)
+}
+
 /// Processor time since boot in clock ticks: with work, and without.
 fn busy_and_idle() -> (u64, u64) {
-    let total = now_ns() / TICK;
-    let times = task::all().into_iter().map(|process| process.times());
-    let busy: u64 = times
-        .map(|times| times.own_ns + times.children_ns)
-        .sum::<u64>()
-        / TICK;
-    (busy, total.saturating_sub(busy))
+    let idle = task::idle_ns();
+    ((now_ns() - idle) / TICK, idle / TICK)
 }
 
 fn stat(text: &mut Text) -> Result<(), Errno> {

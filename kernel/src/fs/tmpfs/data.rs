@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::any::Any;
 
-use scalvm::{Access, FaultError, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
+use scalvm::{FaultError, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
 
 use super::node::{Body, TmpNode};
 use super::{MAX_SIZE, budget};
@@ -99,7 +99,7 @@ impl FileIo for TmpNode {
             object.set_size(end).map_err(no_room)?;
         }
         for index in at >> PAGE_SHIFT..((end - 1) >> PAGE_SHIFT) + 1 {
-            object.hold(index, Access::Write).map_err(no_room)?;
+            paged::hold_to_write(object, index).map_err(no_room)?;
         }
         Ok(())
     }

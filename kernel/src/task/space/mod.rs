@@ -1,16 +1,19 @@
-//! [`Space`]: a program's memory.
+//! [`Space`]: a program's memory. What is done with it is in [`verbs`].
+
+mod verbs;
 
 use alloc::sync::Arc;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use scalvm::{Access, FaultError, MapRequest, Place, Prot, page_ceil};
+use scalvm::{Access, Fault, FaultError, MapRequest, Place, Prot, page_ceil};
 
 use crate::arch::layout::{USER_HIGH, USER_LOW};
 use crate::fs::memory;
 use crate::linux::Errno;
 use crate::mm::{Map, VM};
 use crate::sync::Mutex;
+use crate::task::with_memory;
 
 /// An address space, and the heap's end in it.
 pub struct Space {
@@ -31,7 +34,7 @@ struct Brk {
 impl Space {
     /// An empty space.
     pub fn new() -> Result<Arc<Space>, Errno> {
-        let map = VM.new_map(USER_LOW, USER_HIGH)?;
+        let map = with_memory(|| VM.new_map(USER_LOW, USER_HIGH))?;
         memory::arc(Space {
             map,
             brk: Mutex::new(Brk { start: 0, end: 0 }),
@@ -39,9 +42,8 @@ impl Space {
         })
     }
 
-    /// A copy, for fork.
-    pub fn fork(&self) -> Result<Arc<Space>, Errno> {
-        let map = self.map.fork()?;
+    /// A space with another map, else like this one.
+    fn with_map(&self, map: Map) -> Result<Arc<Space>, Errno> {
         memory::arc(Space {
             map,
             brk: Mutex::new(*self.brk.lock()),
@@ -49,14 +51,33 @@ impl Space {
         })
     }
 
-    /// Handles a fault of the program, or of the kernel at its memory. Blocks. What lies below the
-    /// stack only keeps other mappings away: to the program nothing is there.
+    /// Handles a fault of the program, or of the kernel at its memory. True if it had to wait for a
+    /// page. Blocks. What lies below the stack only keeps other mappings away: to the program nothing
+    /// is there.
     #[inline]
-    pub fn handle_fault(&self, address: usize, access: Access) -> Result<(), FaultError> {
-        match self.map.fault_wait(address, access) {
-            Err(FaultError::Protection) if self.is_guard(address) => Err(FaultError::NoMapping),
-            result => result,
+    pub fn handle_fault(&self, address: usize, access: Access) -> Result<bool, FaultError> {
+        let error = match self.map.fault(address, access) {
+            Fault::Resolved => return Ok(false),
+            Fault::Wait(ticket) => {
+                ticket.wait(&VM);
+                match self.fault_wait(address, access) {
+                    Ok(()) => return Ok(true),
+                    Err(error) => error,
+                }
+            }
+            Fault::NoMapping => FaultError::NoMapping,
+            Fault::Protection => FaultError::Protection,
+            Fault::BeyondEnd => FaultError::BeyondEnd,
+            Fault::OutOfMemory => match self.fault_wait(address, access) {
+                Ok(()) => return Ok(false),
+                Err(error) => error,
+            },
+            Fault::Pager(error) => FaultError::Pager(error),
+        };
+        if error == FaultError::Protection && self.is_guard(address) {
+            return Err(FaultError::NoMapping);
         }
+        Err(error)
     }
 
     fn is_guard(&self, address: usize) -> bool {
@@ -82,9 +103,9 @@ impl Space {
         let done = match () {
             _ if new > old => {
                 let request = MapRequest::anonymous(new - old, Prot::RW).at(Place::Free(old));
-                self.map.map(request).is_ok()
+                self.map(request).is_ok()
             }
-            _ if new < old => self.map.unmap(new, old - new).is_ok(),
+            _ if new < old => self.unmap(new, old - new).is_ok(),
             _ => true,
         };
         if done {

@@ -1,0 +1,49 @@
+//! The manager's work that nobody waits for, each kind in a thread of the kernel's own.
+
+use crate::arch::time::{SECOND, now_ns};
+use crate::fs::block;
+use crate::linux::Errno;
+use crate::mm::VM;
+use crate::task::{self, State, WaitQueue};
+
+/// How often what is dirty is looked through.
+const WRITE_BACK_PERIOD: u64 = 5 * SECOND;
+/// How long something may be dirty before it is written back, as on Linux.
+const DIRTY_AGE: u64 = 30 * SECOND;
+
+/// How long memory is left alone when nothing could be freed.
+const BREATH: u64 = SECOND / 50;
+
+/// Starts the threads. Not before processes can be.
+pub fn start() -> Result<(), Errno> {
+    task::start_kernel_thread(keep_free)?;
+    // Only disks have pages that are written back; and a machine without them that has nothing to do
+    // need not wake up.
+    if block::count() > 0 {
+        task::start_kernel_thread(write_back)?;
+    }
+    Ok(())
+}
+
+/// Keeps memory free.
+extern "C" fn keep_free() -> ! {
+    let alarm = WaitQueue::new();
+    loop {
+        VM.wait_for_pressure();
+        if VM.balance() == 0 {
+            // Nothing can leave now. Until something can, programs need the processor more.
+            let at = now_ns() + BREATH;
+            alarm.wait((), State::Uninterruptible, Some(at));
+        }
+    }
+}
+
+/// Writes back what has been dirty for some time.
+extern "C" fn write_back() -> ! {
+    let alarm = WaitQueue::new();
+    loop {
+        let at = now_ns() + WRITE_BACK_PERIOD;
+        alarm.wait((), State::Uninterruptible, Some(at));
+        VM.write_back(DIRTY_AGE);
+    }
+}

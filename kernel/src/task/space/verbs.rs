@@ -1,0 +1,107 @@
+//! What can be done with a program's memory, for callers that may wait: where the manager has no
+//! memory for it, room is made, see [`with_memory`].
+
+use alloc::sync::Arc;
+
+use scalvm::{
+    Access, Advice, FaultError, Inherit, MapError, MapRequest, Place, Prot, Remap, Source,
+};
+
+use super::Space;
+use crate::linux::Errno;
+use crate::mm::Hw;
+use crate::task::with_memory;
+
+/// A mapping to be made.
+type Request<'a> = MapRequest<'a, 'static, Hw>;
+
+/// The same request, for another try.
+fn again<'a>(request: &Request<'a>) -> Request<'a> {
+    MapRequest {
+        source: match request.source {
+            Source::Anonymous => Source::Anonymous,
+            Source::Object(object, offset) => Source::Object(object, offset),
+        },
+        ..*request
+    }
+}
+
+/// The manager's verbs. All of them block.
+impl Space {
+    /// [`Map::fault_wait`](scalvm::Map::fault_wait).
+    pub fn fault_wait(&self, address: usize, access: Access) -> Result<(), FaultError> {
+        with_memory(|| self.map.fault_wait(address, access))
+    }
+
+    /// A copy, for fork.
+    pub fn fork(&self) -> Result<Arc<Space>, Errno> {
+        let map = with_memory(|| self.map.fork())?;
+        self.with_map(map)
+    }
+
+    /// [`Map::map`](scalvm::Map::map).
+    pub fn map(&self, request: Request<'_>) -> Result<usize, MapError> {
+        with_memory(|| self.map.map(again(&request)))
+    }
+
+    /// [`Map::map_again`](scalvm::Map::map_again).
+    pub fn map_again(&self, start: usize, len: usize, place: Place) -> Result<usize, MapError> {
+        with_memory(|| self.map.map_again(start, len, place))
+    }
+
+    /// [`Map::unmap`](scalvm::Map::unmap).
+    pub fn unmap(&self, start: usize, len: usize) -> Result<(), MapError> {
+        with_memory(|| self.map.unmap(start, len))
+    }
+
+    /// [`Map::remap`](scalvm::Map::remap).
+    pub fn remap(
+        &self,
+        old: usize,
+        old_len: usize,
+        new_len: usize,
+        how: Remap,
+    ) -> Result<usize, MapError> {
+        with_memory(|| self.map.remap(old, old_len, new_len, how))
+    }
+
+    /// [`Map::protect`](scalvm::Map::protect).
+    pub fn protect(&self, start: usize, len: usize, prot: Prot) -> Result<(), MapError> {
+        with_memory(|| self.map.protect(start, len, prot))
+    }
+
+    /// [`Map::inherit`](scalvm::Map::inherit).
+    pub fn inherit(&self, start: usize, len: usize, inherit: Inherit) -> Result<(), MapError> {
+        with_memory(|| self.map.inherit(start, len, inherit))
+    }
+
+    /// [`Map::advise`](scalvm::Map::advise).
+    pub fn advise(&self, start: usize, len: usize, advice: Advice) -> Result<(), MapError> {
+        with_memory(|| self.map.advise(start, len, advice))
+    }
+
+    /// [`Map::discard`](scalvm::Map::discard).
+    pub fn discard(&self, start: usize, len: usize) -> Result<(), MapError> {
+        with_memory(|| self.map.discard(start, len))
+    }
+
+    /// [`Map::populate`](scalvm::Map::populate).
+    pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
+        with_memory(|| self.map.populate(start, len))
+    }
+
+    /// [`Map::wire`](scalvm::Map::wire).
+    pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
+        with_memory(|| self.map.wire(start, len))
+    }
+
+    /// [`Map::unwire`](scalvm::Map::unwire).
+    pub fn unwire(&self, start: usize, len: usize) -> Result<(), MapError> {
+        with_memory(|| self.map.unwire(start, len))
+    }
+
+    /// [`Map::write`](scalvm::Map::write).
+    pub fn write(&self, address: usize, bytes: &[u8]) -> Result<(), FaultError> {
+        with_memory(|| self.map.write(address, bytes))
+    }
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds, runs, tests and measures Scalvm's reference kernel.
 #[derive(Parser)]
@@ -57,6 +57,18 @@ pub struct RunOptions {
     /// Attach this file as a virtio disk: /dev/vda, /dev/vdb, … in the order given
     #[arg(long = "disk", value_name = "FILE")]
     pub disks: Vec<PathBuf>,
+    /// Give the guest a disk of this size, gone when it ends, on which memory can be put back
+    #[arg(long, value_name = "SIZE", value_parser = parse_store)]
+    pub swap: Option<u64>,
+    /// Encrypt what is put there, with a key that nobody else knows
+    #[arg(long, requires = "swap")]
+    pub swap_encrypt: bool,
+    /// Keep pages compressed in memory before they are put to a disk, in at most so much of it
+    #[arg(long, value_name = "SIZE", value_parser = parse_store)]
+    pub compress: Option<u64>,
+    /// How the pages that leave memory are chosen
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<Policy>,
     /// One nanosecond of guest time for each instruction executed
     #[arg(long)]
     pub icount: bool,
@@ -72,6 +84,22 @@ pub struct RunOptions {
     /// The program to run in place of a shell, with its arguments
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     pub program: Vec<OsString>,
+}
+
+/// How pages are chosen that leave memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// One hand that takes what was not used since it last came by
+    Clock,
+}
+
+impl Policy {
+    /// The kernel's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+        }
+    }
 }
 
 /// Options of `bench`.
@@ -114,27 +142,60 @@ pub struct TraceOptions {
 }
 
 /// `256M`, `1G`, `65536K` or bytes.
-fn parse_size(text: &str) -> Result<u64, String> {
+fn parse_number(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
         Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
         Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
         _ => (text, 0),
     };
-    let size = digits
+    digits
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| "a number followed by K, M or G is wanted, such as 256M".to_owned())?;
+        .ok_or_else(|| "a number followed by K, M or G is wanted, such as 256M".to_owned())
+}
+
+/// The size of a guest's memory.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size = parse_number(text)?;
     if size < 16 << 20 {
         return Err("the kernel wants 16M at the least".to_owned());
     }
     Ok(size)
 }
 
+/// The size of what takes pages that leave memory.
+fn parse_store(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 1 << 20;
+    const MOST: u64 = 1 << 40;
+    match parse_number(text)? {
+        size if size < LEAST => Err("1M is the least".to_owned()),
+        size if size > MOST => Err("1024G is the most".to_owned()),
+        // Whole pages.
+        size => Ok(size & !4095),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_stores() {
+        assert_eq!(parse_store("128M"), Ok(128 << 20));
+        assert_eq!(parse_store("1048577"), Ok(1 << 20));
+        for bad in ["0", "1K", "2048G", "much"] {
+            assert!(parse_store(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn encryption_needs_something_to_encrypt() {
+        assert!(Cli::try_parse_from(["x", "run", "--swap-encrypt"]).is_err());
+        assert!(Cli::try_parse_from(["x", "run", "--swap", "8M", "--swap-encrypt"]).is_ok());
+        assert!(Cli::try_parse_from(["x", "run", "--policy", "best"]).is_err());
+    }
 
     #[test]
     fn sizes() {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::RunOptions;
+use crate::cli::{Policy, RunOptions};
 use crate::image::{self, Image};
-use crate::machine::{self, Config, Console, Input, Scratch, terminal};
+use crate::machine::{self, Config, Console, Disk, Input, Paging, Scratch, terminal};
 use crate::{build, paths, say, setup};
 
 /// What runs when no program is named.
@@ -30,6 +30,17 @@ pub fn run(options: RunOptions) -> Result<u8> {
     };
     let program = program(&root, options.program)?;
     let scratch = Scratch::new()?;
+    let mut disks: Vec<Disk> = options.disks.into_iter().map(Disk::from).collect();
+    let mut paging = Paging {
+        encrypt: options.swap_encrypt,
+        compress: options.compress,
+        policy: options.policy.map(Policy::name),
+        ..Paging::default()
+    };
+    if let Some(size) = options.swap {
+        paging.swap_disk = Some(disks.len());
+        disks.push(scratch.sparse("swap", size)?.into());
+    }
     let archive = scratch.path("root");
     root.write_to(&archive)?;
     let interactive = terminal::present();
@@ -42,7 +53,8 @@ pub fn run(options: RunOptions) -> Result<u8> {
     };
     let config = Config {
         mem: options.mem,
-        disks: options.disks,
+        disks,
+        paging,
         icount: options.icount,
         stats: options.stats,
         timeout: options.timeout.map(Duration::from_secs),

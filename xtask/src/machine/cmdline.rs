@@ -3,7 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::config::{Config, Console};
+use super::config::{Config, Console, Paging};
 
 /// The whole command line for a guest.
 pub fn command_line(config: &Config) -> String {
@@ -18,6 +18,7 @@ pub fn command_line(config: &Config) -> String {
     if config.stats {
         words.push("scalvm.stats=1".to_owned());
     }
+    words.extend(paging(&config.paging));
     words.push("--".to_owned());
     words.extend(
         config
@@ -26,6 +27,33 @@ pub fn command_line(config: &Config) -> String {
             .map(|argument| encode(argument.as_bytes())),
     );
     words.join(" ")
+}
+
+/// The options about paging.
+fn paging(paging: &Paging) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(number) = paging.swap_disk {
+        words.push(format!("scalvm.swap={}", disk_name(number)));
+    }
+    if paging.encrypt {
+        words.push("scalvm.swap-encrypt=1".to_owned());
+    }
+    if let Some(bytes) = paging.compress {
+        words.push(format!("scalvm.compress={bytes}"));
+    }
+    if let Some(name) = paging.policy {
+        words.push(format!("scalvm.policy={name}"));
+    }
+    words
+}
+
+/// What the guest calls a disk.
+fn disk_name(number: usize) -> String {
+    let letter = |digit: usize| char::from(b'a' + (digit % 26) as u8);
+    match number / 26 {
+        0 => format!("vd{}", letter(number)),
+        more => format!("vd{}{}", letter(more - 1), letter(number)),
+    }
 }
 
 /// One argument. An empty one becomes a lone `%`, since two separators side by side are one.

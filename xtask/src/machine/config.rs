@@ -18,6 +18,45 @@ pub enum Console {
     },
 }
 
+/// A disk of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The file that holds its bytes.
+    pub file: PathBuf,
+    /// What fails there, if anything.
+    pub fails: Option<Failing>,
+}
+
+/// What a disk answers with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// Every read.
+    Reads,
+    /// Every read after the first write.
+    ReadsOnceWritten,
+    /// Every write.
+    Writes,
+}
+
+impl From<PathBuf> for Disk {
+    fn from(file: PathBuf) -> Self {
+        Self { file, fails: None }
+    }
+}
+
+/// Where a guest's pages go that leave memory. Files of this always come from disks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paging {
+    /// The number of the disk on which the kernel swaps from its start on.
+    pub swap_disk: Option<usize>,
+    /// Whether what is put there is encrypted.
+    pub encrypt: bool,
+    /// Bytes that the compressor may keep, if there is one.
+    pub compress: Option<u64>,
+    /// The name of the policy, if not the kernel's own choice.
+    pub policy: Option<&'static str>,
+}
+
 /// A guest to be started.
 #[derive(Clone)]
 pub struct Config {
@@ -29,8 +68,10 @@ pub struct Config {
     pub root: PathBuf,
     /// Memory in bytes.
     pub mem: u64,
-    /// Files that become /dev/vda and so on.
-    pub disks: Vec<PathBuf>,
+    /// What becomes /dev/vda and so on.
+    pub disks: Vec<Disk>,
+    /// Where pages go.
+    pub paging: Paging,
     /// Text in the guest's output after which the machine is switched off, as a user would leave.
     pub stop_at: Option<&'static str>,
     /// Whether guest time is counted in instructions.
@@ -61,6 +102,7 @@ impl Config {
             root,
             mem: 256 << 20,
             disks: Vec::new(),
+            paging: Paging::default(),
             stop_at: None,
             icount: false,
             stats: false,

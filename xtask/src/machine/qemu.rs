@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::cmdline::command_line;
-use super::config::Config;
+use super::config::{Config, Disk, Failing};
 use crate::setup;
 
 /// The port through which the kernel ends the emulator; its status has room for seven bits.
@@ -46,9 +46,7 @@ pub fn command(config: &Config, monitor: &Path) -> Command {
         .arg(doubled_commas(&config.root))
         .args(["-append", &command_line(config)]);
     for (number, disk) in config.disks.iter().enumerate() {
-        let mut drive = OsString::from(format!("if=none,format=raw,id=disk{number},file="));
-        drive.push(doubled_commas(disk));
-        command.arg("-drive").arg(drive);
+        command.arg("-drive").arg(drive(number, disk));
         command.args(["-device", &format!("virtio-blk-pci,drive=disk{number}")]);
     }
     if config.icount {
@@ -74,6 +72,33 @@ pub fn command(config: &Config, monitor: &Path) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+/// The option that describes a disk.
+fn drive(number: usize, disk: &Disk) -> OsString {
+    let file = match disk.fails {
+        None => "file=".to_owned(),
+        Some(failing) => {
+            const EIO: u32 = 5;
+            let rule = match failing {
+                Failing::Reads => "event=none,file.inject-error.0.iotype=read",
+                Failing::Writes => "event=none,file.inject-error.0.iotype=write",
+                // The first write leads to the state in which they fail.
+                Failing::ReadsOnceWritten => {
+                    "event=read_aio,file.inject-error.0.iotype=read,file.inject-error.0.state=2,\
+                     file.set-state.0.event=write_aio,file.set-state.0.state=1,\
+                     file.set-state.0.new_state=2"
+                }
+            };
+            format!(
+                "file.driver=blkdebug,file.inject-error.0.{rule},file.inject-error.0.errno={EIO},\
+                 file.image.driver=file,file.image.filename="
+            )
+        }
+    };
+    let mut option = OsString::from(format!("if=none,format=raw,id=disk{number},{file}"));
+    option.push(doubled_commas(&disk.file));
+    option
 }
 
 /// The emulator, ended by the kernel of the host when this tool is killed.

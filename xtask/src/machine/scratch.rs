@@ -22,6 +22,13 @@ impl Scratch {
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.join(name)
     }
+
+    /// A file of this size in it, which takes room on the host's disk only where it is written.
+    pub fn sparse(&self, name: &str, bytes: u64) -> std::io::Result<PathBuf> {
+        let path = self.path(name);
+        std::fs::File::create(&path)?.set_len(bytes)?;
+        Ok(path)
+    }
 }
 
 impl Drop for Scratch {

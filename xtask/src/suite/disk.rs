@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use super::lab::stem;
 use super::{Lab, Plan, Report, compare, host};
+use crate::machine::Failing;
 
 /// The disk's size.
 const SIZE: usize = 8 << 20;
@@ -19,6 +20,101 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     if plan.wants("disk/two") {
         report.test("disk/two", || two(lab));
     }
+    if plan.wants("disk/age") {
+        report.test("disk/age", || age(lab));
+    }
+    if plan.wants("disk/parallel") {
+        report.test("disk/parallel", || parallel(lab));
+    }
+    if plan.wants("disk/fails") {
+        report.test("disk/fails", || fails(lab));
+    }
+}
+
+/// What nobody syncs is written when it is old enough, and not at once.
+fn age(lab: &Lab) -> Result<()> {
+    const AT: usize = 123_456;
+    let script = |seconds: u32| {
+        format!(
+            "printf late | dd of=/dev/vda bs=1 seek={AT} conv=notrunc 2>/dev/null; \
+                 sleep {seconds}; echo now; while :; do :; done"
+        )
+    };
+    let file = lab.path("disk-age");
+    for (seconds, written) in [(10, false), (40, true)] {
+        fs::write(&file, vec![0; 1 << 20])?;
+        lab.guest(&["/bin/sh", "-c", &script(seconds)])
+            .disk(&file)
+            .icount()
+            .stop_at("now")
+            .run()?;
+        let is_there = fs::read(&file)?[AT..AT + 4] == *b"late";
+        if is_there != written {
+            bail!("after {seconds} seconds: written is {is_there}");
+        }
+    }
+    Ok(())
+}
+
+/// Several programs read and write two disks at the same time, more requests than a disk takes at
+/// once: each gets its own bytes.
+fn parallel(lab: &Lab) -> Result<()> {
+    const BLOCK: usize = 1 << 20;
+    const BLOCKS: usize = 8;
+    let files = [lab.path("disk-c"), lab.path("disk-d")];
+    for (number, file) in files.iter().enumerate() {
+        let bytes = (0..BLOCK * BLOCKS).map(|at| (at / 4096 * 31 + at % 251 + number) as u8);
+        fs::write(file, bytes.collect::<Vec<u8>>())?;
+    }
+    // Each block is copied to the other disk's block of the same number, all at once.
+    let script = format!(
+        "for i in $(seq 0 {last}); do \
+           dd if=/dev/vda of=/tmp/a$i bs={BLOCK} skip=$i count=1 2>/dev/null & \
+           dd if=/dev/vdb of=/tmp/b$i bs={BLOCK} skip=$i count=1 2>/dev/null & \
+         done; wait; \
+         for i in $(seq 0 {last}); do \
+           dd if=/tmp/b$i of=/dev/vda bs={BLOCK} seek=$i conv=notrunc,fsync 2>/dev/null & \
+           dd if=/tmp/a$i of=/dev/vdb bs={BLOCK} seek=$i conv=notrunc,fsync 2>/dev/null & \
+         done; wait",
+        last = BLOCKS - 1
+    );
+    let before = [fs::read(&files[0])?, fs::read(&files[1])?];
+    let here = lab
+        .guest(&["/bin/sh", "-c", &script])
+        .disk(&files[0])
+        .disk(&files[1])
+        .run()?;
+    if here.status != 0 || !here.output.is_empty() {
+        bail!("{here:?}");
+    }
+    if fs::read(&files[0])? != before[1] || fs::read(&files[1])? != before[0] {
+        bail!("the disks have not changed their contents");
+    }
+    Ok(())
+}
+
+/// A disk's errors reach the program, reads at once and writes at the sync; the rest goes on.
+fn fails(lab: &Lab) -> Result<()> {
+    let files = [lab.path("disk-e"), lab.path("disk-f")];
+    for file in &files {
+        fs::write(file, vec![b'x'; 1 << 20])?;
+    }
+    let script = "dd if=/dev/vda of=/dev/null bs=4096 count=1 2>&1 | grep -o 'output error'; \
+                  head -c 4 /dev/vdb; \
+                  echo new | dd of=/dev/vdb conv=notrunc,fsync 2>&1 | grep -o 'output error'; \
+                  head -c 4 /dev/vdb";
+    let here = lab
+        .guest(&["/bin/sh", "-c", script])
+        .failing_disk(&files[0], Failing::Reads)
+        .failing_disk(&files[1], Failing::Writes)
+        .run()?;
+    if here.output != "output error\nxxxxoutput error\nnew\n" {
+        bail!("{here:?}");
+    }
+    if fs::read(&files[1])? != vec![b'x'; 1 << 20] {
+        bail!("what could not be written was");
+    }
+    Ok(())
 }
 
 /// A program maps the disk shared, writes and calls msync: the same bytes as on Linux, where a

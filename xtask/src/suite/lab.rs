@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Plan, Report};
 use crate::image::{self, Node};
-use crate::machine::{self, Config, End, Input, Memory, Scratch};
+use crate::machine::{self, Config, Disk, End, Failing, Input, Memory, Paging, Scratch};
 use crate::{build, paths, setup};
 
 /// How long a guest may run, unless a test says otherwise.
@@ -38,7 +38,10 @@ pub struct Run<'a> {
     lab: &'a Lab,
     program: Vec<OsString>,
     input: Vec<u8>,
-    disks: Vec<PathBuf>,
+    disks: Vec<Disk>,
+    swap: Option<(u64, Option<Failing>)>,
+    paging: Paging,
+    icount: bool,
     mem: u64,
     patience: Duration,
     stop_at: Option<&'static str>,
@@ -144,6 +147,9 @@ impl Lab {
             program: program.iter().map(OsString::from).collect(),
             input: Vec::new(),
             disks: Vec::new(),
+            swap: None,
+            paging: Paging::default(),
+            icount: false,
             mem: self.config.mem,
             patience: PATIENCE,
             stop_at: None,
@@ -160,7 +166,47 @@ impl Run<'_> {
 
     /// Attaches a disk.
     pub fn disk(mut self, file: &Path) -> Self {
-        self.disks.push(file.to_path_buf());
+        self.disks.push(file.to_path_buf().into());
+        self
+    }
+
+    /// Attaches a disk that fails.
+    pub fn failing_disk(mut self, file: &Path, failing: Failing) -> Self {
+        self.disks.push(Disk {
+            file: file.to_path_buf(),
+            fails: Some(failing),
+        });
+        self
+    }
+
+    /// Gives the guest a new disk of so many bytes, on which it swaps from its start on.
+    pub fn swap(mut self, bytes: u64) -> Self {
+        self.swap = Some((bytes, None));
+        self
+    }
+
+    /// The same, and the disk fails.
+    pub fn failing_swap(mut self, bytes: u64, failing: Failing) -> Self {
+        self.swap = Some((bytes, Some(failing)));
+        self
+    }
+
+    /// Lets the guest swap on one of its disks from its start on.
+    pub fn swap_on(mut self, disk: usize, encrypt: bool) -> Self {
+        self.paging.swap_disk = Some(disk);
+        self.paging.encrypt = encrypt;
+        self
+    }
+
+    /// Lets the guest keep compressed pages in so many bytes of memory.
+    pub fn compress(mut self, bytes: u64) -> Self {
+        self.paging.compress = Some(bytes);
+        self
+    }
+
+    /// Lets the guest's clock run with its instructions: while it waits for a time, none passes here.
+    pub fn icount(mut self) -> Self {
+        self.icount = true;
         self
     }
 
@@ -184,9 +230,22 @@ impl Run<'_> {
 
     /// Runs the guest. An error unless the program ended by itself.
     pub fn run(self) -> Result<Outcome> {
+        self.run_telling().map(|(outcome, _)| outcome)
+    }
+
+    /// The same; and what the kernel itself has said, line by line.
+    pub fn run_telling(mut self) -> Result<(Outcome, Vec<String>)> {
+        let scratch = Scratch::new()?;
+        if let Some((bytes, fails)) = self.swap {
+            self.paging.swap_disk = Some(self.disks.len());
+            let file = scratch.sparse("swap", bytes)?;
+            self.disks.push(Disk { file, fails });
+        }
         let config = Config {
             mem: self.mem,
             disks: self.disks,
+            paging: self.paging,
+            icount: self.icount,
             timeout: Some(self.patience),
             stop_at: self.stop_at,
             program: self.program,
@@ -200,15 +259,19 @@ impl Run<'_> {
         };
         let finished = machine::run(&config, input, Box::new(output.clone()))?;
         let output = String::from_utf8_lossy(&output.take()).into_owned();
+        let outcome = |status| Outcome {
+            status,
+            output: output.clone(),
+        };
         match finished.end {
-            End::Exited(status) => Ok(Outcome { status, output }),
+            End::Exited(status) => Ok((outcome(status), finished.notices)),
             End::Crashed { what, trace } => bail!("{what}\n{}\nafter:\n{output}", trace.join("\n")),
             End::TimedOut { after, trace } => bail!(
                 "not done after {} seconds\n{}\nafter:\n{output}",
                 after.as_secs(),
                 trace.join("\n")
             ),
-            End::Left => Ok(Outcome { status: 0, output }),
+            End::Left => Ok((outcome(0), finished.notices)),
             End::Signalled(_) => bail!("interrupted"),
         }
     }

@@ -15,6 +15,7 @@ mod long;
 mod report;
 mod rounds;
 mod shell;
+mod swap;
 mod tool;
 mod vmbench;
 
@@ -75,6 +76,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         c_programs::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);
         shell::run(&plan, &mut report, &lab);
+        swap::run(&plan, &mut report, &lab);
         interactive::run(&plan, &mut report);
         rounds::run(&plan, &mut report, &lab);
         vmbench::run(&plan, &mut report, &lab);

@@ -35,6 +35,10 @@ struct Options {
     /// Anonymous memory with swap instead of a file
     #[arg(long)]
     anonymous: bool,
+    /// Map the file and load from it, as is done for a file of addresses; one of blocks is read by
+    /// the kernel
+    #[arg(long)]
+    mapped: bool,
     /// Draw the curves into this file
     #[arg(long, value_name = "OUT")]
     svg: Option<PathBuf>,
@@ -108,7 +112,12 @@ fn main() -> Result<()> {
     ];
     for policy in policies {
         let replay = |frames| {
-            replay::misses(&trace, frames, policy.kind(), options.anonymous)
+            let how = match (options.anonymous, options.mapped || trace.memory) {
+                (true, _) => replay::How::Anonymous,
+                (_, true) => replay::How::Mapped,
+                _ => replay::How::Read,
+            };
+            replay::misses(&trace, frames, policy.kind(), how)
                 .with_context(|| format!("replaying with {frames} pages of memory"))
         };
         curves.push(curve(policy.name(), &replay)?);

@@ -8,8 +8,8 @@
 
 use anyhow::{anyhow, bail, ensure};
 use scalvm::{
-    Access, Advice, Fault, Map, MapRequest, PAGE_SIZE, Paging, PolicyKind, Prot, Share, Stats,
-    SwapOptions,
+    Access, Advice, Fault, Map, MapRequest, Object, PAGE_SIZE, Paging, PolicyKind, Prot, Share,
+    Stats, SwapOptions,
 };
 use scalvm_testkit::{Hw, Kit, Trap};
 
@@ -20,13 +20,20 @@ const FILE: usize = 1;
 const LOW: usize = 0x1000;
 const HIGH: usize = 0x7fff_ffff_f000;
 
+/// What the references are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Reads of a file by the kernel, as read(2) does.
+    Read,
+    /// Loads from a mapped file.
+    Mapped,
+    /// Loads from anonymous memory.
+    Anonymous,
+}
+
 /// Misses of the references with so many pages in memory.
-pub fn misses(
-    trace: &Trace,
-    frames: u32,
-    kind: PolicyKind,
-    anonymous: bool,
-) -> anyhow::Result<u64> {
+pub fn misses(trace: &Trace, frames: u32, kind: PolicyKind, how: How) -> anyhow::Result<u64> {
+    let anonymous = how == How::Anonymous;
     let pages = trace.pages as usize;
     // The manager's own structures: page tables, anons, records.
     let kit = Kit::new(u64::from(frames) * 2 + trace.pages as u64 / 8 + 1024);
@@ -54,6 +61,9 @@ pub fn misses(
     } else {
         MapRequest::object(&file, 0, pages * PAGE_SIZE, Prot::READ, Share::Shared)
     };
+    if how == How::Read {
+        return read(trace, frames, &kit, paging, &file);
+    }
     let base = map.map(request).map_err(|error| anyhow!("{error}"))?;
     map.advise(base, pages * PAGE_SIZE, Advice::Random)
         .map_err(|error| anyhow!("{error}"))?;
@@ -68,27 +78,54 @@ pub fn misses(
         let Err(trap) = access(&kit, at, first) else {
             continue;
         };
-        let stats = vm.stats();
-        let resident = resident(&stats);
-        if resident >= frames.into() {
-            paging.high = stats.frames_free + resident - u64::from(frames) + 1;
-            vm.set_marks(paging);
-            vm.balance();
-        }
-        let before = self::resident(&vm.stats());
-        ensure!(
-            before < frames.into(),
-            "the page daemon frees too little: {before} pages are left"
-        );
+        let before = leave_room(&kit, frames, &mut paging)?;
         resolve(&kit, &map, trap)?;
         while let Err(trap) = access(&kit, at, first) {
             resolve(&kit, &map, trap)?;
         }
-        misses += u64::from(self::resident(&vm.stats()) > before);
+        misses += u64::from(resident(&vm.stats()) > before);
     }
     kit.leave_all(&[&map]);
     drop((map, file));
     Ok(misses)
+}
+
+/// The same for reads by the kernel.
+fn read(
+    trace: &Trace,
+    frames: u32,
+    kit: &Kit,
+    mut paging: Paging,
+    file: &Object<'_, Hw>,
+) -> anyhow::Result<u64> {
+    let mut misses = 0;
+    for &page in &trace.references {
+        if !file.is_resident(page.into()) {
+            misses += 1;
+            leave_room(kit, frames, &mut paging)?;
+        }
+        let held = file.hold_as(page.into(), Access::Read, Advice::Random);
+        drop(held.map_err(|error| anyhow!("{error}"))?);
+    }
+    Ok(misses)
+}
+
+/// Has the page daemon evict what is one too many when another page comes. Tells how many are left.
+fn leave_room(kit: &Kit, frames: u32, paging: &mut Paging) -> anyhow::Result<u64> {
+    let vm = kit.vm();
+    let stats = vm.stats();
+    let resident = resident(&stats);
+    if resident >= frames.into() {
+        paging.high = stats.frames_free + resident - u64::from(frames) + 1;
+        vm.set_marks(*paging);
+        vm.balance();
+    }
+    let left = self::resident(&vm.stats());
+    ensure!(
+        left < frames.into(),
+        "the page daemon frees too little: {left} pages are left"
+    );
+    Ok(left)
 }
 
 fn resident(stats: &Stats) -> u64 {
@@ -127,8 +164,8 @@ mod tests {
 
     #[test]
     fn what_fits_is_missed_once() {
-        for anonymous in [false, true] {
-            let misses = misses(&turns(40, 3), 40, PolicyKind::ClockPro, anonymous);
+        for how in [How::Read, How::Mapped, How::Anonymous] {
+            let misses = misses(&turns(40, 3), 40, PolicyKind::ClockPro, how);
             assert_eq!(misses.unwrap(), 40);
         }
     }
@@ -136,10 +173,12 @@ mod tests {
     #[test]
     fn the_machine_tells_the_policies_apart() {
         let trace = turns(60, 10);
-        let clock = misses(&trace, 50, PolicyKind::Clock, false).unwrap();
-        let pro = misses(&trace, 50, PolicyKind::ClockPro, false).unwrap();
-        assert_eq!(clock, bounds::lru(&trace, 50));
-        assert!(pro >= bounds::best(&trace, 50));
-        assert!(pro < clock / 2, "{pro} of {clock}");
+        for how in [How::Read, How::Mapped] {
+            let clock = misses(&trace, 50, PolicyKind::Clock, how).unwrap();
+            let pro = misses(&trace, 50, PolicyKind::ClockPro, how).unwrap();
+            assert_eq!(clock, bounds::lru(&trace, 50));
+            assert!(pro >= bounds::best(&trace, 50));
+            assert!(pro < clock / 2, "{pro} of {clock}");
+        }
     }
 }

@@ -15,6 +15,8 @@ pub struct Trace {
     pub references: Vec<u32>,
     /// How many different ones there are: all numbers below are used.
     pub pages: u32,
+    /// Whether they are accesses to memory, not reads of blocks.
+    pub memory: bool,
 }
 
 /// Reads a file, compressed or not.
@@ -31,6 +33,7 @@ pub fn read(path: &Path) -> Result<Trace> {
 
 fn parse(lines: impl BufRead) -> Result<Trace> {
     let (mut references, mut numbers) = (Vec::new(), HashMap::new());
+    let mut memory = false;
     for (n, line) in lines.lines().enumerate() {
         let line = line.with_context(|| format!("line {}", n + 1))?;
         let line = line.trim();
@@ -38,6 +41,7 @@ fn parse(lines: impl BufRead) -> Result<Trace> {
             continue;
         }
         let block = block(line).with_context(|| format!("line {}: {line:?}", n + 1))?;
+        memory |= line.ends_with(['R', 'W']);
         let next = numbers.len();
         let number = *numbers.entry(block).or_insert(next as u32);
         ensure!(next < 1 << 24, "more than 2^24 pages");
@@ -49,6 +53,7 @@ fn parse(lines: impl BufRead) -> Result<Trace> {
     Ok(Trace {
         references,
         pages: numbers.len() as u32,
+        memory,
     })
 }
 

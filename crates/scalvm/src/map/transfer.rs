@@ -73,6 +73,7 @@ impl<'v, M: Machine> Map<'v, M> {
         if access == Access::Write {
             page.set_flags(DIRTY);
         }
+        page.touch();
         Ok(Some(HeldPage::new(self.vm, page, access)))
     }
 }

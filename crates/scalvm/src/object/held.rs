@@ -26,7 +26,6 @@ impl<'v, M: Machine> HeldPage<'v, M> {
     /// Takes over a hold on a page.
     pub(crate) fn new(vm: &'v Vm<M>, page: Ptr<Page>, access: Access) -> HeldPage<'v, M> {
         let write = access == Access::Write;
-        page.touch();
         HeldPage { vm, page, write }
     }
 
@@ -68,24 +67,49 @@ impl<'v, M: Machine> Object<'v, M> {
     /// Holds a page of the object, brought in first if need be; for writing, made ready for it and
     /// marked dirty. Blocks for I/O. A hole is read as the shared page of zeros.
     pub fn hold(&self, index: u64, access: Access) -> Result<HeldPage<'v, M>, FaultError> {
+        self.hold_as(index, access, Advice::Normal)
+    }
+
+    /// The same with advice on what will be held next: with [`Advice::Random`] nothing is read but the
+    /// page, as suits a kernel that reads ahead by itself, see
+    /// [`read_ahead`](Object::read_ahead).
+    pub fn hold_as(
+        &self,
+        index: u64,
+        access: Access,
+        advice: Advice,
+    ) -> Result<HeldPage<'v, M>, FaultError> {
         let vm = self.vm;
         let mut zeros = None;
         let mut room = vm.room();
+        // A page that comes for this is not used twice by it; nor by what follows at once, before the
+        // policy knows it: uses that belong together are one.
+        let mut was_here = true;
         let result = loop {
-            let error = match self.try_hold(index, access, &mut zeros) {
-                Ok(page) => break Ok(HeldPage::new(vm, page, access)),
+            let error = match self.try_hold(index, access, advice, &mut zeros) {
+                Ok(page) => {
+                    if was_here && page.is_known() {
+                        page.touch();
+                    }
+                    break Ok(HeldPage::new(vm, page, access));
+                }
                 Err(Stop::Zeros) => match vm.zeroed_page() {
                     Ok(page) => {
+                        was_here = false;
                         zeros = Some(page);
                         continue;
                     }
                     Err(error) => error.into(),
                 },
                 Err(Stop::Wait(ticket)) => {
+                    was_here = false;
                     ticket.wait(vm);
                     continue;
                 }
-                Err(Stop::Again) => continue,
+                Err(Stop::Again) => {
+                    was_here = false;
+                    continue;
+                }
                 Err(Stop::Error(error)) => error,
             };
             if error != FaultError::OutOfMemory || !vm.make_room(&mut room) {
@@ -102,6 +126,7 @@ impl<'v, M: Machine> Object<'v, M> {
         &self,
         index: u64,
         access: Access,
+        advice: Advice,
         zeros: &mut Option<Ptr<Page>>,
     ) -> Result<Ptr<Page>, Stop<'v>> {
         let vm = self.vm;
@@ -160,15 +185,13 @@ impl<'v, M: Machine> Object<'v, M> {
                 }
                 Err(Stop::Wait(ticket))
             }
-            Err(Miss::Absent(holder)) => {
-                match vm.begin_bring(&guard, holder, index, Advice::Normal) {
-                    Ok(bring) => {
-                        drop(guard);
-                        Err(Stop::Wait(bring.start(vm)))
-                    }
-                    Err(error) => Err(Stop::Error(error.into())),
+            Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index, advice) {
+                Ok(bring) => {
+                    drop(guard);
+                    Err(Stop::Wait(bring.start(vm)))
                 }
-            }
+                Err(error) => Err(Stop::Error(error.into())),
+            },
         }
     }
 }

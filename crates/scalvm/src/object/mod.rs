@@ -100,6 +100,13 @@ impl<'v, M: Machine> Object<'v, M> {
         self.body.cookie.set(cookie);
     }
 
+    /// Whether a page is in memory and can be used now, as mincore(2) asks. Does not bring it.
+    pub fn is_resident(&self, index: u64) -> bool {
+        let guard = self.body.lock(self.vm);
+        index < self.body.pages()
+            && matches!(self.vm.look(&guard, self.body, index as u32), Look::Page(_))
+    }
+
     /// Pages in memory.
     pub fn resident(&self) -> u64 {
         let _guard = self.body.lock(self.vm);

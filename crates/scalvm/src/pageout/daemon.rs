@@ -6,7 +6,7 @@ use crate::addr::Frame;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::{Machine, Rank};
-use crate::page::{KNOWN, Page, State, TOUCHED};
+use crate::page::{AHEAD, KNOWN, Page, State, TOUCHED};
 use crate::pageout::batch::Batch;
 use crate::pageout::claim::Refused;
 use crate::pageout::evict::Evicted;
@@ -102,6 +102,12 @@ impl<M: Machine> Vm<M> {
             if missed.fetch_add(1, Relaxed) > FADE {
                 self.fade();
             }
+        }
+        // A page-table entry bears the mark of the access for which the page came, which the first
+        // look discards. What came for the kernel, to be read or written by it, bears none: all its
+        // marks are of other uses.
+        if page.mapped.load(Relaxed) == 0 && page.test_flags(AHEAD) == 0 {
+            policies[kind].judge(self.frames.segments(), frame, true, key);
         }
     }
 

@@ -4,10 +4,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use scalvm::{Access, Frame, Machine, Map, Mapping, Object, OutOfMemory, PAGE_SIZE, Pmap, Vm};
+use scalvm::{
+    Access, Frame, Machine, Map, Mapping, Object, OutOfMemory, PAGE_SIZE, Pmap, PolicyKind,
+    SwapError, SwapId, SwapOptions, Vm,
+};
 use scalvm_machine::{Config, Disk, Emulated, Pace, PageFault, Rng, Runtime};
 
 use crate::model::Bytes;
+use crate::program::Paging;
 
 /// The machine.
 pub type Hw = Emulated;
@@ -20,6 +24,8 @@ pub const CPUS: usize = 3;
 pub const FILES: usize = 3;
 /// Pages that a file may have.
 pub const FILE_PAGES: u64 = 20;
+/// The cookie of the first swap device on the disk of a kit: beyond those of files.
+pub const SWAP: usize = 1000;
 /// Frames of the device.
 pub const DEVICE_FRAMES: usize = 3;
 /// The first frame of the device.
@@ -35,6 +41,8 @@ pub struct Order {
     pub evict_one_in: u64,
     /// The seed of what happens by chance.
     pub seed: u64,
+    /// How memory is paged; none: nothing leaves it. How much room there is, is whoever's who keeps it short.
+    pub paging: Option<Paging>,
     /// The threads; none for a single one.
     pub runtime: Option<Box<dyn Runtime>>,
 }
@@ -46,6 +54,7 @@ impl Default for Order {
             slow_disk: false,
             evict_one_in: 0,
             seed: 1,
+            paging: None,
             runtime: None,
         }
     }
@@ -112,6 +121,9 @@ impl Kit {
                     disk.write_file(file, offset, &first_word(file, index, word).to_le_bytes());
                 }
             }
+        }
+        if let Some(paging) = order.paging {
+            start_paging(vm, paging);
         }
         if is_alone {
             let chance = Mutex::new(Rng::new(order.seed));
@@ -215,6 +227,16 @@ impl Kit {
         self.vm.new_vnode(self.disk, file, size)
     }
 
+    /// Adds a swap device on the disk.
+    pub fn swap_on(
+        &self,
+        cookie: usize,
+        pages: u64,
+        options: SwapOptions,
+    ) -> Result<SwapId, SwapError> {
+        self.vm.add_swap(self.disk, cookie, pages, options)
+    }
+
     /// What the disk has of a file.
     pub fn disk_page(&self, file: usize, index: u64) -> Bytes {
         let mut bytes = [0; PAGE_SIZE];
@@ -282,6 +304,13 @@ impl Kit {
         [self.failed(&failing), self.disk.counts().failed]
     }
 
+    /// Whether an allocation is to fail that was not made yet.
+    pub fn is_failing(&self) -> bool {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.vm.machine().allocations();
+        failing.0.is_some_and(|n| made < n)
+    }
+
     /// Notes which allocation is to fail now.
     fn arrange(&self, next: Option<u64>) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -329,6 +358,36 @@ impl Drop for Kit {
             drop(Box::from_raw(std::ptr::from_ref(self.vm).cast_mut()));
             drop(Box::from_raw(std::ptr::from_ref(self.disk).cast_mut()));
         }
+    }
+}
+
+/// The policies that there are.
+const POLICIES: [PolicyKind; 2] = [PolicyKind::ClockPro, PolicyKind::Clock];
+
+/// How much is kept free where there is room for so many pages.
+pub fn marks(room: u64, policy: u32) -> scalvm::Paging {
+    let kind = |n: u32| POLICIES[n as usize % POLICIES.len()];
+    scalvm::Paging {
+        anonymous: kind(policy),
+        file: kind(policy / POLICIES.len() as u32),
+        ..scalvm::Paging::for_frames(room)
+    }
+}
+
+fn start_paging(vm: &Vm<Hw>, paging: Paging) {
+    vm.start_paging(marks(paging.room.into(), paging.policy))
+        .expect("memory");
+    limit_compressor(vm, paging, paging.room.into());
+}
+
+/// Lets the compressor, if there is to be one, take no more than a quarter of what there is room for.
+pub fn limit_compressor(vm: &Vm<Hw>, paging: Paging, room: u64) {
+    if paging.compressor != 0 {
+        vm.set_compressor(
+            &scalvm_codecs::Lz4,
+            (room / 4).min(paging.compressor.into()),
+        )
+        .expect("memory");
     }
 }
 

@@ -14,4 +14,4 @@ pub mod model;
 pub mod program;
 pub mod run;
 
-pub use kit::{CPUS, DEVICE, DEVICE_FRAMES, FILE_PAGES, FILES, Hw, Kit, Order, Trap};
+pub use kit::{CPUS, DEVICE, DEVICE_FRAMES, FILE_PAGES, FILES, Hw, Kit, Order, SWAP, Trap, marks};

@@ -3,6 +3,8 @@
 //! `SCALVM_STEPS` and `SCALVM_SEED` say how many steps are done and with which seed they begin. What fails is made
 //! smaller and printed: keep it as a file in `tests/programs`.
 
+use std::ops::Range;
+
 use scalvm_testkit::program::Program;
 use scalvm_testkit::run::{Options, run, soak};
 
@@ -13,10 +15,9 @@ fn number(name: &str, usual: u64) -> u64 {
         .unwrap_or(usual)
 }
 
-#[test]
-fn random_programs_do_what_the_model_says() {
-    let (steps, first) = (number("SCALVM_STEPS", 60_000), number("SCALVM_SEED", 1));
-    match soak(steps, first) {
+fn soaked(usual: u64, memory: Option<Range<u32>>) {
+    let (steps, first) = (number("SCALVM_STEPS", usual), number("SCALVM_SEED", 1));
+    match soak(steps, first, memory) {
         Ok((done, end)) => println!("{done} steps, seeds {first} to {}", end - 1),
         Err(difference) => {
             let (small, failure) = difference.shrink();
@@ -24,6 +25,16 @@ fn random_programs_do_what_the_model_says() {
             panic!("seed {seed}: {}\nmade smaller:\n{small}", failure.what);
         }
     }
+}
+
+#[test]
+fn random_programs_do_what_the_model_says() {
+    soaked(60_000, None);
+}
+
+#[test]
+fn random_programs_on_small_machines_do_what_the_model_says() {
+    soaked(20_000, Some(16..256));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn every_failure_of_random_programs() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(10);
     for seed in 0..programs {
-        let program = Program::generate(seed, 30, Trouble::None);
+        let program = Program::generate(seed, 30, Trouble::None, None);
         swept(&format!("seed {seed}"), &program);
     }
 }

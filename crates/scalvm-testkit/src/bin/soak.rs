@@ -1,5 +1,6 @@
-//! Runs random programs until enough steps are done: `soak [STEPS] [SEED]`; or a program, step by step:
-//! `soak FILE`.
+//! Runs random programs until enough steps are done: `soak [STEPS] [SEED] [LEAST..MOST]`; or a program, step by
+//! step: `soak FILE`. With the third argument memory is short: there is room for so many pages, and pages leave
+//! to swap devices and a compressor, on a disk that may fail.
 //!
 //! A program that fails is made as small as possible, told step by step, and written to a file in the
 //! current folder, whose name is printed.
@@ -31,8 +32,16 @@ fn main() -> ExitCode {
             .unwrap_or(usual)
     };
     let (steps, first) = (number(0, 1_000_000), number(1, 1));
+    let memory = args.get(2).and_then(|text| {
+        let (least, most) = text.split_once("..")?;
+        Some(least.parse().ok()?..most.parse().ok()?)
+    });
+    if args.len() > 2 && memory.is_none() {
+        println!("not a range of pages, as 16..256: {}", args[2]);
+        return ExitCode::FAILURE;
+    }
     let start = Instant::now();
-    match soak(steps, first) {
+    match soak(steps, first, memory) {
         Err(difference) => tell(&difference),
         Ok((done, end)) => {
             let rate = done as f64 / start.elapsed().as_secs_f64();

@@ -27,7 +27,13 @@ pub struct File {
     pub pages: BTreeMap<u64, Bytes>,
     /// Bytes. What the disk has beyond them, in the last page, nobody knows.
     pub size: u64,
+    /// Where the manager may write pages before it is told to: what each page contained at some time since it
+    /// was last synced. The disk may have any of that instead.
+    pub early: Option<BTreeMap<u64, Vec<Bytes>>>,
 }
+
+/// What a disk writes at once.
+const SECTOR: usize = 512;
 
 impl File {
     /// One page, zeros where nothing was written.
@@ -38,7 +44,50 @@ impl File {
     /// Grows by zeros, or forgets what lies beyond `size`.
     pub fn set_size(&mut self, size: u64) {
         cut(&mut self.pages, size.min(self.size));
+        if let Some(early) = &mut self.early {
+            early.split_off(&size.div_ceil(PAGE_SIZE as u64));
+            let tail = (size % PAGE_SIZE as u64) as usize;
+            if tail != 0
+                && size < self.size
+                && let Some(last) = early.get_mut(&(size / PAGE_SIZE as u64))
+            {
+                last.iter_mut().for_each(|bytes| bytes.clear_from(tail));
+            }
+        }
         self.size = size;
+    }
+
+    /// Whether a page may have these bytes on the disk: each sector as it was when last synced, or at some time
+    /// since.
+    pub fn may_hold(&self, index: u64, is: &Bytes) -> bool {
+        let synced = self.page(index);
+        let early = self.early.as_ref().and_then(|early| early.get(&index));
+        let Some(early) = early else {
+            return *is == synced;
+        };
+        (0..PAGE_SIZE).step_by(SECTOR).all(|at| {
+            let sector = |bytes: &Bytes| bytes.as_slice()[at..at + SECTOR].to_vec();
+            let found = sector(is);
+            early
+                .iter()
+                .chain([&synced])
+                .any(|bytes| sector(bytes) == found)
+        })
+    }
+
+    /// The disk has this page, and no other will be written over it any more.
+    pub fn settle(&mut self, index: u64, is: Bytes) {
+        if let Some(early) = &mut self.early {
+            early.remove(&index);
+        }
+        self.pages.insert(index, is);
+    }
+
+    /// A page has these bytes now, which are not synced.
+    fn changed(&mut self, index: u64, is: &Bytes) {
+        if let Some(early) = &mut self.early {
+            early.entry(index).or_default().push(is.clone());
+        }
     }
 }
 
@@ -67,6 +116,8 @@ pub struct Object {
     /// Pages of a file that were written through a hold after a sync: seen, but not to be synced before the
     /// hold is let go.
     unsettled: BTreeMap<u64, Bytes>,
+    /// Holds for writing of each page. (Needed where pages are written early.)
+    held: BTreeMap<u64, u32>,
 }
 
 impl Object {
@@ -79,6 +130,7 @@ impl Object {
             size,
             pages: BTreeMap::new(),
             unsettled: BTreeMap::new(),
+            held: BTreeMap::new(),
         }))
     }
 
@@ -110,12 +162,42 @@ impl Object {
         let mut page = self.page(index).expect("within the size");
         page.write(offset, bytes);
         self.unsettled.remove(&index);
+        self.changed(index, &page);
         self.pages.insert(index, page);
+    }
+
+    fn changed(&self, index: u64, page: &Bytes) {
+        if let Kind::File(file) = &self.kind {
+            file.borrow_mut().changed(index, page);
+        }
+    }
+
+    /// Whether pages are written before they are synced.
+    fn is_early(&self) -> bool {
+        matches!(&self.kind, Kind::File(file) if file.borrow().early.is_some())
+    }
+
+    /// A page is held for writing.
+    pub fn hold(&mut self, index: u64) {
+        *self.held.entry(index).or_default() += 1;
+        self.write(index, 0, &[]);
+    }
+
+    /// And no more.
+    pub fn release(&mut self, index: u64) {
+        let last = self.held.get_mut(&index).map(|holds| {
+            *holds -= 1;
+            *holds == 0
+        });
+        if last == Some(true) {
+            self.held.remove(&index);
+        }
+        self.write(index, 0, &[]);
     }
 
     /// Writes into a page that is held: its hold has made it dirty, and will again.
     pub fn write_held(&mut self, index: u64, offset: usize, bytes: &[u8]) {
-        if self.is_written(index) {
+        if self.is_written(index) || self.is_early() {
             self.write(index, offset, bytes);
         } else {
             let mut page = self.page(index).expect("it is held");
@@ -137,17 +219,20 @@ impl Object {
             .collect()
     }
 
-    /// Writes what is dirty in these pages to the disk.
+    /// Writes what is dirty in these pages to the disk. Where pages are written early, nobody knows which of a
+    /// holder's changes got there.
     pub fn sync(&mut self, from: u64, to: u64) {
+        let early = self.is_early();
         if let Kind::File(file) = &self.kind {
             let dirty: Vec<u64> = self
                 .pages
                 .range(from..to)
                 .map(|(&index, _)| index)
+                .filter(|index| !early || !self.held.contains_key(index))
                 .collect();
             for index in dirty {
                 let page = self.pages.remove(&index).expect("it was there");
-                file.borrow_mut().pages.insert(index, page);
+                file.borrow_mut().settle(index, page);
             }
         }
     }
@@ -157,6 +242,8 @@ impl Object {
         if size < self.size {
             cut(&mut self.pages, size);
             cut(&mut self.unsettled, size);
+            self.held
+                .retain(|index, _| *index < size.div_ceil(PAGE_SIZE as u64));
         }
         if let Kind::File(file) = &self.kind {
             file.borrow_mut().set_size(size);

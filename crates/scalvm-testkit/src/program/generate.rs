@@ -2,7 +2,8 @@
 
 use super::rng::Rng;
 use super::step::{Op, Step};
-use super::{Machine, Program};
+use super::{Machine, Paging, Program};
+use std::ops::Range;
 
 /// How failures are strewn into programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +19,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 10] = [
+const THEMES: [&[Op]; 13] = [
     &[],
     &[],
     &[],
@@ -85,24 +86,70 @@ const THEMES: [&[Op]; 10] = [
         Op::Fork,
         Op::Hold,
     ],
+    // More than there is room for. (Without paging, much.)
+    &[
+        Op::Fill,
+        Op::Sweep,
+        Op::Fork,
+        Op::MapAnonymous,
+        Op::Squeeze,
+        Op::SwapOff,
+        Op::SwapOn,
+    ],
+    // The same, of files and of memory that is shared.
+    &[
+        Op::Fill,
+        Op::Sweep,
+        Op::NewFile,
+        Op::NewAnonymous,
+        Op::MapObject,
+        Op::WriteBack,
+        Op::SyncAll,
+        Op::Balance,
+    ],
+    // What is shared by several leaves and comes back.
+    &[
+        Op::Fork,
+        Op::Fill,
+        Op::Store,
+        Op::Sweep,
+        Op::Balance,
+        Op::Inherit,
+        Op::DropMap,
+        Op::Remap,
+    ],
 ];
 
 impl Program {
     /// The program of this seed. Each has its own mix of operations: some are left out, so that others meet
-    /// more often, and numbers are mostly small, so that they collide.
-    pub fn generate(seed: u64, steps: usize, trouble: Trouble) -> Program {
+    /// more often, and numbers are mostly small, so that they collide. With `memory`, pages leave: the machine
+    /// has room for so many, from the first to below the second number.
+    pub fn generate(
+        seed: u64,
+        steps: usize,
+        trouble: Trouble,
+        memory: Option<Range<u32>>,
+    ) -> Program {
         let mut rng = Rng::new(seed);
-        let machine = Machine {
+        let mut machine = Machine {
             space: rng.below(24) as u32,
             frames: 1024,
             slow_disk: rng.below(2) == 1,
+            paging: None,
         };
+        machine.paging = memory.map(|memory| paging(&mut rng, memory));
         let theme = THEMES[rng.below(THEMES.len() as u64) as usize];
         let mut weights: Vec<(Op, u64)> = Vec::new();
         for &(op, usual) in Op::ALL {
             let weight = match op {
                 Op::FailAllocation if matches!(trouble, Trouble::Allocation | Trouble::Both) => 20,
                 Op::FailIo if matches!(trouble, Trouble::Io | Trouble::Both) => 10,
+                _ if op.is_paging() && machine.paging.is_none() => 0,
+                Op::FailReads | Op::FailWrites
+                    if matches!(trouble, Trouble::Io | Trouble::Both) =>
+                {
+                    5
+                }
                 _ if theme.contains(&op) => 30 * [1, 1, 2][rng.below(3) as usize],
                 _ if !theme.is_empty() => u64::from(usual) * [0, 0, 0, 1][rng.below(4) as usize],
                 _ => u64::from(usual) * [0, 1, 1, 1, 3][rng.below(5) as usize],
@@ -117,6 +164,15 @@ impl Program {
         }
         let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
         let span = [12, 12, 24, 40, 200, 4096][rng.below(6) as usize];
+        let step = |op, args| Step { op, args };
+        let mut first = Vec::new();
+        if machine.paging.is_some() {
+            // Most have swap from the beginning, up to three devices.
+            for _ in 0..[1, 1, 2, 3, 0][rng.below(5) as usize] {
+                let args = std::array::from_fn(|_| rng.below(64) as u32);
+                first.push(step(Op::SwapOn, args));
+            }
+        }
         let steps = (0..steps).map(|_| {
             let mut pick = rng.below(total);
             let chosen = weights.iter().find(|(_, weight)| {
@@ -125,14 +181,25 @@ impl Program {
                 here
             });
             let op = chosen.expect("the pick is below the total").0;
-            Step {
-                op,
-                args: std::array::from_fn(|_| rng.below(span) as u32),
-            }
+            step(op, std::array::from_fn(|_| rng.below(span) as u32))
         });
         Program {
-            steps: steps.collect(),
+            steps: first.into_iter().chain(steps).collect(),
             machine,
         }
+    }
+}
+
+/// How memory is paged: as often with little room as with much.
+fn paging(rng: &mut Rng, memory: Range<u32>) -> Paging {
+    let (least, most) = (
+        u64::from(memory.start),
+        u64::from(memory.end.max(memory.start + 1)),
+    );
+    let end = [least + (most - least).div_ceil(8), most][rng.below(2) as usize];
+    Paging {
+        room: (least + rng.below((end - least).max(1))) as u32,
+        policy: rng.below(9) as u32,
+        compressor: [0, 0, 4, 16][rng.below(4) as usize],
     }
 }

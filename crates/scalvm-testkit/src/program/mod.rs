@@ -24,6 +24,19 @@ pub struct Machine {
     pub frames: u32,
     /// Whether I/O completes only when waited for, in any order.
     pub slow_disk: bool,
+    /// What can leave memory, and where to; none: nothing leaves.
+    pub paging: Option<Paging>,
+}
+
+/// How memory is paged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Paging {
+    /// Pages that have room in memory, in the beginning.
+    pub room: u32,
+    /// The policies.
+    pub policy: u32,
+    /// Frames that the compressor may take; zero: there is none.
+    pub compressor: u32,
 }
 
 impl Machine {
@@ -48,8 +61,17 @@ impl fmt::Display for Program {
             space,
             frames,
             slow_disk,
+            paging,
         } = self.machine;
-        writeln!(f, "machine {space} {frames} {}", u32::from(slow_disk))?;
+        write!(f, "machine {space} {frames} {}", u32::from(slow_disk))?;
+        if let Some(paging) = paging {
+            write!(
+                f,
+                " {} {} {}",
+                paging.room, paging.policy, paging.compressor
+            )?;
+        }
+        writeln!(f)?;
         self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
@@ -68,13 +90,23 @@ impl FromStr for Program {
                 .collect::<Result<Vec<u32>, _>>()
                 .unwrap_or_default()
         });
-        let Some(&[space, frames, slow]) = numbers.as_deref() else {
-            return Err(format!("not a machine: {head:?}"));
+        let (space, frames, slow, paging) = match numbers.as_deref() {
+            Some(&[space, frames, slow]) => (space, frames, slow, None),
+            Some(&[space, frames, slow, room, policy, compressor]) => {
+                let paging = Paging {
+                    room,
+                    policy,
+                    compressor,
+                };
+                (space, frames, slow, Some(paging))
+            }
+            _ => return Err(format!("not a machine: {head:?}")),
         };
         let machine = Machine {
             space,
             frames,
             slow_disk: slow != 0,
+            paging,
         };
         let steps = lines
             .map(str::parse)
@@ -89,7 +121,9 @@ mod tests {
 
     #[test]
     fn a_program_is_read_back_as_it_was_written() {
-        let program = Program::generate(7, 200, Trouble::Both);
+        let program = Program::generate(7, 200, Trouble::Both, Some(16..256));
+        assert_eq!(program.to_string().parse(), Ok(program));
+        let program = Program::generate(7, 20, Trouble::None, None);
         assert_eq!(program.to_string().parse(), Ok(program));
     }
 
@@ -106,7 +140,7 @@ mod tests {
 
     #[test]
     fn shrinking_leaves_what_matters() {
-        let program = Program::generate(3, 100, Trouble::None);
+        let program = Program::generate(3, 100, Trouble::None, None);
         let is_bad = |p: &Program| {
             p.steps
                 .iter()

@@ -15,6 +15,15 @@ macro_rules! ops {
             /// All of them, with how often each should come.
             pub const ALL: &[(Op, u32)] = &[$((Op::$op, $weight),)*];
 
+            /// Whether it means something only where memory can be short.
+            pub fn is_paging(self) -> bool {
+                matches!(
+                    self,
+                    Op::WriteBack | Op::Squeeze | Op::Balance | Op::SwapOn | Op::SwapOff | Op::Delay | Op::FailReads
+                        | Op::FailWrites
+                )
+            }
+
             fn name(self) -> &'static str {
                 match self { $(Op::$op => $name,)* }
             }
@@ -107,6 +116,28 @@ ops! {
     FailIo "fail-io" 0,
     /// Makes one of the next allocations fail.
     FailAllocation "fail-allocation" 0,
+    /// Writes a little into each page of a run.
+    Fill "fill" 6,
+    /// Reads each page of a run.
+    Sweep "sweep" 6,
+    /// Syncs all files.
+    SyncAll "sync-all" 2,
+    /// Begins to write back whatever is dirty.
+    WriteBack "write-back" 2,
+    /// Changes how many pages there is room for.
+    Squeeze "squeeze" 4,
+    /// Does what the page daemon does.
+    Balance "balance" 4,
+    /// Adds a swap device.
+    SwapOn "swap-on" 4,
+    /// Takes one away.
+    SwapOff "swap-off" 2,
+    /// Delays requests to the disk, or no more.
+    Delay "delay" 2,
+    /// Makes reads from the disk fail now and then.
+    FailReads "fail-reads" 0,
+    /// Makes writes to it fail now and then, and tears them.
+    FailWrites "fail-writes" 0,
 }
 
 /// A step: an operation and six numbers, which mean something for every value, whatever was done before; so

@@ -3,7 +3,7 @@
 use scalvm::{Access, Fault, FaultError, MapError, PAGE_MASK, PAGE_SIZE, Prot, Share, page_floor};
 
 use super::decode::{self, draw};
-use super::runner::{Check, Runner, wrong};
+use super::runner::{Check, ROUNDS, Runner, wrong};
 use super::trouble::{Cause, Error};
 use crate::kit::Trap;
 use crate::model::{Kind, Space};
@@ -33,7 +33,8 @@ impl Runner<'_> {
         addr: usize,
         access: Access,
     ) -> Check<Result<(), FaultError>> {
-        for _ in 0..16 {
+        let mut room = self.kit.vm().room();
+        for _ in 0..ROUNDS {
             let before = self.kit.failures();
             let error = match self.spaces[which].real.fault(addr, access) {
                 Fault::Resolved => return Ok(Ok(())),
@@ -51,6 +52,9 @@ impl Runner<'_> {
             let Some(cause) = error.cause() else {
                 return Ok(Err(error));
             };
+            if self.makes_room(cause, before, &mut room) {
+                continue;
+            }
             self.forgive(cause, before)?;
             match cause {
                 Cause::Allocation => self.compare()?,
@@ -62,6 +66,9 @@ impl Runner<'_> {
 
     /// Checks that there is a pager to wait for at this address.
     fn may_wait(&self, which: usize, addr: usize) -> Check {
+        if self.setup.paging.is_some() {
+            return Ok(());
+        }
         let area = self.spaces[which].model.area(addr);
         let source = area.and_then(|(_, area)| area.source.as_ref());
         match source.map(|(object, _)| matches!(object.borrow().kind, Kind::File(_))) {

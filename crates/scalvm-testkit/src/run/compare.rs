@@ -67,6 +67,7 @@ impl Runner<'_> {
         if promised > self.kit.vm().stats().committed {
             return wrong("more is promised than is counted");
         }
+        self.compare_swaps()?;
         for open in &self.objects {
             self.same("size", open.real.size(), open.model.borrow().size())?;
         }
@@ -188,7 +189,7 @@ impl Runner<'_> {
                 if file.size < begin + PAGE_SIZE as u64 {
                     is.clear_from(file.size.saturating_sub(begin) as usize);
                 }
-                if is != file.page(index) {
+                if !file.may_hold(index, &is) {
                     return wrong(format!(
                         "page {index} of file {number} has other bytes on the disk"
                     ));

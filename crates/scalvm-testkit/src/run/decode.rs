@@ -124,3 +124,22 @@ pub fn advice(arg: u32) -> Advice {
 pub fn access(arg: u32) -> Access {
     [Access::Read, Access::Write, Access::Exec][arg as usize % 3]
 }
+
+/// Pages of a swap device: mostly few.
+pub fn swap_pages(mut arg: u32) -> u64 {
+    match draw(&mut arg, 4) {
+        0 => 1 + u64::from(arg) % 20,
+        1 => 16 + u64::from(arg) % 64,
+        2 => 100,
+        _ => 400,
+    }
+}
+
+/// Pages that there is room for in memory.
+pub fn room(mut arg: u32) -> u64 {
+    match draw(&mut arg, 3) {
+        0 => 16 + u64::from(arg) % 16,
+        1 => 16 + u64::from(arg) % 64,
+        _ => 16 + u64::from(arg) * 7 % 241,
+    }
+}

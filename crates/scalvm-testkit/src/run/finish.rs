@@ -9,8 +9,14 @@ impl Runner<'_> {
     /// Ends a program.
     pub(super) fn finish(&mut self) -> Check {
         self.kit.fail_nothing();
+        self.kit.disk().delay(0, 0);
         self.kit.pump(u32::MAX);
+        self.ballast.adjust(self.kit);
         self.read_all()?;
+        if self.setup.paging.is_some() {
+            self.sync_all()?;
+            self.end_paging()?;
+        }
         self.compare()?;
         self.compare_disk()?;
         self.drop_all()?;
@@ -29,6 +35,7 @@ impl Runner<'_> {
             [anons, amaps, nodes, families, objects, entries, maps],
             [0; 7],
         )?;
+        self.nothing_is_put_away()?;
         let left = self.kit.vm().stats();
         self.same("what is left of promises", left.committed, 0)?;
         self.same(
@@ -83,7 +90,13 @@ impl Runner<'_> {
             let got = self.retry(false, |r| {
                 let mut bytes = vec![0xaa; size];
                 let read = r.objects[which].real.read_at(0, &mut bytes);
-                read.map(|count| (count, bytes))
+                match read {
+                    // It may be content with less where memory is short.
+                    Ok(count) if count < size && r.setup.paging.is_some() => {
+                        Err(FaultError::OutOfMemory)
+                    }
+                    read => read.map(|count| (count, bytes)),
+                }
             })?;
             if got != Ok((size, model.borrow().read_at(0, size))) {
                 return wrong("in the end, the bytes of an object differ");

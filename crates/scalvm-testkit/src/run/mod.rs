@@ -7,11 +7,13 @@
 //! tried again.
 
 mod accesses;
+mod ballast;
 mod compare;
 mod decode;
 mod finish;
 mod maps;
 mod objects;
+mod paging;
 mod runner;
 mod soak;
 mod sweep;
@@ -71,15 +73,16 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
         slow_disk: program.machine.slow_disk,
         evict_one_in: program.machine.evict_one_in(),
         seed: u64::from(program.machine.space),
+        paging: program.machine.paging,
         runtime: None,
     });
+    let mut runner = ManuallyDrop::new(Runner::new(&kit, program.machine, options.loud));
     if let Some(n) = options.fail_allocation {
         kit.fail_allocation(n);
     }
     if let Some(n) = options.fail_io {
         kit.fail_io(n);
     }
-    let mut runner = ManuallyDrop::new(Runner::new(&kit, program.machine, options.loud));
     let mut done = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         for step in &program.steps {

@@ -22,6 +22,9 @@ impl<'v> Runner<'v> {
                 real.size()
             )
         });
+        if file.is_some() {
+            self.live.push(Rc::downgrade(&model));
+        }
         self.objects.push(Open { real, model, file });
     }
 
@@ -45,6 +48,7 @@ impl<'v> Runner<'v> {
             return Ok(());
         }
         let size = decode::size(size);
+        self.settle(which)?;
         let file = self.files[which].clone();
         self.set_disk_size(which, size);
         file.borrow_mut().set_size(size);
@@ -85,6 +89,10 @@ impl<'v> Runner<'v> {
     /// What a file system does on the disk when a file's size changes: new bytes are zeros, what is cut off is
     /// forgotten, and what lies beyond the end is anything.
     fn set_disk_size(&self, which: usize, size: u64) {
+        if self.setup.paging.is_some() {
+            // As a file system does, it waits for what is still being written.
+            self.kit.pump(u32::MAX);
+        }
         self.kit
             .truncate(which, size.min(self.files[which].borrow().size));
         self.kit.spoil(which, size);
@@ -172,6 +180,7 @@ impl<'v> Runner<'v> {
             {
                 Some(0) if n < must.len() => Err(FaultError::OutOfMemory),
                 Some(_) if n < must.len() => Err(FaultError::Pager(PagerError::Io)),
+                None if n < must.len() && r.setup.paging.is_some() => Err(FaultError::OutOfMemory),
                 _ => Ok(bytes),
             }
         })?;
@@ -262,7 +271,7 @@ impl<'v> Runner<'v> {
                 let anonymous = matches!(place.0.borrow().kind, Kind::Anonymous);
                 let attached = writable || !anonymous || place.0.borrow().is_written(index);
                 if writable {
-                    place.0.borrow_mut().write(index, 0, &[]);
+                    place.0.borrow_mut().hold(index);
                 }
                 self.holds.push(Held {
                     page,
@@ -306,7 +315,7 @@ impl<'v> Runner<'v> {
             let which = which as usize % self.holds.len();
             let held = self.holds.swap_remove(which);
             if held.writable && held.attached {
-                held.place.0.borrow_mut().write(held.place.1, 0, &[]);
+                held.place.0.borrow_mut().release(held.place.1);
             }
         }
         Ok(())

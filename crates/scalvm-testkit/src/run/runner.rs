@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use scalvm::{HeldPage, Map, PAGE_SIZE};
+use scalvm::{HeldPage, Map, PAGE_SIZE, Room};
 
+use super::ballast::Ballast;
+use super::paging::Swap;
 use super::trouble::{Cause, Error};
 use super::{Wrong, decode};
 use crate::kit::{CPUS, FILE_PAGES, FILES, Hw, Kit};
@@ -58,7 +60,18 @@ pub struct Runner<'v> {
     pub(super) serial: u32,
     /// Whether each step is told on standard error.
     pub(super) loud: bool,
+    /// Objects of files that may still be there.
+    pub(super) live: Vec<Weak<RefCell<Object>>>,
+    /// The swap devices.
+    pub(super) swaps: Vec<Swap>,
+    /// What keeps memory short.
+    pub(super) ballast: Ballast,
+    /// Writes that had failed when the step began.
+    pub(super) failed_writes: u64,
 }
+
+/// So often an operation may be tried again.
+pub(super) const ROUNDS: u32 = 200;
 
 /// The outcome of comparing: an explanation where the manager is wrong.
 pub type Check<T = ()> = Result<T, Wrong>;
@@ -76,6 +89,7 @@ impl<'v> Runner<'v> {
             Rc::new(RefCell::new(File {
                 pages: pages.collect(),
                 size: FILE_PAGES * PAGE_SIZE as u64,
+                early: setup.paging.map(|_| Default::default()),
             }))
         });
         let files = files.collect();
@@ -91,13 +105,25 @@ impl<'v> Runner<'v> {
             running: [None; CPUS],
             serial: 0,
             loud,
+            live: Vec::new(),
+            swaps: Vec::new(),
+            ballast: setup.paging.map_or(Ballast::none(), |paging| {
+                Ballast::new(kit, u64::from(paging.room))
+            }),
+            failed_writes: 0,
         }
     }
 
     /// Carries out one step, and compares.
     pub fn step(&mut self, step: &Step) -> Check {
         let a = step.args;
-        self.kit.limit(1_000_000);
+        self.kit.limit(if self.setup.paging.is_some() {
+            2_000_000
+        } else {
+            1_000_000
+        });
+        self.ballast.adjust(self.kit);
+        self.failed_writes = self.kit.disk().counts().failed_writes;
         if self.loud {
             eprintln!("[{step}]");
         }
@@ -109,6 +135,25 @@ impl<'v> Runner<'v> {
             Op::FailIo => self.say_and(|kit| kit.fail_io(1 + u64::from(a[0] % 4))),
             Op::FailAllocation => self.say_and(|kit| kit.fail_allocation(1 + u64::from(a[0] % 12))),
             Op::Pump => self.say_and(|kit| kit.pump(a[0])),
+            Op::SyncAll => self.sync_all(),
+            Op::WriteBack if self.setup.paging.is_some() => {
+                self.say_and(|kit| kit.vm().write_back(0))
+            }
+            Op::WriteBack => Ok(()),
+            Op::Squeeze => self.squeeze(a),
+            Op::Balance => self.say_and(|kit| _ = kit.vm().balance()),
+            Op::SwapOn => self.swap_on(a),
+            Op::SwapOff => self.swap_off(a),
+            Op::Delay => self.say_and(|kit| kit.disk().delay(a[1].into(), u64::from(a[0] % 4 * 5))),
+            Op::FailReads => self.say_and(|kit| {
+                kit.disk()
+                    .fail_reads_randomly(a[1].into(), u64::from(2 + a[0] % 10));
+            }),
+            Op::FailWrites => self.say_and(|kit| {
+                kit.disk()
+                    .fail_writes_randomly(a[1].into(), u64::from(2 + a[0] % 10));
+                kit.disk().tear_writes(a[1].into());
+            }),
             Op::DropObject
             | Op::SetSize
             | Op::SetCookie
@@ -154,6 +199,8 @@ impl<'v> Runner<'v> {
             Op::Peek => self.peek(a),
             Op::Write => self.write(a),
             Op::Switch => self.switch(a),
+            Op::Fill => self.fill(a),
+            Op::Sweep => self.sweep(a),
         }?;
         self.compare()
     }
@@ -177,12 +224,16 @@ impl<'v> Runner<'v> {
         whole: bool,
         mut f: impl FnMut(&mut Self) -> Result<T, E>,
     ) -> Check<Result<T, E>> {
-        for _ in 0..8 {
+        let mut room = self.kit.vm().room();
+        for _ in 0..ROUNDS {
             let before = self.kit.failures();
             let result = f(self);
             let Some(cause) = result.as_ref().err().and_then(|error| error.cause()) else {
                 return Ok(result);
             };
+            if self.makes_room(cause, before, &mut room) {
+                continue;
+            }
             self.forgive(cause, before)?;
             if whole {
                 self.compare()?;
@@ -193,15 +244,25 @@ impl<'v> Runner<'v> {
         wrong("it fails again and again, though no failure is arranged any more")
     }
 
-    /// Checks that a failure was arranged, given how many there had been before, and arranges no more.
+    /// Where memory is short, has something leave it, as whoever may block does. True if the operation is worth
+    /// another try.
+    pub(super) fn makes_room(&self, cause: Cause, before: [u64; 2], room: &mut Room) -> bool {
+        self.setup.paging.is_some()
+            && cause == Cause::Allocation
+            && self.kit.failures()[0] == before[0]
+            && self.kit.vm().make_room(room)
+    }
+
+    /// Checks that a failure was arranged, given how many there had been before, and arranges no more. Memory may
+    /// also really be short: then there is more from now on.
     pub(super) fn forgive(&mut self, cause: Cause, before: [u64; 2]) -> Check {
         self.say(|| format!("{cause:?} failed"));
         let after = self.kit.failures();
+        if cause == Cause::Allocation && after[0] == before[0] {
+            return self.relieve();
+        }
         self.kit.fail_nothing();
         match cause {
-            Cause::Allocation if after[0] == before[0] => {
-                wrong("out of memory, but no allocation was made to fail")
-            }
             // A read that failed may be told of later, when somebody asks for the page.
             Cause::Io if after[1] == 0 => wrong("the pager failed, but no I/O was made to fail"),
             _ => Ok(()),

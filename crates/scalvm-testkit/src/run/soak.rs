@@ -1,5 +1,7 @@
 //! Random programs, one after the other.
 
+use std::ops::Range;
+
 use super::{Failure, Options, run};
 use crate::program::{Program, Rng, Trouble};
 
@@ -14,12 +16,16 @@ pub struct Difference {
     pub failure: Failure,
 }
 
-/// Runs the programs of the seeds from `first` on until so many steps are done. Tells the steps and the first seed
-/// that was not used.
-pub fn soak(steps: u64, first: u64) -> Result<(u64, u64), Box<Difference>> {
+/// Runs the programs of the seeds from `first` on until so many steps are done; with `memory`, on machines with
+/// room for so many pages. Tells the steps and the first seed that was not used.
+pub fn soak(
+    steps: u64,
+    first: u64,
+    memory: Option<Range<u32>>,
+) -> Result<(u64, u64), Box<Difference>> {
     let (mut done, mut seed) = (0, first);
     while done < steps {
-        let program = program_of(seed);
+        let program = program_of(seed, memory.clone());
         if let Err(failure) = run(&program, Options::default()) {
             return Err(Box::new(Difference {
                 seed,
@@ -34,7 +40,7 @@ pub fn soak(steps: u64, first: u64) -> Result<(u64, u64), Box<Difference>> {
 }
 
 /// The program of a seed: of various lengths, with failures in one of two.
-fn program_of(seed: u64) -> Program {
+fn program_of(seed: u64, memory: Option<Range<u32>>) -> Program {
     let mut rng = Rng::new(seed);
     let steps = [20, 60, 200, 400][rng.below(4) as usize];
     let trouble = match rng.below(6) {
@@ -43,7 +49,7 @@ fn program_of(seed: u64) -> Program {
         4 => Trouble::Io,
         _ => Trouble::Both,
     };
-    Program::generate(rng.draw(), steps, trouble)
+    Program::generate(rng.draw(), steps, trouble, memory)
 }
 
 impl Difference {

@@ -1,6 +1,6 @@
 //! Errors that come of failures which the runner arranged.
 
-use scalvm::{FaultError, MapError, OutOfMemory, PagerError};
+use scalvm::{FaultError, MapError, OutOfMemory, PagerError, SwapError};
 
 /// What kind of arranged failure an error tells of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +44,16 @@ impl Error for FaultError {
         match self {
             FaultError::OutOfMemory => Some(Cause::Allocation),
             FaultError::Pager(_) => Some(Cause::Io),
+            _ => None,
+        }
+    }
+}
+
+impl Error for SwapError {
+    fn cause(self) -> Option<Cause> {
+        match self {
+            SwapError::OutOfMemory | SwapError::NoRoom => Some(Cause::Allocation),
+            SwapError::Io => Some(Cause::Io),
             _ => None,
         }
     }

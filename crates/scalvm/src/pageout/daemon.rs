@@ -264,8 +264,11 @@ impl<M: Machine> Vm<M> {
             }
             Err(Refused::Gone) => {
                 let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
-                // Unless the frame has just got another page.
-                if page.test_flags(KNOWN) == 0 {
+                let identity = page.identify(&self.machine);
+                // Unless the frame has just got another page. One that was truncated and is still held
+                // keeps its flags.
+                if page.anon::<M>(&identity).is_none() || page.test_flags(KNOWN) == 0 {
+                    page.clear_flags(KNOWN);
                     policy.remove(segments, frame);
                 }
                 return;

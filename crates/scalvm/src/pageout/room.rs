@@ -5,37 +5,47 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::machine::Machine;
 use crate::vm::Vm;
 
+/// How often an operation may be tried again (arbitrary: others take what was freed for it, or it brings
+/// a page back only to lose it, for want of another frame).
+const ROUNDS: u32 = 64;
+
 /// What was free when an operation began that may run out of memory: see [`Vm::make_room`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Room(u32);
+pub struct Room {
+    progress: u32,
+    rounds: u32,
+}
 
 impl<M: Machine> Vm<M> {
     /// Taken before an operation, so that [`make_room`](Vm::make_room) knows what has become free
     /// since it began.
     #[inline]
     pub fn room(&self) -> Room {
-        Room(self.pageout.progress.load(Acquire))
+        Room {
+            progress: self.pageout.progress.load(Acquire),
+            rounds: 0,
+        }
     }
 
     /// For a caller that has got no memory, holds no lock, and may block: frees some, or waits for
     /// whoever does. True if something has become free since `room`, which is renewed: the operation
-    /// is worth another try. False if there is nothing that could leave.
+    /// is worth another try. False if there is nothing that could leave, or the operation has failed
+    /// again and again. Each time more is freed, since it may need several frames at once.
     ///
     /// Threads are served in the order in which they came.
     pub fn make_room(&self, room: &mut Room) -> bool {
-        if !self.pageout.is_on() {
+        room.rounds += 1;
+        if !self.pageout.is_on() || room.rounds > ROUNDS {
             return false;
         }
         self.in_turn(|| {
-            let now = self.room();
-            if *room == now {
-                let want = self.frames_wanted().clamp(1, 32);
-                self.reclaim(want);
+            let before = room.progress;
+            if before == self.room().progress {
+                let least = 1 << room.rounds.min(6) >> 1;
+                self.reclaim(self.frames_wanted().clamp(least, 32));
             }
-            let now = self.room();
-            let progress = *room != now;
-            *room = now;
-            progress
+            room.progress = self.room().progress;
+            room.progress != before
         })
     }
 

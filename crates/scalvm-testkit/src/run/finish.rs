@@ -20,6 +20,8 @@ impl Runner<'_> {
         self.compare()?;
         self.compare_disk()?;
         self.drop_all()?;
+        // What was being read ahead keeps its object.
+        self.kit.pump(u32::MAX);
         let Stats {
             anons,
             amaps,

@@ -22,9 +22,6 @@ impl<'v> Runner<'v> {
                 real.size()
             )
         });
-        if file.is_some() {
-            self.live.push(Rc::downgrade(&model));
-        }
         self.objects.push(Open { real, model, file });
     }
 

@@ -9,6 +9,7 @@ use super::decode;
 use super::runner::{Check, Runner, wrong};
 use super::trouble::{Cause, Error};
 use crate::kit::{FILE_PAGES, SWAP, limit_compressor};
+use crate::model::ObjectRef;
 
 /// More swap devices than this are not made.
 const SWAPS: usize = 3;
@@ -204,13 +205,15 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The objects of files that are still there.
-    fn live(&mut self) -> Vec<crate::model::ObjectRef> {
-        self.live.retain(|object| object.strong_count() > 0);
-        self.live
+    /// The objects of files that are still there: those with a handle, and those that are mapped.
+    fn live(&self) -> Vec<ObjectRef> {
+        let handles = self.objects.iter().map(|open| open.model.clone());
+        let areas = self
+            .spaces
             .iter()
-            .filter_map(|object| object.upgrade())
-            .collect()
+            .flat_map(|pair| pair.model.areas.values());
+        let mapped = areas.filter_map(|area| Some(area.source.as_ref()?.0.clone()));
+        handles.chain(mapped).collect()
     }
 
     pub(super) fn sync_all(&mut self) -> Check {

@@ -32,8 +32,9 @@ use crate::vm::Vm;
 const MOST: usize = 64;
 /// The least, so that little that is wanted is not sought page by page.
 const LEAST: usize = 8;
-/// The most pages that are looked over where nothing seems to be mapped (arbitrary).
-const LEAP: usize = 1 << 15;
+/// The most pages that are looked over where nothing seems to be mapped (arbitrary: a turn of the
+/// hand takes 64 leaps through 4 TiB of which nothing is mapped).
+const LEAP: usize = 1 << 24;
 /// Looks that one step takes (arbitrary).
 const LOOKS: u32 = 64;
 

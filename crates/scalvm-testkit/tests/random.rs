@@ -34,7 +34,7 @@ fn random_programs_do_what_the_model_says() {
 
 #[test]
 fn random_programs_on_small_machines_do_what_the_model_says() {
-    soaked(20_000, Some(16..256));
+    soaked(60_000, Some(16..256));
 }
 
 #[test]

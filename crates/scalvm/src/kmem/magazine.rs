@@ -41,6 +41,11 @@ impl Magazine {
         self.count.load(Relaxed)
     }
 
+    /// Whether nothing is in the chain, by the count and by the chain.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0 && self.first.load(Relaxed).is_null()
+    }
+
     #[inline(always)]
     pub fn pop<M: Machine>(&self, _held: &SpinGuard<'_, M>) -> Option<NonNull<()>> {
         // SAFETY: invariant 1.

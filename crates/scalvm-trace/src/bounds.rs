@@ -55,6 +55,7 @@ mod tests {
         let trace = Trace {
             references: (0..40).map(|at| at % 4).collect(),
             pages: 4,
+            memory: false,
         };
         assert_eq!((lru(&trace, 3), lru(&trace, 4)), (40, 4));
         // One miss for each turn of three after the first.
@@ -67,6 +68,7 @@ mod tests {
         let trace = Trace {
             references,
             pages: 6,
+            memory: false,
         };
         assert_eq!((best(&trace, 3), lru(&trace, 3)), (7, 10));
         assert_eq!((best(&trace, 4), lru(&trace, 4)), (6, 8));

@@ -159,6 +159,7 @@ mod tests {
         Trace {
             references: (0..turns).flat_map(|_| 0..pages).collect(),
             pages,
+            memory: false,
         }
     }
 

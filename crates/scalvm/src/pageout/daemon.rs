@@ -35,7 +35,7 @@ struct Search<'v, M: Machine> {
     freed: u64,
     /// Anonymous pages that are being written.
     written: u64,
-    /// The last file page whose writing began.
+    /// The last page that was found busy, or whose writing began.
     cleaning: Option<Ticket<'v>>,
     /// Anonymous pages that no store took.
     refusals: usize,
@@ -175,12 +175,13 @@ impl<M: Machine> Vm<M> {
                 self.relieve(&mut search);
                 continue;
             }
-            // Nothing is left but what is being cleaned.
+            // Nothing is left but what others use right now, or is being cleaned.
             match search.cleaning.take() {
                 Some(ticket) if search.freed + search.written == 0 && rounds > 0 => {
                     ticket.wait(self);
                     self.dirty.wait_for_room(&self.machine);
-                    search.left[FILE] = len(FILE) + 1;
+                    search.left = [ANONYMOUS, FILE].map(|kind| len(kind) + 1);
+                    search.busy = 0;
                     rounds -= 1;
                 }
                 _ => break,
@@ -256,6 +257,7 @@ impl<M: Machine> Vm<M> {
             Err(Refused::Busy) => {
                 let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
                 policy.skip(segments, frame);
+                search.cleaning = Some(Ticket::new(self, &page));
                 search.busy += 1;
                 if search.busy > MOST {
                     search.left[kind] = 0;

@@ -89,7 +89,9 @@ pub struct RunOptions {
 /// How pages are chosen that leave memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
-    /// One hand that takes what was not used since it last came by
+    /// What comes back soon stays, what is used once leaves soon (the kernel's own choice)
+    ClockPro,
+    /// Pages take turns, and who was used meanwhile gets another one
     Clock,
 }
 
@@ -97,6 +99,7 @@ impl Policy {
     /// The kernel's name for it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ClockPro => "clock-pro",
             Self::Clock => "clock",
         }
     }

@@ -1,7 +1,7 @@
 //! A manager on an emulated machine with a disk, and what tests do with them.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use scalvm::{
@@ -268,6 +268,11 @@ impl Kit {
                 break;
             }
         }
+    }
+
+    /// Carries out requests as they come until `stop` is set: for a thread of its own.
+    pub fn serve(&self, stop: &AtomicBool) {
+        self.disk.serve(self.vm, stop);
     }
 
     /// Requests to read that the disk was given so far.

@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use common::*;
-use scalvm::{Object, PAGE_SIZE, Share};
+use scalvm::{Object, PAGE_SIZE, Paging, Share};
 use scalvm_machine::Threads;
 use scalvm_testkit::program::Rng;
 use scalvm_testkit::{Hw, Kit, Order};
@@ -69,9 +69,28 @@ fn write_until_it_fails(kit: &Kit, cpu: usize, file: &Object<'_, Hw>, seed: u64,
     kit.leave(cpu, &map);
 }
 
-/// Three processes at work, the power cut after some requests, and what is on the disk then. Tells how many
-/// numbers were synced, and how many reached the disk without.
-fn cut_at_random(seed: u64) -> [u64; 2] {
+/// The page daemon, with the task to let everything leave, always.
+fn press(kit: &Kit, stop: &AtomicBool) {
+    let marks = Paging {
+        low: 0,
+        reserve: 0,
+        ..Paging::for_frames(512)
+    };
+    kit.vm().start_paging(marks).expect("memory");
+    kit.vm().set_marks(Paging {
+        high: 1 << 30,
+        ..marks
+    });
+    while !stop.load(SeqCst) {
+        kit.vm().balance();
+        std::thread::yield_now();
+    }
+}
+
+/// Three processes at work, and the page daemon if there is to be pressure; the power cut after some requests, and
+/// what is on the disk then. Tells how many numbers were synced, how many reached the disk without, and how
+/// many pages had left.
+fn cut_at_random(seed: u64, pressure: bool) -> [u64; 3] {
     let mut rng = Rng::new(seed);
     let kit = Kit::with(Order {
         frames: 512,
@@ -85,7 +104,9 @@ fn cut_at_random(seed: u64) -> [u64; 2] {
     }
     let file = kit.open(0, PAGES as u64 * PAGE_SIZE as u64);
     let progress: [Progress; PROCESSES] = Default::default();
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let daemon = scope.spawn(|| pressure.then(|| press(&kit, &stop)));
         let processes: Vec<_> = (0..PROCESSES)
             .map(|cpu| {
                 let (kit, file, my, seed) = (&kit, &file, &progress[cpu], rng.draw());
@@ -109,13 +130,18 @@ fn cut_at_random(seed: u64) -> [u64; 2] {
             patience -= 1;
         }
         kit.disk().cut_power(cut);
-        while !processes.iter().all(|process| process.is_finished()) {
+        while !daemon.is_finished() || !processes.iter().all(|process| process.is_finished()) {
+            if processes.iter().all(|process| process.is_finished()) {
+                stop.store(true, SeqCst);
+            }
             kit.pump(1);
             std::thread::yield_now();
         }
     });
+    // What was being read ahead, or written for nobody.
+    kit.pump(u32::MAX);
     kit.disk().restart();
-    let mut sum = [0; 2];
+    let mut sum = [0, 0, kit.vm().stats().evicted];
     for (cpu, my) in progress.iter().enumerate() {
         for n in 0..PAGES {
             for word in 0..WORDS.len() {
@@ -138,15 +164,29 @@ fn cut_at_random(seed: u64) -> [u64; 2] {
     sum
 }
 
-#[test]
-fn what_was_synced_survives_a_power_cut_at_any_moment() {
-    let mut sum = [0; 2];
+/// Two hundred rounds.
+fn survives(pressure: bool) -> [u64; 3] {
+    let mut sum = [0; 3];
     for seed in 0..200 {
-        let [synced, more] = cut_at_random(seed);
-        sum = [sum[0] + synced, sum[1] + more];
+        let round = cut_at_random(seed, pressure);
+        sum.iter_mut()
+            .zip(round)
+            .for_each(|(sum, here)| *sum += here);
     }
     assert!(
         sum[0] > 2000 && sum[1] > 100,
         "too little was tried: {sum:?}"
     );
+    sum
+}
+
+#[test]
+fn what_was_synced_survives_a_power_cut_at_any_moment() {
+    survives(false);
+}
+
+#[test]
+fn what_was_synced_survives_a_power_cut_while_pages_leave() {
+    let [.., left] = survives(true);
+    assert!(left > 200, "{left} pages have left");
 }

@@ -111,11 +111,12 @@ impl Runner<'_> {
         let (_, used) = self.slots(|other| other == id);
         let stats = self.kit.vm().stats();
         let resident = stats.frames_anon;
-        if used + resident + self.pinned() + SLACK <= self.ballast.room() + free {
+        let have = stats.frames_free + stats.frames_anon + stats.frames_file;
+        let room = self.ballast.room().min(have);
+        if used + resident + self.pinned() + SLACK <= room + free {
             return wrong(format!(
                 "no room for {used} pages of swap and {resident} in memory, with {free} free \
-                 slots elsewhere and room for {} pages",
-                self.ballast.room()
+                 slots elsewhere and room for {room} pages",
             ));
         }
         Ok(())
@@ -127,13 +128,15 @@ impl Runner<'_> {
             return wrong("out of memory, but no allocation was made to fail");
         }
         let (free, _) = self.slots(|_| true);
-        let room = self.ballast.room();
+        // The manager's own structures may have grown since the step began.
+        let stats = self.kit.vm().stats();
+        let have = stats.frames_free + stats.frames_anon + stats.frames_file;
+        let room = self.ballast.room().min(have);
         let pinned = self.pinned();
         let failing = self.kit.disk().counts().failed_writes > self.failed_writes;
         if free >= SLACK && pinned + SLACK <= room && !failing {
             return wrong(format!(
-                "out of memory, with {free} free slots, room for {room} pages, {pinned} pinned; {:?}",
-                self.kit.vm().stats()
+                "out of memory, with {free} free slots, room for {room} pages, {pinned} pinned; {stats:?}",
             ));
         }
         if self.ballast.give(self.kit, RELIEF) {

@@ -275,6 +275,7 @@ impl<'v> Runner<'v> {
                     place,
                     writable,
                     attached,
+                    forked: false,
                 });
                 Ok(())
             }
@@ -298,7 +299,7 @@ impl<'v> Runner<'v> {
             ));
         }
         let end = index * PAGE_SIZE as u64 + within as u64 + 8;
-        if held.writable && (!held.attached || end <= object.borrow().size()) {
+        if held.writable && !held.forked && (!held.attached || end <= object.borrow().size()) {
             self.kit.write(held.page.frame(), within, &bytes);
             if held.attached {
                 object.borrow_mut().write_held(*index, within, &bytes);

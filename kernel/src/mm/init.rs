@@ -25,7 +25,7 @@ impl Archive {
     pub fn give_back(self) {
         // SAFETY: it was the archive's, of which nobody has a part any more; and it is in the direct
         // map, since it was read.
-        unsafe { add(self.0.start, self.0.end, &[]) };
+        unsafe { add(self.0.start, self.0.end) };
     }
 }
 
@@ -52,39 +52,53 @@ pub unsafe fn init(info: &StartInfo) -> Archive {
     Archive(module)
 }
 
-/// Adds the RAM within `bounds`, without what is taken.
+/// Adds the RAM within `bounds`, without what is taken: the largest piece first, in which the manager
+/// finds its pages quickest.
 ///
 /// # Safety
 ///
 /// The bounds are in the direct map, and what is not `taken` is used by nobody.
 unsafe fn add_all(info: &StartInfo, bounds: core::ops::Range<u64>, taken: &[PhysRange]) {
-    for range in info.ram() {
-        // SAFETY: the caller's promise.
-        unsafe {
-            add(
-                range.start.max(bounds.start),
-                range.end.min(bounds.end),
-                taken,
-            )
-        };
+    let each = |f: &mut dyn FnMut(u64, u64)| {
+        for range in info.ram() {
+            let (start, end) = (range.start.max(bounds.start), range.end.min(bounds.end));
+            pieces(start, end, taken, f);
+        }
+    };
+    let mut largest = (0, 0);
+    each(&mut |start, end| {
+        if end - start > largest.1 - largest.0 {
+            largest = (start, end);
+        }
+    });
+    // SAFETY: the caller's promise.
+    unsafe { add(largest.0, largest.1) };
+    each(&mut |start, end| {
+        if (start, end) != largest {
+            // SAFETY: as above.
+            unsafe { add(start, end) };
+        }
+    });
+}
+
+/// Shows the pieces of a range that are left without what is taken.
+fn pieces(start: u64, end: u64, taken: &[PhysRange], f: &mut dyn FnMut(u64, u64)) {
+    if start >= end {
+        return;
+    }
+    match taken.split_first() {
+        Some((first, rest)) => {
+            pieces(start, end.min(first.start.max(start)), rest, f);
+            pieces(start.max(first.end.min(end)), end, rest, f);
+        }
+        None => f(start, end),
     }
 }
 
 /// # Safety
 ///
 /// As for [`add_all`].
-unsafe fn add(start: u64, end: u64, taken: &[PhysRange]) {
-    if start >= end {
-        return;
-    }
-    if let Some((first, rest)) = taken.split_first() {
-        // SAFETY: the caller's promise, for the parts on both sides of what is taken.
-        unsafe {
-            add(start, end.min(first.start.max(start)), rest);
-            add(start.max(first.end.min(end)), end, rest);
-        }
-        return;
-    }
+unsafe fn add(start: u64, end: u64) {
     let page = PAGE_SIZE as u64;
     let (first, last) = (
         Frame::containing(start.next_multiple_of(page)),

@@ -108,7 +108,7 @@ impl Policy {
 /// Options of `bench`.
 #[derive(Args)]
 pub struct BenchOptions {
-    /// The tests to run, such as 'fault_*'; all that need neither a second processor nor swap
+    /// The tests to run, such as 'fault_*'; all that need no second processor, and those of swapping
     pub patterns: Vec<String>,
     /// Keep vmbench's own lines in this file
     #[arg(long, value_name = "FILE")]

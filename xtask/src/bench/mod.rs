@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: vmbench in a guest, beside Linux's figures.
 //!
-//! [`figures`] reads vmbench's lines, [`table`] sets them side by side, [`mod@profile`] tells
-//! where the instructions of one test go.
+//! [`figures`] reads vmbench's lines, [`table`] sets them side by side, [`swap`] does so for the
+//! tests of swapping, [`mod@profile`] tells where the instructions of one test go.
 
 mod figures;
 mod profile;
+mod swap;
 mod table;
 
 use std::fs;
@@ -26,10 +27,22 @@ pub use profile::profile;
 const MEM: u64 = 1 << 30;
 /// How long the measurements may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// The document that the table stands in, and the lines around it.
+/// The document that the tables stand in, and the lines around them.
 const DOCUMENT: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- table: begin (cargo xtask bench --write) -->";
-const END: &str = "<!-- table: end -->";
+const TABLE: Place = Place {
+    begin: "<!-- table: begin (cargo xtask bench --write) -->",
+    end: "<!-- table: end -->",
+};
+const SWAP_TABLE: Place = Place {
+    begin: "<!-- swapping: begin (cargo xtask bench --write) -->",
+    end: "<!-- swapping: end -->",
+};
+
+/// Where a table stands in the document: between these lines.
+struct Place {
+    begin: &'static str,
+    end: &'static str,
+}
 
 /// Runs vmbench and prints the table; the status is 1 if a test failed.
 pub fn bench(options: BenchOptions) -> Result<u8> {
@@ -41,8 +54,16 @@ pub fn bench(options: BenchOptions) -> Result<u8> {
     let ours = Figures::parse(&raw);
     let text = table::table(&ours, &peers) + &table::summary(&ours, &peers);
     print!("{text}");
+    // The rows that need a guest of their own.
+    let swap = match options.patterns[..] {
+        [] => Some(swap::table()?),
+        _ => None,
+    };
+    if let Some(swap) = &swap {
+        print!("\n{swap}");
+    }
     if options.write {
-        write(&text)?;
+        write(&text, swap.as_deref())?;
     }
     Ok(u8::from(ours.failed().next().is_some()))
 }
@@ -114,26 +135,30 @@ fn config(scratch: &Scratch, program: Vec<String>) -> Result<Config> {
     })
 }
 
-/// Puts the table into the document, in place of the one there.
-fn write(text: &str) -> Result<()> {
+/// Puts the tables into the document, in place of those there.
+fn write(text: &str, swap: Option<&str>) -> Result<()> {
     let file = paths::root().join(DOCUMENT);
     let old = match fs::read_to_string(&file) {
         Ok(old) => old,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => format!("{BEGIN}\n{END}\n"),
         Err(error) => return Err(error).context(DOCUMENT),
     };
-    fs::write(&file, replace_table(&old, text)?)?;
+    let mut new = replace_table(&old, &TABLE, text)?;
+    if let Some(swap) = swap {
+        new = replace_table(&new, &SWAP_TABLE, swap)?;
+    }
+    fs::write(&file, new)?;
     Ok(())
 }
 
 /// A document with another table between its markers.
-fn replace_table(document: &str, table: &str) -> Result<String> {
+fn replace_table(document: &str, place: &Place, table: &str) -> Result<String> {
+    let Place { begin, end } = place;
     let parts = document
-        .split_once(BEGIN)
-        .and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+        .split_once(begin)
+        .and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
     match parts {
-        Some((head, tail)) => Ok(format!("{head}{BEGIN}\n\n{table}\n{END}{tail}")),
-        None => bail!("{DOCUMENT} has no lines {BEGIN:?} and {END:?}"),
+        Some((head, tail)) => Ok(format!("{head}{begin}\n\n{table}\n{end}{tail}")),
+        None => bail!("{DOCUMENT} has no lines {begin:?} and {end:?}"),
     }
 }
 
@@ -171,11 +196,15 @@ mod tests {
 
     #[test]
     fn only_the_table_is_replaced() {
-        let old = format!("# Head\n{BEGIN}\nold\n{END}\ntail\n");
-        let new = replace_table(&old, "| new |\n").expect("markers");
-        assert_eq!(new, format!("# Head\n{BEGIN}\n\n| new |\n\n{END}\ntail\n"));
-        assert_eq!(replace_table(&new, "| new |\n").expect("markers"), new);
-        assert!(replace_table("# Head\n", "x").is_err());
+        let Place { begin, end } = TABLE;
+        let old = format!("# Head\n{begin}\nold\n{end}\ntail\n");
+        let new = replace_table(&old, &TABLE, "| new |\n").expect("markers");
+        assert_eq!(new, format!("# Head\n{begin}\n\n| new |\n\n{end}\ntail\n"));
+        assert_eq!(
+            replace_table(&new, &TABLE, "| new |\n").expect("markers"),
+            new
+        );
+        assert!(replace_table("# Head\n", &TABLE, "x").is_err());
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Config {
     pub stop_at: Option<&'static str>,
     /// Whether guest time is counted in instructions.
     pub icount: bool,
+    /// Whether, if so, it takes its time where the guest waits, instead of jumping to the next timer.
+    pub waits: bool,
     /// Whether the kernel prints the manager's counters before it powers off.
     pub stats: bool,
     /// How long the guest may run.
@@ -105,6 +107,7 @@ impl Config {
             paging: Paging::default(),
             stop_at: None,
             icount: false,
+            waits: false,
             stats: false,
             timeout: None,
             notices: false,

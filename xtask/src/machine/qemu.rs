@@ -55,7 +55,11 @@ pub fn command(config: &Config, monitor: &Path) -> Command {
                 "-accel",
                 "tcg,thread=single",
                 "-icount",
-                "shift=0,sleep=off",
+                if config.waits {
+                    "shift=0,sleep=on"
+                } else {
+                    "shift=0,sleep=off"
+                },
             ])
             .args(["-rtc", "clock=vm"]);
     } else {

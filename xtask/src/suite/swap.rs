@@ -44,6 +44,8 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     test("swap/fails", &|| fails(lab));
     test("swap/oom", &|| oom(lab));
     test("swap/oom-choice", &|| oom_choice(lab));
+    test("swap/promises", &|| promises(lab));
+    test("swap/resident-limit", &|| resident_limit(lab));
 }
 
 /// An error unless a guest has printed this, and ended well.
@@ -271,4 +273,49 @@ fn oom_choice(lab: &Lab) -> Result<()> {
         .patience(PATIENCE)
         .run()?;
     expect(&here, "Killed\nstatus 137\n0\nfull\nfull\n")
+}
+
+/// With strict promises a program is refused memory before there is none, and nobody is ended; what
+/// is refused by itself is what there can never be.
+fn promises(lab: &Lab) -> Result<()> {
+    let script = "cd /proc/sys/vm; cat overcommit_memory; echo 3 >overcommit_memory; \
+                  echo 2 >overcommit_memory; echo 60 >overcommit_ratio; \
+                  cat overcommit_memory overcommit_ratio; \
+                  /tests/eat >/tmp/a; echo status $?; grep -o 'no more after' /tmp/a; \
+                  free=$(awk '/CommitLimit/ { limit = $2 } /Committed_AS/ { print limit - $2 }' \
+                  /proc/meminfo); test $free -ge 0; echo $?; \
+                  echo 1 >overcommit_memory; /tests/eat 20 </dev/null";
+    let guest = lab.guest(&["/bin/sh", "-c", &format!("exec 2>&1; {script}")]);
+    let (here, notices) = guest
+        .mem(MEM)
+        .swap(16 << 20)
+        .patience(PATIENCE)
+        .run_telling()?;
+    expect(
+        &here,
+        "0\nsh: write error: Invalid argument\n2\n60\nstatus 1\nno more after\n0\nfull\n",
+    )?;
+    if !notices.is_empty() {
+        bail!("the kernel said:\n{}", notices.join("\n"));
+    }
+    Ok(())
+}
+
+/// A process with a hard limit has no more in memory than that, and goes on; a child has the limit
+/// too, over exec.
+fn resident_limit(lab: &Lab) -> Result<()> {
+    let script = "cat /proc/self/resident_limit; ulimit -m 8000; cat /proc/self/resident_limit; \
+                  echo unlimited 4096 >/proc/self/resident_limit; echo 1 >/proc/self/resident_limit; \
+                  echo $$ >/tmp/pid; \
+                  (echo unlimited 4096 >/proc/$(sh -c 'echo $PPID')/resident_limit; \
+                  sleep 1000 | /tests/eat 30 >/tmp/a) & sleep 3; big=$(pidof eat); \
+                  cat /proc/$big/resident_limit /tmp/a; \
+                  awk '/VmRSS/ { print ($2 > 2000 && $2 <= 4096) }' /proc/$big/status; kill $big";
+    let guest = lab.guest(&["/bin/sh", "-c", &format!("exec 2>&1; {script}")]);
+    let here = guest.mem(MEM).swap(SWAP).patience(PATIENCE).run()?;
+    expect(
+        &here,
+        "unlimited unlimited\n8000 unlimited\nsh: write error: Invalid argument\n\
+         unlimited 4096\nfull\n1\n",
+    )
 }

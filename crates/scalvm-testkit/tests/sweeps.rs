@@ -34,6 +34,10 @@ scenes! {
     every_failure_of_discard "discard",
     every_failure_of_sync "sync",
     every_failure_of_wiring "wire",
+    every_failure_of_swapping "swap",
+    every_failure_of_swapping_what_is_forked "swap-fork",
+    every_failure_of_a_file_larger_than_memory "swap-file",
+    every_failure_of_compressing "swap-compressed",
 }
 
 #[test]
@@ -43,7 +47,9 @@ fn every_failure_of_random_programs() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(10);
     for seed in 0..programs {
-        let program = Program::generate(seed, 30, Trouble::None, None);
-        swept(&format!("seed {seed}"), &program);
+        for memory in [None, Some(16..64)] {
+            let program = Program::generate(seed, 30, Trouble::None, memory);
+            swept(&format!("seed {seed}"), &program);
+        }
     }
 }

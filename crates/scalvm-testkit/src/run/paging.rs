@@ -113,7 +113,8 @@ impl Runner<'_> {
         let resident = stats.frames_anon;
         let have = stats.frames_free + stats.frames_anon + stats.frames_file;
         let room = self.ballast.room().min(have);
-        if used + resident + self.pinned() + SLACK <= room + free {
+        let pinned = self.pinned();
+        if used + resident + pinned + SLACK <= room + free && pinned + SLACK <= room {
             return wrong(format!(
                 "no room for {used} pages of swap and {resident} in memory, with {free} free \
                  slots elsewhere and room for {room} pages",

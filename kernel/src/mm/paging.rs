@@ -68,6 +68,26 @@ fn encrypt() -> Result<(), Errno> {
     Ok(())
 }
 
+/// Shows the manager's counters, and what the stores have of pages that left memory.
+pub fn for_each_counter(mut each: impl FnMut(&'static str, u64)) {
+    VM.stats().for_each(&mut each);
+    let compressed = VM.compressor_stats();
+    let (pages, free) = swap::totals();
+    for (name, value) in [
+        ("compressed_pages", compressed.entries),
+        ("compressed_same", compressed.same),
+        ("compressed_bytes", compressed.bytes),
+        ("compressed_frames", compressed.frames),
+        ("compressed_ever", compressed.stored),
+        ("incompressible", compressed.incompressible),
+        ("spilled", compressed.spilled),
+        ("swap_pages", pages),
+        ("swap_used", pages - free),
+    ] {
+        each(name, value);
+    }
+}
+
 fn tell(what: &str, error: Errno) {
     println!("scalvm: {what}: error {}", error.0);
 }

@@ -14,7 +14,7 @@ use super::{Pid, exec, sched, table, vdso};
 use crate::arch::frame::Frame;
 use crate::fs::{self, FileTable, memory};
 use crate::linux::Errno;
-use crate::mm::{VM, daemons};
+use crate::mm::{daemons, paging};
 use crate::println;
 use crate::sync::Mutex;
 
@@ -86,8 +86,7 @@ pub fn power_off(status: i32) -> ! {
         println!("scalvm: not everything could be written to the disks");
     }
     if PRINT_STATS.load(Relaxed) {
-        VM.stats()
-            .for_each(|name, value| println!("scalvm: {name} {value}"));
+        paging::for_each_counter(|name, value| println!("scalvm: {name} {value}"));
     }
     let signal = status & 0x7f;
     crate::arch::power_off(if signal != 0 {

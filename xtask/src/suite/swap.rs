@@ -20,8 +20,8 @@ const SWAP: u64 = 512 << 20;
 /// How long a guest may run, in seconds.
 const PATIENCE: u64 = 600;
 
-/// Lines that are sorted, of 16 bytes each: as many bytes as that, and four times that when time
-/// does not matter, in memory.
+/// Lines that are sorted, of 16 bytes each: 16 MiB of them, and 200 MiB when time does not matter.
+/// Sorting takes several times that.
 const LINES: (u32, u32) = (1 << 20, 200 << 16);
 
 /// Runs the tests.
@@ -38,6 +38,7 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     test("swap/patterns", &|| patterns(lab));
     test("swap/vmbench", &|| vmbench(lab));
     test("swap/compressed", &|| compressed(lab));
+    test("swap/all-stores", &|| all_stores(lab));
     test("swap/encrypted", &|| encrypted(lab));
     test("swap/commands", &|| commands(lab));
     test("swap/off", &|| off(lab));
@@ -109,6 +110,21 @@ fn compressed(lab: &Lab) -> Result<()> {
         .patience(PATIENCE)
         .run()?;
     expect(&here, "20 of 20 found what they wrote\n")
+}
+
+/// The compressor is too small for what the processes have, and what it cannot keep goes on to an
+/// encrypted disk.
+fn all_stores(lab: &Lab) -> Result<()> {
+    let disk = lab.path("swap-d");
+    fs::File::create(&disk)?.set_len(SWAP)?;
+    for kind in [&["plain"][..], &[]] {
+        let words = [&["/tests/patterns", "8", "14", "1"], kind].concat();
+        let guest = lab.guest(&words).mem(MEM).disk(&disk).compress(8 << 20);
+        let here = guest.swap_on(0, true).patience(PATIENCE).run()?;
+        expect(&here, "8 of 8 found what they wrote\n")?;
+    }
+    fs::remove_file(&disk)?;
+    Ok(())
 }
 
 /// What programs write is in the disk's file of the host, unless it is encrypted.

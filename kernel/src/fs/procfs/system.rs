@@ -9,7 +9,7 @@ use crate::arch::time::{SECOND, now_ns, wall_ns};
 use crate::fs::text::Text;
 use crate::fs::{block, mount, names, pipe, swap, table};
 use crate::linux::Errno;
-use crate::mm::{VM, commit};
+use crate::mm::{VM, commit, paging};
 use crate::task;
 
 /// Clock ticks per second, in which Linux tells times.
@@ -120,7 +120,7 @@ fn swaps(text: &mut Text) -> Result<(), Errno> {
 /// The counters of the memory manager, by the names it has for them.
 fn scalvm(text: &mut Text) -> Result<(), Errno> {
     let mut result = Ok(());
-    VM.stats().for_each(|name, value| {
+    paging::for_each_counter(|name, value| {
         if result.is_ok() {
             result = writeln!(text, "{name} {value}");
         }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use scalvm_testkit::program::Program;
-use scalvm_testkit::run::{Options, run, soak};
+use scalvm_testkit::run::{Options, Soaked, run, soak};
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name)
@@ -15,10 +15,13 @@ fn number(name: &str, usual: u64) -> u64 {
         .unwrap_or(usual)
 }
 
-fn soaked(usual: u64, memory: Option<Range<u32>>) {
+fn soaked(usual: u64, memory: Option<Range<u32>>) -> Soaked {
     let (steps, first) = (number("SCALVM_STEPS", usual), number("SCALVM_SEED", 1));
     match soak(steps, first, memory) {
-        Ok((done, end)) => println!("{done} steps, seeds {first} to {}", end - 1),
+        Ok(sum) => {
+            println!("from seed {first}: {sum:?}");
+            sum
+        }
         Err(difference) => {
             let (small, failure) = difference.shrink();
             let seed = difference.seed;
@@ -34,7 +37,12 @@ fn random_programs_do_what_the_model_says() {
 
 #[test]
 fn random_programs_on_small_machines_do_what_the_model_says() {
-    soaked(60_000, Some(16..256));
+    let sum = soaked(60_000, Some(16..256));
+    // Memory was short, and yet there was mostly enough for what was done.
+    assert!(sum.evicted > sum.steps / 6, "{sum:?}");
+    assert!(sum.swapins > sum.steps / 20, "{sum:?}");
+    assert!(sum.decompressed > sum.steps / 100, "{sum:?}");
+    assert!(sum.short < sum.steps / 20, "{sum:?}");
 }
 
 #[test]

@@ -141,6 +141,9 @@ impl Program {
         let theme = THEMES[rng.below(THEMES.len() as u64) as usize];
         let mut weights: Vec<(Op, u64)> = Vec::new();
         for &(op, usual) in Op::ALL {
+            // Where memory is short, it must be filled.
+            let fills = matches!(op, Op::Fill | Op::Sweep | Op::Squeeze | Op::Balance);
+            let usual = usual * [1, 4][usize::from(fills && machine.paging.is_some())];
             let weight = match op {
                 Op::FailAllocation if matches!(trouble, Trouble::Allocation | Trouble::Both) => 20,
                 Op::FailIo if matches!(trouble, Trouble::Io | Trouble::Both) => 10,
@@ -172,6 +175,16 @@ impl Program {
                 let args = std::array::from_fn(|_| rng.below(64) as u32);
                 first.push(step(Op::SwapOn, args));
             }
+            // Most have much to begin with: the arena, private or shared, written once.
+            if rng.below(4) != 0 {
+                for page in [0, 13, 26] {
+                    let shared = [0, 0, 3][rng.below(3) as usize];
+                    // Fixed, at this page of the arena; fourteen pages.
+                    let args = [0, 6 * 4 * page, 13, 0, shared, 0];
+                    first.push(step(Op::MapAnonymous, args));
+                }
+                first.push(step(Op::Fill, [0, 0, 39, 0, 0, 0]));
+            }
         }
         let steps = (0..steps).map(|_| {
             let mut pick = rng.below(total);
@@ -190,13 +203,14 @@ impl Program {
     }
 }
 
-/// How memory is paged: as often with little room as with much.
+/// How memory is paged: more often with little room than with much.
 fn paging(rng: &mut Rng, memory: Range<u32>) -> Paging {
     let (least, most) = (
         u64::from(memory.start),
         u64::from(memory.end.max(memory.start + 1)),
     );
-    let end = [least + (most - least).div_ceil(8), most][rng.below(2) as usize];
+    let few = least + (most - least).div_ceil(8);
+    let end = [few, few, most][rng.below(3) as usize];
     Paging {
         room: (least + rng.below((end - least).max(1))) as u32,
         policy: rng.below(9) as u32,

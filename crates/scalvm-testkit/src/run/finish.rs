@@ -8,7 +8,7 @@ use crate::model::{Kind, pages};
 impl Runner<'_> {
     /// Ends a program.
     pub(super) fn finish(&mut self) -> Check {
-        self.kit.limit(50_000_000);
+        self.kit.limit(200_000_000);
         self.kit.fail_nothing();
         self.kit.disk().delay(0, 0);
         self.kit.pump(u32::MAX);

@@ -26,7 +26,7 @@ use crate::kit::{Kit, Order};
 use crate::program::Program;
 use runner::Runner;
 
-pub use soak::{Difference, soak};
+pub use soak::{Difference, Soaked, soak};
 pub use sweep::sweep;
 
 /// What is wrong.
@@ -62,6 +62,14 @@ pub struct Ran {
     pub requests: u64,
     /// Allocations and requests that failed.
     pub failures: [u64; 2],
+    /// Pages that left memory.
+    pub evicted: u64,
+    /// Pages that came back from swap devices.
+    pub swapins: u64,
+    /// Pages that came back from the compressor.
+    pub decompressed: u64,
+    /// How often memory was so short that an operation could not be done.
+    pub short: u64,
 }
 
 /// Runs a program.
@@ -93,12 +101,18 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
     }));
     let what = match outcome {
         Ok(Ok(())) => {
+            let short = runner.short;
             drop(ManuallyDrop::into_inner(runner));
             let counts = kit.disk().counts();
+            let stats = kit.vm().stats();
             return Ok(Ran {
                 allocations: kit.vm().machine().allocations(),
                 requests: counts.reads + counts.writes,
                 failures: kit.failures(),
+                evicted: stats.evicted,
+                swapins: stats.swapins,
+                decompressed: stats.decompressed,
+                short,
             });
         }
         Ok(Err(Wrong(what))) => what,

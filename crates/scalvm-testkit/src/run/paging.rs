@@ -140,6 +140,7 @@ impl Runner<'_> {
                 "out of memory, with {free} free slots, room for {room} pages, {pinned} pinned; {stats:?}",
             ));
         }
+        self.short += 1;
         if self.ballast.give(self.kit, RELIEF) {
             Ok(())
         } else {

@@ -67,6 +67,8 @@ pub struct Runner<'v> {
     pub(super) swaps: Vec<Swap>,
     /// What keeps memory short.
     pub(super) ballast: Ballast,
+    /// How often memory was really short.
+    pub(super) short: u64,
     /// Writes that had failed when the step began.
     pub(super) failed_writes: u64,
 }
@@ -110,6 +112,7 @@ impl<'v> Runner<'v> {
             ballast: setup.paging.map_or(Ballast::none(), |paging| {
                 Ballast::new(kit, u64::from(paging.room))
             }),
+            short: 0,
             failed_writes: 0,
         }
     }
@@ -118,7 +121,7 @@ impl<'v> Runner<'v> {
     pub fn step(&mut self, step: &Step) -> Check {
         let a = step.args;
         self.kit.limit(if self.setup.paging.is_some() {
-            2_000_000
+            30_000_000
         } else {
             1_000_000
         });

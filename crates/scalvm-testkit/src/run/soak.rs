@@ -16,27 +16,52 @@ pub struct Difference {
     pub failure: Failure,
 }
 
+/// What was done without a difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Soaked {
+    /// Steps.
+    pub steps: u64,
+    /// The first seed that was not used.
+    pub end: u64,
+    /// Pages that left memory.
+    pub evicted: u64,
+    /// Pages that came back from swap devices.
+    pub swapins: u64,
+    /// Pages that came back from the compressor.
+    pub decompressed: u64,
+    /// How often memory was so short that an operation could not be done.
+    pub short: u64,
+}
+
 /// Runs the programs of the seeds from `first` on until so many steps are done; with `memory`, on machines with
-/// room for so many pages. Tells the steps and the first seed that was not used.
-pub fn soak(
-    steps: u64,
-    first: u64,
-    memory: Option<Range<u32>>,
-) -> Result<(u64, u64), Box<Difference>> {
-    let (mut done, mut seed) = (0, first);
-    while done < steps {
+/// room for so many pages.
+pub fn soak(steps: u64, first: u64, memory: Option<Range<u32>>) -> Result<Soaked, Box<Difference>> {
+    let mut sum = Soaked {
+        end: first,
+        ..Soaked::default()
+    };
+    while sum.steps < steps {
+        let seed = sum.end;
         let program = program_of(seed, memory.clone());
-        if let Err(failure) = run(&program, Options::default()) {
-            return Err(Box::new(Difference {
-                seed,
-                program,
-                failure,
-            }));
+        match run(&program, Options::default()) {
+            Err(failure) => {
+                return Err(Box::new(Difference {
+                    seed,
+                    program,
+                    failure,
+                }));
+            }
+            Ok(ran) => {
+                sum.evicted += ran.evicted;
+                sum.swapins += ran.swapins;
+                sum.decompressed += ran.decompressed;
+                sum.short += ran.short;
+            }
         }
-        done += program.steps.len() as u64;
-        seed += 1;
+        sum.steps += program.steps.len() as u64;
+        sum.end += 1;
     }
-    Ok((done, seed))
+    Ok(sum)
 }
 
 /// The program of a seed: of various lengths, with failures in one of two.

@@ -5,6 +5,13 @@
 //! written, nor two for one page); what the disk holds; and all structures check themselves. Where a failure
 //! was arranged, an operation that tells of it must have changed nothing, and must succeed when it is
 //! tried again.
+//!
+//! On a small machine (`Paging`) pages leave to swap devices and a compressor, and files are written early. Nothing
+//! of that may be seen, but: an operation may run out of memory where there are few free slots, or much is
+//! wired, or writes fail; then there is more memory, and it must succeed. A page that cannot be read is told of,
+//! and is unchanged when the disk works again. A device that is removed goes, or there is no room and it stays.
+//! What lies on the disk of a file is, sector by sector, something that the page contained since it was last
+//! synced. In the end everything comes back, and no slot or compressed page is left.
 
 mod accesses;
 mod ballast;

@@ -82,13 +82,13 @@ impl<'v, M: Machine> Object<'v, M> {
         let vm = self.vm;
         let mut zeros = None;
         let mut room = vm.room();
-        // A page that comes for this is not used twice by it; nor by what follows at once, before the
-        // policy knows it: uses that belong together are one.
+        // A page that comes for this is not used twice by it; nor by what follows at once: uses that
+        // belong together are one.
         let mut was_here = true;
         let result = loop {
             let error = match self.try_hold(index, access, advice, &mut zeros) {
                 Ok(page) => {
-                    if was_here && page.is_known() {
+                    if was_here && !vm.is_newest(page) {
                         page.touch();
                     }
                     break Ok(HeldPage::new(vm, page, access));

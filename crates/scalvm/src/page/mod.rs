@@ -100,6 +100,12 @@ impl Frames {
         u64::from(self.low.load(Relaxed))
     }
 
+    /// Whether there are far more free frames than the mark of pressure: more than the page daemon ever
+    /// leaves.
+    pub fn is_plenty(&self) -> bool {
+        self.buddy.free_count() > 4 * u64::from(self.low.load(Relaxed))
+    }
+
     /// 1 under pressure, until somebody sets it to 0.
     pub fn pressure(&self) -> &AtomicU32 {
         &self.pressure

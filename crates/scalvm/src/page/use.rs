@@ -90,11 +90,6 @@ impl Page {
         }
     }
 
-    /// Whether the policy of replacement knows the page.
-    pub fn is_known(&self) -> bool {
-        self.test_flags(KNOWN) != 0
-    }
-
     /// Notes a use that no page table sees.
     #[inline]
     pub fn touch(&self) {

@@ -1,6 +1,6 @@
 //! Choosing and evicting, page after page.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::addr::Frame;
 use crate::fault::Ticket;
@@ -59,20 +59,45 @@ impl<M: Machine> Vm<M> {
         }
     }
 
+    /// A page found no place in the ring of its processor. While memory is plenty, which most pages
+    /// see of it, the policies need not know them: they are found when they are needed (R1).
     #[cold]
     fn ring_is_full(&self, frame: u32) {
-        let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
-        let ring = &self.pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
+        let pageout = &self.pageout;
+        let ring = &pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
+        if self.frames.is_plenty() {
+            pageout.unnoted.store(true, Release);
+            ring.empty(|_| {});
+            return;
+        }
+        let _policies = pageout.lock.lock(&self.machine, Rank::Policy);
         ring.empty(|frame| self.admit(frame));
         self.admit(frame);
     }
 
-    /// Empties all rings.
+    /// Tells the policies of all pages that have come.
     fn gather(&self) {
-        let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
-        for ring in &self.pageout.rings {
+        let pageout = &self.pageout;
+        if pageout.unnoted.swap(false, Acquire) {
+            self.frames.for_each(|page| {
+                let is_new = page.test_flags(KNOWN) == 0 && page.is_plain() && page.is_owned();
+                if is_new && matches!(page.state(), State::Anon | State::File) {
+                    let _policies = pageout.lock.lock(&self.machine, Rank::Policy);
+                    self.admit(page.frame().0 as u32);
+                }
+            });
+        }
+        let _policies = pageout.lock.lock(&self.machine, Rank::Policy);
+        for ring in &pageout.rings {
             ring.empty(|frame| self.admit(frame));
         }
+    }
+
+    /// Whether no other page has come to this processor since this one. What is used then is used by the
+    /// access for which it came, or by one that belongs to it.
+    pub(crate) fn is_newest(&self, page: Ptr<Page>) -> bool {
+        let ring = &self.pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
+        ring.newest() == page.frame().0 as u32
     }
 
     /// Makes a page known to the policy of its kind. The policies are locked.

@@ -99,6 +99,8 @@ pub(crate) struct Pageout {
     policies: [Policy; 2],
     lock: SpinLock,
     rings: [Ring; MAX_CPUS],
+    /// Whether pages came that neither a ring nor a policy knows (R1).
+    unnoted: AtomicBool,
     /// What evictions of each kind have cost lately; the policies' lock.
     missed: [AtomicU32; 2],
     /// Pages on their way to swap (P2).
@@ -120,6 +122,7 @@ impl Pageout {
             policies: [Policy::new(false), Policy::new(true)],
             lock: SpinLock::new(),
             rings: [const { Ring::new() }; MAX_CPUS],
+            unnoted: AtomicBool::new(false),
             missed: [const { AtomicU32::new(0) }; 2],
             busy: AtomicU32::new(0),
             progress: AtomicU32::new(0),

@@ -79,7 +79,7 @@ pub fn dispatch(nr: usize, a: [usize; 6]) -> Option<Result<usize, Errno>> {
         __NR_fchdir => place::fchdir(a0),
         __NR_chroot => place::chroot(a0),
         __NR_getcwd => place::getcwd(a0, a1),
-        __NR_mount => place::mount(a0, a1, a2, a3 as u32),
+        __NR_mount => place::mount(a0, a1, a2, a3 as u32, a4),
         __NR_umount2 => place::umount(a0, a1 as u32),
         __NR_swapon => swap::swapon(a0, a1 as u32),
         __NR_swapoff => swap::swapoff(a0),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{Plan, Report};
-use crate::image::{self, Node};
+use crate::image::{self, Image, Node};
 use crate::machine::{self, Config, Disk, End, Failing, Input, Memory, Paging, Scratch};
 use crate::{build, paths, setup};
 
@@ -91,6 +91,7 @@ impl Lab {
         if long {
             let bash = setup::ensure(&setup::BASH)?;
             root.add("bin/bash", 0o755, Node::Host(bash));
+            add_dynamic(&mut root, Path::new("/usr/bin/sort"))?;
         }
         let archive = scratch.path("root");
         root.write_to(&archive)?;
@@ -280,6 +281,24 @@ impl Run<'_> {
 /// The sources of the C programs.
 fn c_sources() -> Result<Vec<PathBuf>> {
     files("tests/c", "c")
+}
+
+/// Adds a program of this machine under `/debian`, and the libraries that it is linked to at the same
+/// places as here.
+fn add_dynamic(root: &mut Image, program: &Path) -> Result<()> {
+    let name = program.file_name().context("a program")?.to_string_lossy();
+    let here = Node::Host(fs::canonicalize(program)?);
+    root.add(format!("debian/{name}"), 0o755, here);
+    let listed = Command::new("ldd").arg(program).output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for library in listed
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix('/'))
+    {
+        let here = Node::Host(fs::canonicalize(Path::new("/").join(library))?);
+        root.add(library, 0o755, here);
+    }
+    Ok(())
 }
 
 /// The files of a folder of the checkout that end so, in order.

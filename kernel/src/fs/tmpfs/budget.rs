@@ -1,4 +1,4 @@
-//! How much memory files may take: half of it, so that programs that fill a file system meet
+//! How much memory files may take: half of it, or what a mount says, so that programs that fill a file system meet
 //! ENOSPC and the rest goes on; and how many there may be.
 //!
 //! Pages are not counted as they come and go. There is a number of pages that may be written
@@ -8,6 +8,8 @@
 //! for those that shared mappings made.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use scalvm::PAGE_SIZE;
 
 use crate::fs::names;
 use crate::linux::Errno;
@@ -38,9 +40,36 @@ pub(super) fn remove_node() {
     NODES.fetch_sub(1, Relaxed);
 }
 
+/// The limit that a mount has set; 0 for none.
+static LIMIT: AtomicU64 = AtomicU64::new(0);
+
 /// The most pages of all files.
 pub(super) fn limit() -> u64 {
-    VM.stats().frames_total / 2
+    match LIMIT.load(Relaxed) {
+        0 => VM.stats().frames_total / 2,
+        limit => limit,
+    }
+}
+
+/// Sets it by the option `size=` of a mount, bytes, with K, M or G behind them for more, or a part of
+/// memory in percent. All memory file systems share one limit: it is the one set last. EINVAL for
+/// anything else.
+pub fn set_limit(size: &[u8]) -> Result<(), Errno> {
+    let digits = size.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = core::str::from_utf8(&size[..digits]).map_err(|_| Errno::EINVAL)?;
+    let number: u64 = number.parse().map_err(|_| Errno::EINVAL)?;
+    let bytes = match &size[digits..] {
+        b"" => Some(number),
+        b"k" | b"K" => number.checked_mul(1 << 10),
+        b"m" | b"M" => number.checked_mul(1 << 20),
+        b"g" | b"G" => number.checked_mul(1 << 30),
+        b"%" => number.checked_mul(VM.stats().frames_total * PAGE_SIZE as u64 / 100),
+        _ => None,
+    };
+    let pages = bytes.ok_or(Errno::EINVAL)? / PAGE_SIZE as u64;
+    LIMIT.store(pages.max(1), Relaxed);
+    LEFT.store(0, Relaxed);
+    Ok(())
 }
 
 /// Asks to write so many pages, new ones or not. Returns how many of them may be: fewer only when

@@ -20,6 +20,7 @@ use super::inode::{FileIo, FsStat, New, Node};
 use crate::linux::Errno;
 use crate::mm::VM;
 
+pub use budget::set_limit;
 pub use node::TmpNode;
 
 /// TMPFS_MAGIC of statfs(2).

@@ -7,7 +7,7 @@ use linux_raw_sys::general::{
 
 use super::{At, CWD};
 use crate::fs::walk::{self, Last, MAX_PATH};
-use crate::fs::{mount as mounts, names};
+use crate::fs::{mount as mounts, names, tmpfs};
 use crate::linux::Errno;
 use crate::linux::files::file;
 use crate::mm::user;
@@ -45,17 +45,29 @@ pub(super) fn getcwd(to: usize, len: usize) -> Result<usize, Errno> {
     Ok(path.len())
 }
 
-pub(super) fn mount(source: usize, target: usize, kind: usize, flags: u32) -> Result<usize, Errno> {
+pub(super) fn mount(
+    source: usize,
+    target: usize,
+    kind: usize,
+    flags: u32,
+    data: usize,
+) -> Result<usize, Errno> {
     let string = |address: usize| match address {
         0 => Ok(alloc::vec::Vec::new()),
         address => user::copy_in_str(address, MAX_PATH),
     };
-    let (source, kind) = (string(source)?, string(kind)?);
+    let (source, kind, data) = (string(source)?, string(kind)?, string(data)?);
     let node = At::new(CWD, target)?.node(0)?;
     if flags & (MS_BIND | MS_MOVE) != 0 {
         return Err(Errno::EINVAL);
     }
-    // Nothing is shared between mounts, and no option changes anything.
+    let is_memory = matches!(kind.as_slice(), b"tmpfs" | b"ramfs") || flags & MS_REMOUNT != 0;
+    for option in data.split(|byte| *byte == b',').filter(|_| is_memory) {
+        if let Some(size) = option.strip_prefix(b"size=") {
+            tmpfs::set_limit(size)?;
+        }
+    }
+    // Nothing is shared between mounts, and no other option changes anything.
     if flags & (MS_REMOUNT | MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE) != 0 {
         return Ok(0);
     }

@@ -127,23 +127,54 @@ impl<M: Machine> Vm<M> {
         if anon.refs.atomic().fetch_sub(1, AcqRel) != 1 {
             return;
         }
-        while let Some(page) = anon.page.get() {
-            let identity = page.identify(&self.machine);
-            // The daemon may just have put it back.
-            if anon.page.get() == Some(page) {
-                page.disown(&identity);
-                drop(identity);
-                self.let_go(page);
-                break;
-            }
-        }
+        self.part_from_page(anon);
         if anon.backing.get() != 0 {
-            self.release_backing(anon);
+            self.end_backing(anon);
         }
         self.anons.free(&self.machine, &self.frames, anon);
     }
 
-    /// Frees the copy of an anon that nobody names any more, or whose page is to be written.
+    /// Lets go of the page of an anon that nobody names any more.
+    #[inline]
+    fn part_from_page(&self, anon: Ptr<Anon<M>>) {
+        while let Some(page) = anon.page.get() {
+            let identity = page.identify(&self.machine);
+            // The daemon may just have put it back.
+            if anon.page.get() == Some(page) {
+                anon.page.set(None);
+                page.disown(&identity);
+                drop(identity);
+                self.let_go(page);
+                return;
+            }
+        }
+    }
+
+    /// Frees the copy of an anon that nobody names any more. Who empties a swap device knows it by its
+    /// slot as long as it has that: so a slot is freed by whoever takes it out of the anon, and a page
+    /// that the anon was given until then is let go of.
+    #[cold]
+    fn end_backing(&self, anon: Ptr<Anon<M>>) {
+        loop {
+            let word = anon.backing.get();
+            match Backing::unpack(word) {
+                Backing::None => break,
+                Backing::Slot(slot) => {
+                    if anon.backing.replace(word, 0) {
+                        self.swap.free(&self.machine, slot);
+                    }
+                }
+                backing => {
+                    if self.free_backing(backing, anon) {
+                        anon.backing.set(0);
+                    }
+                }
+            }
+        }
+        self.part_from_page(anon);
+    }
+
+    /// Frees the copy of an anon whose page has its identity locked.
     #[cold]
     pub(crate) fn release_backing(&self, anon: Ptr<Anon<M>>) {
         loop {

@@ -321,6 +321,15 @@ macro_rules! constant {
 
 constant!(bool: AtomicBool, u8: AtomicU8, u32: AtomicU32);
 
+impl Field<u64> {
+    /// Sets the value if it is `old`; tells whether it did.
+    pub fn replace(&self, old: u64, new: u64) -> bool {
+        self.cell
+            .compare_exchange(old, new, AcqRel, Acquire)
+            .is_ok()
+    }
+}
+
 impl Field<u32> {
     /// The counter itself, where several holders of different locks change it.
     #[inline(always)]

@@ -347,7 +347,7 @@ fn resident_limit(lab: &Lab) -> Result<()> {
                   echo unlimited 4096 >/proc/self/resident_limit; echo 1 >/proc/self/resident_limit; \
                   echo $$ >/tmp/pid; \
                   (echo unlimited 4096 >/proc/$(sh -c 'echo $PPID')/resident_limit; \
-                  sleep 1000 | /tests/eat 30 >/tmp/a) & sleep 3; big=$(pidof eat); \
+                  sleep 1000 | /tests/eat 30 >/tmp/a) 2>/dev/null & sleep 3; big=$(pidof eat); \
                   cat /proc/$big/resident_limit /tmp/a; \
                   awk '/VmRSS/ { print ($2 > 2000 && $2 <= 4096) }' /proc/$big/status; kill $big";
     let guest = lab.guest(&["/bin/sh", "-c", &format!("exec 2>&1; {script}")]);

@@ -97,10 +97,13 @@ impl<M: Machine> Vm<M> {
             return Ok(Need::Wait(Ticket::new(self, &page)));
         }
         page.set_flags(DIRTY);
-        anon.backing.set(Backing::None.pack());
+        // The anon may be ending, and have parted from the slot by itself.
+        let parted = anon.backing.replace(Backing::Slot(slot).pack(), 0);
         drop(identity);
-        self.swap.free(&self.machine, slot);
-        Ok(Need::Nothing)
+        if parted {
+            self.swap.free(&self.machine, slot);
+        }
+        Ok(Need::Again)
     }
 
     /// Begins to bring back what is in a slot.

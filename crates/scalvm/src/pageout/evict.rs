@@ -68,6 +68,7 @@ impl<M: Machine> Vm<M> {
             self.keep(claim);
             return Evicted::Kept;
         }
+        let mut incompressible = false;
         let cut = self.cut(page, anon, || {
             let backing = anon.backing();
             if backing != Backing::None {
@@ -78,7 +79,10 @@ impl<M: Machine> Vm<M> {
             }
             match self.compressor.put(self, page, anon) {
                 Put::Stored(handle) => Some(Stored::Anew(Backing::Compressed(handle))),
-                Put::Incompressible => None,
+                Put::Incompressible => {
+                    incompressible = true;
+                    None
+                }
                 Put::Full => {
                     batch.compressor_is_full |= self.compressor.is_on();
                     None
@@ -91,7 +95,11 @@ impl<M: Machine> Vm<M> {
                 self.unclaim(claim);
                 Evicted::Freed
             }
-            Cut::Refused => batch.add(self, claim),
+            Cut::Refused => match batch.add(self, claim) {
+                // It alone has no place, others may have one.
+                Evicted::Refused if incompressible => Evicted::Kept,
+                added => added,
+            },
         }
     }
 

@@ -344,6 +344,27 @@ fn compressed_memory_needs_no_disk() {
     fill_and_check(&vm, 800);
 }
 
+/// What cannot be compressed has no place without a disk; that does not keep the rest from leaving.
+#[test]
+fn incompressible_pages_are_passed_over() {
+    let (vm, _) = manager(300, 0);
+    vm.set_compressor(&Runs, 100).unwrap();
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(800 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    let noise: Vec<u8> = (0..PAGE_SIZE).map(|n| (n * 7 % 251) as u8).collect();
+    for i in 0..200 {
+        map.write(at + i * PAGE_SIZE, &noise).unwrap();
+    }
+    for i in 200..600 {
+        put(&map, at + i * PAGE_SIZE, 1).unwrap();
+    }
+    vm.check_invariants();
+    drop(map);
+    nothing_left(&vm);
+}
+
 #[test]
 fn the_oldest_compressed_pages_go_to_disk() {
     let (vm, _) = manager(300, 1000);

@@ -90,5 +90,6 @@ scenes! {
     paging::held_pages_stay,
     paging::file_pages_leave,
     paging::a_device_is_removed_while_used,
+    paging::a_device_is_removed_while_memory_ends,
     paging::pages_leave_to_a_disk_that_fails,
 }

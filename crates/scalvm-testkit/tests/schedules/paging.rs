@@ -329,6 +329,32 @@ pub fn a_device_is_removed_while_used(crew: &dyn Crew) {
     end!(kit, map);
 }
 
+/// A device is emptied while what is there ends: each slot is freed once.
+pub fn a_device_is_removed_while_memory_ends(crew: &dyn Crew) {
+    let kit = paging(crew, 64, 0);
+    let map = anonymous(&kit, 4);
+    let prepare = || {
+        (0..4).for_each(|n| set(&map, page(n), n as u64));
+        evict(&kit);
+    };
+    crew.together(&kit, &[&prepare]);
+    let remove = || {
+        let mut ids = Vec::new();
+        kit.vm().each_swap(|swap| ids.push(swap.id));
+        for id in ids {
+            assert_eq!(kit.vm().remove_swap(id), Ok(()));
+        }
+    };
+    let end = || {
+        for n in 0..3 {
+            assert_eq!(map.discard(page(n), PAGE_SIZE), Ok(()));
+        }
+    };
+    crew.together(&kit, &[&remove, &end]);
+    assert_eq!([get(&map, page(0)), get(&map, page(3))], [Ok(0), Ok(3)]);
+    end!(kit, map);
+}
+
 /// Requests fail now and then: nothing is lost.
 pub fn pages_leave_to_a_disk_that_fails(crew: &dyn Crew) {
     let kit = paging(crew, 64, 0);

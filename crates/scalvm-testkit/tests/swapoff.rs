@@ -104,7 +104,6 @@ fn a_device_goes_a_hundred_times_under_load() {
         done.store(true, SeqCst);
         assert!(gone > 0, "{refused} times refused");
         let stats = vm.stats();
-        assert!(stats.swapins > 500, "{stats:?}");
         println!(
             "{gone} times gone, {refused} times refused, {} pages read",
             stats.swapins

@@ -37,12 +37,28 @@ fn add_swap(kit: &Kit) {
     assert!(added.is_ok(), "{added:?}");
 }
 
+/// Is set when this is dropped.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 #[test]
 fn a_device_goes_a_hundred_times_under_load() {
     let kit = Hosted.kit();
     let vm = kit.vm();
     vm.start_paging(Paging::for_frames(512)).expect("memory");
     add_swap(&kit);
+    // A small one stays, so that adding the other never waits for memory that cannot leave.
+    let small = SwapOptions {
+        priority: -1,
+        cipher: None,
+    };
+    vm.add_swap(kit.disk(), SWAP + 1, 80, small)
+        .expect("memory");
     let maps = [anonymous(&kit, PAGES), anonymous(&kit, PAGES)];
     let (done, touched) = (AtomicBool::new(false), AtomicU64::new(0));
     // Writes a pattern again and again, over all of its memory or, at times, over a part, and looks
@@ -82,6 +98,8 @@ fn a_device_goes_a_hundred_times_under_load() {
         }
     };
     let operator = || {
+        // Whatever goes wrong here, the programs end.
+        let _end = SetAtEnd(&done);
         let (mut gone, mut refused) = (0, 0);
         for _ in 0..100 {
             // Let something get there first.
@@ -90,7 +108,11 @@ fn a_device_goes_a_hundred_times_under_load() {
                 std::thread::yield_now();
             }
             let mut ids = Vec::new();
-            vm.each_swap(|swap| ids.push(swap.id));
+            vm.each_swap(|swap| {
+                if swap.cookie == SWAP {
+                    ids.push(swap.id);
+                }
+            });
             match vm.remove_swap(ids[0]) {
                 Ok(()) => {
                     gone += 1;
@@ -101,7 +123,6 @@ fn a_device_goes_a_hundred_times_under_load() {
                 Err(error) => panic!("{error}"),
             }
         }
-        done.store(true, SeqCst);
         assert!(gone > 0, "{refused} times refused");
         let stats = vm.stats();
         println!(

@@ -129,7 +129,9 @@ impl<M: Machine> Vm<M> {
         }
         self.part_from_page(anon);
         if anon.backing.get() != 0 {
-            self.end_backing(anon);
+            self.release_backing(anon);
+            // As long as it had a slot, who empties a device may have given it a page.
+            self.part_from_page(anon);
         }
         self.anons.free(&self.machine, &self.frames, anon);
     }
@@ -150,41 +152,26 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Frees the copy of an anon that nobody names any more. Who empties a swap device knows it by its
-    /// slot as long as it has that: so a slot is freed by whoever takes it out of the anon, and a page
-    /// that the anon was given until then is let go of.
+    /// Frees the copy of an anon. Who empties a swap device knows the anon by its slot and may part
+    /// the two as well: so a slot is freed by whoever takes it out of the anon.
     #[cold]
-    fn end_backing(&self, anon: Ptr<Anon<M>>) {
+    pub(crate) fn release_backing(&self, anon: Ptr<Anon<M>>) {
         loop {
             let word = anon.backing.get();
             match Backing::unpack(word) {
-                Backing::None => break,
+                Backing::None => return,
                 Backing::Slot(slot) => {
                     if anon.backing.replace(word, 0) {
                         self.swap.free(&self.machine, slot);
                     }
                 }
-                backing => {
-                    if self.free_backing(backing, anon) {
+                // Where this fails the compressor has just moved it to a disk.
+                Backing::Compressed(handle) => {
+                    if self.compressor.free(self, handle, anon) {
                         anon.backing.set(0);
                     }
                 }
             }
-        }
-        self.part_from_page(anon);
-    }
-
-    /// Frees the copy of an anon whose page has its identity locked.
-    #[cold]
-    pub(crate) fn release_backing(&self, anon: Ptr<Anon<M>>) {
-        loop {
-            let backing = anon.backing();
-            if self.free_backing(backing, anon) {
-                anon.backing.set(0);
-                return;
-            }
-            // The compressor has just moved it to a disk.
-            self.machine.relax();
         }
     }
 
@@ -218,9 +205,7 @@ impl<M: Machine> Vm<M> {
             // Where it is may change right now: the compressor moves it to a disk.
             Some(Stored::Before) => {}
             Some(Stored::Anew(backing)) => {
-                if anon.backing.get() != 0 {
-                    self.release_backing(anon);
-                }
+                self.release_backing(anon);
                 anon.backing.set(backing.pack());
             }
         }

@@ -58,9 +58,7 @@ impl<M: Machine> Vm<M> {
     pub(crate) fn unmap_to_leave(&self, guard: &ObjectGuard<'_, M>, index: u32) -> bool {
         let object = guard.object();
         let here = || {
-            let uppers = object.on_top.iter();
-            let upper_entries = uppers.flat_map(|upper| upper.target().entries.iter());
-            let entries = object.entries.iter().chain(upper_entries);
+            let entries = object.target().all_entries();
             entries.filter(|entry| entry.address_of(index).is_some())
         };
         if here().any(|entry| entry.attributes().wired) {
@@ -116,12 +114,7 @@ impl<M: Machine> Vm<M> {
         };
         let index = anon.index.get();
         self.each_holder(anon, |object| {
-            let entries = object.entries.iter();
-            let uppers = object
-                .on_top
-                .iter()
-                .flat_map(|upper| upper.target().entries.iter());
-            for entry in entries.chain(uppers) {
+            for entry in object.target().all_entries() {
                 let Some(va) = entry.address_of(index) else {
                     continue;
                 };

@@ -200,6 +200,17 @@ impl<M: Machine> Vm<M> {
         self.frames.page(frame)
     }
 
+    /// A page with one hold, of undefined contents.
+    #[inline]
+    pub(crate) fn new_page(&self, state: State) -> Result<Ptr<Page>, OutOfMemory> {
+        let page = self
+            .frames
+            .alloc_page(&self.machine, state)
+            .ok_or(OutOfMemory)?;
+        page.holds().store(1, Relaxed);
+        Ok(page)
+    }
+
     /// The shared frame of zeros.
     #[inline]
     pub(crate) fn zero_frame(&self) -> Result<Frame, OutOfMemory> {
@@ -211,11 +222,7 @@ impl<M: Machine> Vm<M> {
 
     #[cold]
     fn make_zero_frame(&self) -> Result<Frame, OutOfMemory> {
-        let page = self
-            .frames
-            .alloc_page(&self.machine, State::Zero)
-            .ok_or(OutOfMemory)?;
-        page.holds().store(1, Relaxed);
+        let page = self.new_page(State::Zero)?;
         self.machine.zero_frame(page.frame());
         let made = page.frame().0 + 1;
         match self.zero.compare_exchange(0, made, Release, Acquire) {

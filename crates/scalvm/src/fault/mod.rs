@@ -19,8 +19,6 @@
 mod enter;
 mod outcome;
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::addr::{Access, Frame, page_floor};
 use crate::error::{FaultError, OutOfMemory};
 use crate::kmem::Ptr;
@@ -264,11 +262,7 @@ impl<M: Machine> Vm<M> {
 
     /// A page of zeros with one hold.
     pub(crate) fn zeroed_page(&self) -> Result<Ptr<Page>, OutOfMemory> {
-        let page = self
-            .frames
-            .alloc_page(&self.machine, State::Anon)
-            .ok_or(OutOfMemory)?;
-        page.holds().store(1, Relaxed);
+        let page = self.new_page(State::Anon)?;
         self.machine.zero_frame(page.frame());
         self.count(Event::ZeroFill);
         Ok(page)

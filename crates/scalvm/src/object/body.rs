@@ -198,6 +198,14 @@ impl<M: Machine> Ptr<ObjectBody<M>> {
 }
 
 impl<M: Machine> ObjectBody<M> {
+    /// The entries through which pages of the object may be mapped: its own, and those of the private
+    /// objects that stand on it. The object is locked (O2).
+    pub fn all_entries(&self) -> impl Iterator<Item = Ptr<MapEntry<M>>> {
+        let uppers = self.on_top.iter();
+        let shown = uppers.flat_map(|upper| upper.target().entries.iter());
+        self.entries.iter().chain(shown)
+    }
+
     /// How many hold it (O1).
     pub fn refs(&self) -> u32 {
         self.refs.get()

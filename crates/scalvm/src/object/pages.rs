@@ -11,8 +11,6 @@
 //!
 //! All functions here run with the object locked.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::addr::Frame;
 use crate::amap::{Amap, OwnPlace, Place, SLOTS, Way};
 use crate::anon::{Anon, Stored};
@@ -344,11 +342,7 @@ impl<M: Machine> Vm<M> {
         index: u32,
         state: State,
     ) -> Result<(Ptr<Anon<M>>, Ptr<Page>), OutOfMemory> {
-        let page = self
-            .frames
-            .alloc_page(&self.machine, state)
-            .ok_or(OutOfMemory)?;
-        page.holds().store(1, Relaxed);
+        let page = self.new_page(state)?;
         match self.adopt(object, index, page) {
             Ok(anon) => Ok((anon, page)),
             Err(error) => {

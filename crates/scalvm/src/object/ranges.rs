@@ -36,10 +36,7 @@ impl<M: Machine> Vm<M> {
                 f(entry.map, from..to);
             }
         };
-        object.entries.iter().for_each(&mut each);
-        for upper in object.on_top.iter() {
-            upper.entries.iter().for_each(&mut each);
-        }
+        object.target().all_entries().for_each(&mut each);
     }
 
     /// Removes every mapping of those pages (O5), and flushes.

@@ -5,12 +5,13 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::addr::Frame;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
-use crate::machine::{Machine, Rank};
+use crate::machine::{MAX_CPUS, Machine, Rank};
 use crate::page::{AHEAD, KNOWN, Page, State, TOUCHED};
 use crate::pageout::batch::Batch;
 use crate::pageout::claim::Refused;
 use crate::pageout::evict::Evicted;
 use crate::pageout::policy::Verdict;
+use crate::pageout::ring::Ring;
 use crate::pager::MOST;
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -51,12 +52,17 @@ impl<M: Machine> Vm<M> {
     /// Notes a new page, so that the policy of its kind gets to know it. Its object is locked.
     #[inline]
     pub(crate) fn note(&self, page: Ptr<Page>) {
-        if self.pageout.is_on() {
-            let ring = &self.pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
-            if let Some(frame) = ring.note(page.frame().0 as u32) {
-                self.ring_is_full(frame);
-            }
+        if self.pageout.is_on()
+            && let Some(frame) = self.ring().note(page.frame().0 as u32)
+        {
+            self.ring_is_full(frame);
         }
+    }
+
+    /// The ring of this processor.
+    #[inline]
+    fn ring(&self) -> &Ring {
+        &self.pageout.rings[self.machine.cpu() % MAX_CPUS]
     }
 
     /// A page found no place in the ring of its processor. While memory is plenty, which most pages
@@ -64,7 +70,7 @@ impl<M: Machine> Vm<M> {
     #[cold]
     fn ring_is_full(&self, frame: u32) {
         let pageout = &self.pageout;
-        let ring = &pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
+        let ring = self.ring();
         if self.frames.is_plenty() {
             pageout.unnoted.store(true, Release);
             ring.empty(|_| {});
@@ -96,8 +102,7 @@ impl<M: Machine> Vm<M> {
     /// Whether no other page has come to this processor since this one. What is used then is used by the
     /// access for which it came, or by one that belongs to it.
     pub(crate) fn is_newest(&self, page: Ptr<Page>) -> bool {
-        let ring = &self.pageout.rings[self.machine.cpu() % crate::machine::MAX_CPUS];
-        ring.newest() == page.frame().0 as u32
+        self.ring().newest() == page.frame().0 as u32
     }
 
     /// Makes a page known to the policy of its kind. The policies are locked.
@@ -113,7 +118,7 @@ impl<M: Machine> Vm<M> {
         let Some(family) = anon.family.get() else {
             return;
         };
-        let key = self.key_of(anon, family, kind == FILE);
+        let key = self.key_of(anon, family, file);
         if page.set_flags(KNOWN) & KNOWN != 0 {
             return;
         }
@@ -349,7 +354,7 @@ impl<M: Machine> Vm<M> {
     fn wait_for_writes(&self) {
         loop {
             let progress = self.pageout.progress.load(Acquire);
-            if self.pageout.busy.load(Acquire) == 0 {
+            if self.swapping_out() == 0 {
                 return;
             }
             self.machine.wait(&self.pageout.progress, progress);

@@ -12,7 +12,7 @@ use crate::anon::{Anon, Stored};
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::page::{BUSY, DIRTY, Page};
+use crate::page::{BUSY, DIRTY, Page, State};
 use crate::pageout::Room;
 use crate::pager::{Backing, Direction, MOST, Slot, SwapError, SwapId};
 use crate::vm::Vm;
@@ -109,7 +109,7 @@ impl<M: Machine> Vm<M> {
     /// Begins to bring back what is in a slot.
     fn bring_for(&self, slot: Slot, room: &mut Room) -> Result<Need<'_>, SwapError> {
         let page = loop {
-            match self.page_for_return() {
+            match self.new_page(State::Anon) {
                 Ok(page) => break page,
                 Err(_) if self.make_room(room) => {}
                 Err(_) => return Err(SwapError::NoRoom),

@@ -70,7 +70,7 @@ impl<M: Machine> Vm<M> {
         match anon.backing() {
             Backing::None => Ok(Return::Here),
             Backing::Compressed(handle) => {
-                let page = self.page_for_return()?;
+                let page = self.new_page(State::Anon)?;
                 // The contents cannot change while the object is locked, so it does not matter if
                 // somebody else has been quicker, or the copy has moved meanwhile.
                 if !self.compressor.get(self, handle, anon, page) || !self.give_page(anon, page) {
@@ -163,7 +163,7 @@ impl<M: Machine> Vm<M> {
     /// A new, busy page for an anon whose copy is in `slot`; none if somebody else was quicker. It
     /// is held for the request that is to fill it.
     fn arriving(&self, anon: Ptr<Anon<M>>, slot: Slot) -> Result<Option<Ptr<Page>>, OutOfMemory> {
-        let page = self.page_for_return()?;
+        let page = self.new_page(State::Anon)?;
         page.set_flags(BUSY);
         page.holds().fetch_add(1, Relaxed);
         if !self.give_page(anon, page) {
@@ -179,16 +179,6 @@ impl<M: Machine> Vm<M> {
             return Ok(None);
         }
         Ok(Some(page))
-    }
-
-    /// A page with one hold.
-    pub(crate) fn page_for_return(&self) -> Result<Ptr<Page>, OutOfMemory> {
-        let page = self
-            .frames
-            .alloc_page(&self.machine, State::Anon)
-            .ok_or(OutOfMemory)?;
-        page.holds().store(1, Relaxed);
-        Ok(page)
     }
 
     /// Gives an anon that is put back its page, unless it has one.

@@ -158,28 +158,15 @@ impl<M: Machine> Vm<M> {
             }
             return;
         }
+        page.set_flags(DIRTY);
         if alone {
             self.swap.mark_bad(&self.machine, slot);
+            page.clear_flags(LONE);
         } else {
             self.swap.free_failed(&self.machine, slot);
-        }
-        page.set_flags(DIRTY | LONE);
-        if alone {
-            page.clear_flags(LONE);
+            page.set_flags(LONE);
         }
         self.readmit(page);
-    }
-
-    /// Frees a copy of an anon, unless the compressor has just moved it.
-    pub(crate) fn free_backing(&self, backing: Backing, anon: Ptr<Anon<M>>) -> bool {
-        match backing {
-            Backing::None => true,
-            Backing::Slot(slot) => {
-                self.swap.free(&self.machine, slot);
-                true
-            }
-            Backing::Compressed(handle) => self.compressor.free(self, handle, anon),
-        }
     }
 
     /// Pages that are on their way to swap.

@@ -228,15 +228,7 @@ fn devices_take_turns_by_priority_and_can_go() {
         add_swap(&kit, 71, 100, 5),
         add_swap(&kit, 72, 100, 5),
     ];
-    let used = |kit: &Kit| {
-        let mut used = [0; 3];
-        let mut at = 0;
-        kit.vm().each_swap(|swap| {
-            used[at] = swap.used;
-            at += 1;
-        });
-        used
-    };
+    let used = |kit: &Kit| -> Vec<u64> { swap_devices(kit).iter().map(|swap| swap.used).collect() };
     let map = anonymous(&kit, 250);
     (0..128).for_each(|n| set(&map, page(n), n as u64));
     evict(&kit, frames);
@@ -260,9 +252,8 @@ fn a_device_stays_if_memory_has_no_room_for_it() {
     let map = anonymous(&kit, 400);
     let ends = (0..400).find_map(|n| map.write(page(n), &[n as u8; 8]).err());
     assert_eq!(ends, None);
-    let mut ids = Vec::new();
-    kit.vm().each_swap(|swap| ids.push(swap.id));
-    assert_eq!(kit.vm().remove_swap(ids[0]), Err(SwapError::NoRoom));
+    let device = &swap_devices(&kit)[0];
+    assert_eq!(kit.vm().remove_swap(device.id), Err(SwapError::NoRoom));
     kit.vm().check_invariants();
     for n in 0..400 {
         assert_eq!(get(&map, page(n)), Ok(u64::from_ne_bytes([n as u8; 8])));
@@ -281,8 +272,7 @@ fn a_slot_that_cannot_be_written_is_retired() {
     evict(&kit, frames);
     evict(&kit, frames);
     kit.vm().check_invariants();
-    let mut bad = 0;
-    kit.vm().each_swap(|swap| bad += swap.bad);
+    let bad: u64 = swap_devices(&kit).iter().map(|swap| swap.bad).sum();
     assert_eq!(bad, 1, "the one slot and no other");
     assert_eq!(kit.vm().stats().frames_anon, 0, "all have found a place");
     (0..20).for_each(|n| assert_eq!(get(&map, page(n)), Ok(n as u64)));
@@ -303,9 +293,8 @@ fn a_copy_that_cannot_be_read_says_so_and_can_be_read_later() {
         assert_eq!(get(&map, page(n)), Err(FaultError::Pager(PagerError::Io)));
         kit.vm().check_invariants();
     }
-    let mut ids = Vec::new();
-    kit.vm().each_swap(|swap| ids.push(swap.id));
-    assert_eq!(kit.vm().remove_swap(ids[0]), Err(SwapError::Io));
+    let device = &swap_devices(&kit)[0];
+    assert_eq!(kit.vm().remove_swap(device.id), Err(SwapError::Io));
     kit.fail_nothing();
     (0..20).for_each(|n| assert_eq!(get(&map, page(n)), Ok(n as u64)));
     drop(map);

@@ -107,13 +107,9 @@ fn a_device_goes_a_hundred_times_under_load() {
             while touched.load(SeqCst) < begin + 500 {
                 std::thread::yield_now();
             }
-            let mut ids = Vec::new();
-            vm.each_swap(|swap| {
-                if swap.cookie == SWAP {
-                    ids.push(swap.id);
-                }
-            });
-            match vm.remove_swap(ids[0]) {
+            let devices = swap_devices(&kit);
+            let device = devices.iter().find(|device| device.cookie == SWAP);
+            match vm.remove_swap(device.expect("a refusal leaves it").id) {
                 Ok(()) => {
                     gone += 1;
                     // Without it, programs may get no memory now: they are not to notice.

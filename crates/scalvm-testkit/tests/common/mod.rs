@@ -127,6 +127,13 @@ pub fn object_word(object: &Object<'_, Hw>, offset: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// The swap devices that there are.
+pub fn swap_devices(kit: &Kit) -> Vec<scalvm::SwapInfo> {
+    let mut devices = Vec::new();
+    kit.vm().each_swap(|device| devices.push(device));
+    devices
+}
+
 /// Checks everything, and that nothing is left once all maps and objects are dropped.
 pub fn nothing_left(kit: &Kit) {
     kit.vm().check_invariants();

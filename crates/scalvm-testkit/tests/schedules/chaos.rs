@@ -203,9 +203,10 @@ fn press(kit: &Kit, seed: u64, troubled: bool) {
     for _ in 0..8 {
         match rng.below(6) {
             0 => {
-                let mut ids = Vec::new();
-                kit.vm().each_swap(|swap| ids.push(swap.id));
-                let removed = ids.iter().all(|id| kit.vm().remove_swap(*id).is_ok());
+                let devices = swap_devices(kit);
+                let removed = devices
+                    .iter()
+                    .all(|device| kit.vm().remove_swap(device.id).is_ok());
                 assert!(removed || troubled, "memory is not short");
                 if removed {
                     add_swap(kit, 40);

@@ -70,15 +70,20 @@ pub fn two_faults_on_a_page_that_fails(crew: &dyn Crew) {
     end!(kit, map);
 }
 
+/// A processor stores the numbers to five to its word of page 1, one after the other.
+fn store_one_to_five(kit: &Kit, cpu: usize, map: &scalvm::Map<'_, Hw>) {
+    run_on(kit, cpu, map);
+    for value in 1..6 {
+        store(kit, cpu, map, page(1) + 8 * cpu, value).expect("stored");
+    }
+}
+
 /// No store is lost to a sync, whenever it comes.
 pub fn stores_while_synced(crew: &dyn Crew) {
     let kit = crew.kit();
     let (object, map) = mapped(&kit, Share::Shared);
     let write = |cpu: usize| {
-        run_on(&kit, cpu, &map);
-        for value in 1..6 {
-            store(&kit, cpu, &map, page(1) + 8 * cpu, value).expect("stored");
-        }
+        store_one_to_five(&kit, cpu, &map);
     };
     let sync = || {
         for _ in 0..3 {
@@ -97,10 +102,7 @@ pub fn stores_while_written_back(crew: &dyn Crew) {
     let kit = crew.kit();
     let (object, map) = mapped(&kit, Share::Shared);
     let write = |cpu: usize| {
-        run_on(&kit, cpu, &map);
-        for value in 1..6 {
-            store(&kit, cpu, &map, page(1) + 8 * cpu, value).expect("stored");
-        }
+        store_one_to_five(&kit, cpu, &map);
         // What only the table knows passes to the page.
         assert_eq!(map.discard(page(0), 3 * PAGE_SIZE), Ok(()));
     };

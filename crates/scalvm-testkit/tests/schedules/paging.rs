@@ -303,11 +303,10 @@ pub fn a_device_is_removed_while_used(crew: &dyn Crew) {
         evict(&kit);
     };
     crew.together(&kit, &[&prepare]);
-    let mut ids = Vec::new();
-    kit.vm().each_swap(|swap| ids.push(swap.id));
+    let devices = swap_devices(&kit);
     let remove = || {
-        for id in &ids {
-            if kit.vm().remove_swap(*id).is_ok() {
+        for device in &devices {
+            if kit.vm().remove_swap(device.id).is_ok() {
                 add_swap(&kit, 64);
             }
         }
@@ -339,10 +338,8 @@ pub fn a_device_is_removed_while_memory_ends(crew: &dyn Crew) {
     };
     crew.together(&kit, &[&prepare]);
     let remove = || {
-        let mut ids = Vec::new();
-        kit.vm().each_swap(|swap| ids.push(swap.id));
-        for id in ids {
-            assert_eq!(kit.vm().remove_swap(id), Ok(()));
+        for device in swap_devices(&kit) {
+            assert_eq!(kit.vm().remove_swap(device.id), Ok(()));
         }
     };
     let end = || {

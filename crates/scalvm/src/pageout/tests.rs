@@ -1,6 +1,5 @@
 //! Paging as a whole, on the machine for unit tests. The model test of the test kit goes far beyond.
 
-use core::mem::MaybeUninit;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
+use crate::pager::Runs;
 use crate::testing::{Random, TestMachine};
 use crate::*;
 
@@ -271,45 +271,6 @@ fn a_file_larger_than_memory() {
     file.sync(0, u64::MAX).unwrap();
     drop((map, file));
     nothing_left(&vm);
-}
-
-/// Runs of equal bytes: a length and a byte for each.
-struct Runs;
-
-impl Codec for Runs {
-    fn compress(
-        &self,
-        page: &[u8; PAGE_SIZE],
-        out: &mut [u8],
-        _scratch: &mut [MaybeUninit<u8>],
-    ) -> Option<usize> {
-        let mut len = 0;
-        let mut rest = &page[..];
-        while let Some(&byte) = rest.first() {
-            let run = rest.iter().take(255).take_while(|b| **b == byte).count();
-            out.get_mut(len..len + 2)?
-                .copy_from_slice(&[run as u8, byte]);
-            len += 2;
-            rest = &rest[run..];
-        }
-        Some(len)
-    }
-
-    fn decompress(&self, data: &[u8], page: &mut [u8; PAGE_SIZE]) -> bool {
-        let mut at = 0;
-        for run in data.chunks(2) {
-            let Some(part) = page.get_mut(at..at + usize::from(run[0])) else {
-                return false;
-            };
-            part.fill(run[1]);
-            at += part.len();
-        }
-        at == PAGE_SIZE
-    }
-
-    fn scratch(&self) -> usize {
-        0
-    }
 }
 
 fn fill_and_check(vm: &Vm<TestMachine>, pages: usize) {

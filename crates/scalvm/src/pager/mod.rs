@@ -36,6 +36,8 @@ pub use vnode::Vnode;
 pub(crate) use back::{FIRST_WINDOW, Return};
 pub(crate) use backing::{Backing, Handle};
 pub(crate) use bring::Bring;
+#[cfg(test)]
+pub(crate) use compress::tests::Runs;
 pub(crate) use compress::{Compressor, Put, Spill};
 pub(crate) use dirty::{DirtyMark, DirtyObjects};
 pub(crate) use errors::WriteErrors;

@@ -37,7 +37,7 @@ mod spill;
 mod stats;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use codec::Codec;
 pub use stats::CompressorStats;

@@ -12,6 +12,7 @@ use crate::page::State;
 use crate::pager::swap::tests::setup;
 use crate::pager::{Backing, Slot};
 use crate::testing::Random;
+pub(crate) use bench::Runs;
 use bench::{Bench, Contents, RUNS, contents};
 
 #[test]

@@ -64,11 +64,15 @@ impl Vnode<TestMachine> for MemoryDisk {
 }
 
 fn manager(frames: u64, swap: u64) -> (Vm<TestMachine>, &'static MemoryDisk) {
+    manager_with(frames, swap, Paging::for_frames(frames))
+}
+
+fn manager_with(frames: u64, swap: u64, paging: Paging) -> (Vm<TestMachine>, &'static MemoryDisk) {
     let vm = Vm::new(TestMachine::new(frames));
     let (start, end) = (vm.machine().frame(0), vm.machine().frame(frames));
     // SAFETY: the machine's own memory, used by nobody else.
     unsafe { vm.add_segment(start, end) }.unwrap();
-    vm.start_paging(Paging::for_frames(frames)).unwrap();
+    vm.start_paging(paging).unwrap();
     let disk = MemoryDisk::new();
     if swap > 0 {
         vm.add_swap(disk, 0, swap, SwapOptions::default()).unwrap();
@@ -308,7 +312,15 @@ fn compressed_memory_needs_no_disk() {
 /// What cannot be compressed has no place without a disk; that does not keep the rest from leaving.
 #[test]
 fn incompressible_pages_are_passed_over() {
-    let (vm, _) = manager(300, 0);
+    // With this policy they are met one after the other.
+    let (vm, _) = manager_with(
+        300,
+        0,
+        Paging {
+            anonymous: PolicyKind::Clock,
+            ..Paging::for_frames(300)
+        },
+    );
     vm.set_compressor(&Runs, 100).unwrap();
     let map = vm.new_map(LOW, HIGH).unwrap();
     let at = map

@@ -245,6 +245,22 @@ fn devices_take_turns_by_priority_and_can_go() {
     nothing_left(&kit);
 }
 
+/// However large it is: each page that is brought back makes its own room.
+#[test]
+fn a_large_device_goes_to_another_one() {
+    let frames = 200;
+    let kit = paging(frames, 0);
+    let old = add_swap(&kit, 70, 3000, 1);
+    add_swap(&kit, 71, 3000, 0);
+    let map = anonymous(&kit, 2500);
+    (0..2500).for_each(|n| set(&map, page(n), n as u64));
+    assert_eq!(kit.vm().remove_swap(old), Ok(()));
+    kit.vm().check_invariants();
+    (0..2500).for_each(|n| assert_eq!(get(&map, page(n)), Ok(n as u64)));
+    drop(map);
+    nothing_left(&kit);
+}
+
 #[test]
 fn a_device_stays_if_memory_has_no_room_for_it() {
     let frames = 200;

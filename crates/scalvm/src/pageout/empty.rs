@@ -13,7 +13,6 @@ use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::page::{BUSY, DIRTY, Page, State};
-use crate::pageout::Room;
 use crate::pager::{Backing, Direction, MOST, Slot, SwapError, SwapId};
 use crate::vm::Vm;
 
@@ -43,10 +42,9 @@ impl<M: Machine> Vm<M> {
 
     fn empty(&self, id: SwapId) -> Result<(), SwapError> {
         let mut at = 0;
-        let mut room = self.room();
         while let Some(slot) = self.swap.next_used(&self.machine, id, at) {
             let progress = self.pageout.progress.load(Acquire);
-            match self.empty_slot(slot, &mut room)? {
+            match self.empty_slot(slot)? {
                 Need::Nothing => at = u64::from(slot.page()) + 1,
                 Need::Wait(ticket) => ticket.wait(self),
                 Need::Again if self.swapping_out() > 0 => {
@@ -59,7 +57,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Does the next thing for a slot.
-    fn empty_slot(&self, slot: Slot, room: &mut Room) -> Result<Need<'_>, SwapError> {
+    fn empty_slot(&self, slot: Slot) -> Result<Need<'_>, SwapError> {
         let Some((anon, page)) = self
             .swap
             .with_owner(&self.machine, slot, |anon| anon.page.get())
@@ -72,7 +70,7 @@ impl<M: Machine> Vm<M> {
         };
         match page {
             Some(page) => self.part_from_slot(slot, anon, page),
-            None => self.bring_for(slot, room),
+            None => self.bring_for(slot),
         }
     }
 
@@ -100,21 +98,18 @@ impl<M: Machine> Vm<M> {
         // The anon may be ending, and have parted from the slot by itself.
         let parted = anon.backing.replace(Backing::Slot(slot).pack(), 0);
         drop(identity);
-        if parted {
-            self.swap.free(&self.machine, slot);
+        if !parted {
+            return Ok(Need::Again);
         }
-        Ok(Need::Again)
+        self.swap.free(&self.machine, slot);
+        Ok(Need::Nothing)
     }
 
     /// Begins to bring back what is in a slot.
-    fn bring_for(&self, slot: Slot, room: &mut Room) -> Result<Need<'_>, SwapError> {
-        let page = loop {
-            match self.new_page(State::Anon) {
-                Ok(page) => break page,
-                Err(_) if self.make_room(room) => {}
-                Err(_) => return Err(SwapError::NoRoom),
-            }
-        };
+    fn bring_for(&self, slot: Slot) -> Result<Need<'_>, SwapError> {
+        let page = self
+            .with_room(|| self.new_page(State::Anon), |_| true)
+            .map_err(|_| SwapError::NoRoom)?;
         page.set_flags(BUSY);
         page.holds().fetch_add(1, Relaxed);
         let identity = page.identify(&self.machine);

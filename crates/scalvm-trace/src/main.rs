@@ -13,6 +13,7 @@ mod replay;
 mod trace;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -72,7 +73,17 @@ struct Curve {
     ratios: Vec<f64>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let options = Options::parse();
     let trace = trace::read(&options.file)
         .with_context(|| format!("reading references from {}", options.file.display()))?;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scalvm::{CpuSet, Frame, LockEvent, MAX_CPUS, Machine, Rank, Scope};
@@ -25,6 +25,8 @@ pub(crate) struct Hardware {
     segments: Vec<Range<Frame>>,
     devices: Vec<Range<Frame>>,
     cores: Vec<Mutex<Core>>,
+    /// Whether a thread is pinned on each processor.
+    pinned: Vec<AtomicBool>,
     check_lock_order: bool,
     runtime: Box<dyn Runtime>,
     allocations: Mutex<Failures>,
@@ -67,6 +69,7 @@ impl Emulated {
                 id: NEXT_ID.fetch_add(1, Relaxed),
                 arena: Arena::new(runs),
                 cores: (0..config.cpus as u64).map(core).collect(),
+                pinned: (0..config.cpus).map(|_| AtomicBool::new(false)).collect(),
                 segments: config.segments,
                 devices: config.devices,
                 check_lock_order: config.check_lock_order,
@@ -185,7 +188,8 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 // SAFETY: (1) the arena's frames; (2) `new` and `processor` check it; (3) a processor's caches are
 // locked during an access, so that `flush` waits for one that is under way, and the next walks the
-// tables anew.
+// tables anew; (4) a lock for each processor, whose number a thread changes itself, and not while it
+// is pinned.
 unsafe impl Machine for Emulated {
     type Pmap = X86Pmap;
 
@@ -195,6 +199,19 @@ unsafe impl Machine for Emulated {
 
     fn cpu(&self) -> usize {
         order::cpu(self.who())
+    }
+
+    fn pin(&self) -> usize {
+        let cpu = self.cpu();
+        while self.hardware.pinned[cpu].swap(true, Acquire) {
+            self.relax();
+        }
+        cpu
+    }
+
+    fn unpin(&self) {
+        let pinned = self.hardware.pinned[self.cpu()].swap(false, Release);
+        debug_assert!(pinned, "unpinned, and was not pinned");
     }
 
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope) {

@@ -210,6 +210,14 @@ unsafe impl Machine for BrokenMachine {
         self.emulated.cpu()
     }
 
+    fn pin(&self) -> usize {
+        self.emulated.pin()
+    }
+
+    fn unpin(&self) {
+        self.emulated.unpin();
+    }
+
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope) {
         self.emulated.flush(cpus, root, scope);
     }

@@ -55,7 +55,7 @@ pub enum Rank {
     Compressor,
     /// The slots of swap devices.
     Swap,
-    /// A pool of the manager's structures.
+    /// A pool: one processor's magazines.
     Pool,
     /// The slabs of a pool, from which the per-processor magazines are filled.
     PoolSlabs,
@@ -79,6 +79,8 @@ pub enum Rank {
 /// 2. [`cpu`](Machine::cpu) is below `MAX_CPUS`.
 /// 3. [`flush`](Machine::flush) returns only when no processor of the set can use a translation of
 ///    that space in that scope which it had cached before the call, page-table pages included.
+/// 4. From [`pin`](Machine::pin) to [`unpin`](Machine::unpin) nobody else is pinned under the same
+///    number, and what was written by who was pinned under it before is seen.
 pub unsafe trait Machine: Sync + Sized + 'static {
     /// The page tables of this machine.
     type Pmap: Pmap<Self>;
@@ -89,6 +91,17 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     /// The number of the processor this runs on (duty 2). It may change at any time where the
     /// caller can be moved; the manager uses it to spread load, never for exclusion.
     fn cpu(&self) -> usize;
+
+    /// Keeps the caller where it runs until [`unpin`](Machine::unpin), and tells that processor's
+    /// number, below [`MAX_CPUS`] (duty 4). A kernel switches preemption off, and interrupts too if
+    /// their handlers use the manager; threads of a host that may share a number take a lock, and
+    /// call [`relax`](Machine::relax) while they spin for it. Called with any locks of the manager
+    /// held but those of pools and frames, never by who is pinned. Spin locks are taken meanwhile,
+    /// nothing blocks.
+    fn pin(&self) -> usize;
+
+    /// Ends what [`pin`](Machine::pin) began.
+    fn unpin(&self);
 
     /// Makes the processors in `cpus` forget translations of the space that `root` names (what its
     /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). Called with

@@ -95,6 +95,35 @@ impl<M: Machine> Drop for SpinGuard<'_, M> {
     }
 }
 
+/// The processor is the caller's; dropping this ends it.
+#[must_use]
+pub(crate) struct Pinned<'a, M: Machine> {
+    machine: &'a M,
+    cpu: usize,
+}
+
+impl<'a, M: Machine> Pinned<'a, M> {
+    /// Stays on the processor this runs on. Nobody is pinned twice.
+    #[inline(always)]
+    pub fn new(machine: &'a M) -> Pinned<'a, M> {
+        let cpu = machine.pin();
+        Pinned { machine, cpu }
+    }
+
+    /// The processor's number, below [`MAX_CPUS`](crate::MAX_CPUS).
+    #[inline(always)]
+    pub fn cpu(&self) -> usize {
+        self.cpu
+    }
+}
+
+impl<M: Machine> Drop for Pinned<'_, M> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.machine.unpin();
+    }
+}
+
 /// A lock for one writer or many readers. Writers are preferred.
 pub(crate) struct RwLock {
     /// [`WRITER`] while written, else twice the number of readers, plus [`WAITING`] while a writer

@@ -3,8 +3,8 @@
 
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize};
 use core::time::Duration;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub(crate) struct TestMachine {
     allowed: AtomicI64,
     /// Calls of `flush`.
     pub flushes: AtomicU64,
+    /// Whether somebody is pinned under each number.
+    pinned: [AtomicBool; MAX_CPUS],
     sleepers: Mutex<()>,
     woken: Condvar,
 }
@@ -57,6 +59,7 @@ impl TestMachine {
             frames,
             allowed: AtomicI64::new(i64::MAX),
             flushes: AtomicU64::new(0),
+            pinned: [const { AtomicBool::new(false) }; MAX_CPUS],
             sleepers: Mutex::new(()),
             woken: Condvar::new(),
         }
@@ -113,6 +116,18 @@ unsafe impl Machine for TestMachine {
 
     fn cpu(&self) -> usize {
         CPU_SET.get().unwrap_or_else(|| CPU.with(|cpu| *cpu))
+    }
+
+    fn pin(&self) -> usize {
+        let cpu = self.cpu();
+        while self.pinned[cpu].swap(true, Acquire) {
+            self.relax();
+        }
+        cpu
+    }
+
+    fn unpin(&self) {
+        assert!(self.pinned[self.cpu()].swap(false, Release));
     }
 
     fn flush(&self, _cpus: CpuSet, _root: Frame, _scope: Scope) {

@@ -1,6 +1,7 @@
 //! The manager itself: [`Vm`] owns the frames, the pools of all structures, and the counters.
 
 use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -129,7 +130,8 @@ impl<M: Machine> Vm<M> {
 
     /// Kernel memory of a size and alignment, or null. Does not block. For a `GlobalAlloc`.
     pub fn kmem_alloc(&self, layout: Layout) -> *mut u8 {
-        self.heap.alloc(&self.machine, &self.frames, layout)
+        let bytes = self.heap.alloc(&self.machine, &self.frames, layout, &());
+        bytes.map_or(null_mut(), NonNull::as_ptr)
     }
 
     /// Takes kernel memory back.
@@ -138,8 +140,13 @@ impl<M: Machine> Vm<M> {
     ///
     /// `ptr` came from `kmem_alloc` with this layout, and nobody uses it any more.
     pub unsafe fn kmem_free(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.heap.free(&self.machine, &self.frames, ptr, layout) }
+        if let Some(bytes) = NonNull::new(ptr) {
+            // SAFETY: the caller's promise is the same.
+            unsafe {
+                self.heap
+                    .free(&self.machine, &self.frames, bytes, layout, &())
+            }
+        }
     }
 
     /// All counters. They are read one after the other while others may change them.

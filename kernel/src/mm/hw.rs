@@ -38,6 +38,7 @@ impl Hw {
 // 3. Translations are cached for one space at a time: loading a root table forgets all of them but
 //    the kernel's, which do not change. If the space is in use, its translations and those of upper
 //    levels are forgotten by invlpg or by loading the root again.
+// 4. Kernel code is not preempted, and is interrupted only where it waits.
 unsafe impl Machine for Hw {
     type Pmap = X86Pmap;
 
@@ -50,6 +51,14 @@ unsafe impl Machine for Hw {
     fn cpu(&self) -> usize {
         0
     }
+
+    #[inline(always)]
+    fn pin(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn unpin(&self) {}
 
     #[inline]
     fn flush(&self, _cpus: CpuSet, root: Frame, scope: Scope) {

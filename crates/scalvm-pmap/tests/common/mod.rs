@@ -100,6 +100,12 @@ unsafe impl Machine for Bare {
         3
     }
 
+    fn pin(&self) -> usize {
+        unreachable!("page tables get their frames from elsewhere")
+    }
+
+    fn unpin(&self) {}
+
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope) {
         self.flushed.lock().unwrap().push((cpus, root, scope));
     }

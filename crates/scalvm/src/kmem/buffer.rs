@@ -2,7 +2,7 @@
 
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 use core::slice;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
@@ -49,10 +49,8 @@ impl Buffer {
         room: usize,
     ) -> Result<(), OutOfMemory> {
         let layout = layout(bytes, room).ok_or(OutOfMemory)?;
-        let memory = heap.alloc(machine, frames, layout);
-        if memory.is_null() {
-            return Err(OutOfMemory);
-        }
+        let memory = heap.alloc(machine, frames, layout, &());
+        let memory = memory.map_err(|_| OutOfMemory)?.as_ptr();
         // SAFETY: a new piece of this size.
         unsafe { memory.write_bytes(0, bytes) };
         self.bytes.store(bytes, Relaxed);
@@ -64,9 +62,10 @@ impl Buffer {
     /// Takes its memory away, if it has any. Nobody else knows it any more.
     pub fn release<M: Machine>(&self, machine: &M, frames: &Frames, heap: &Heap) {
         let memory = self.memory.swap(null_mut(), Relaxed);
-        if let Some(layout) = layout(self.bytes.load(Relaxed), self.room.load(Relaxed)) {
-            // SAFETY: it came from this heap with this layout, or is null, which is nothing.
-            unsafe { heap.free(machine, frames, memory, layout) };
+        let layout = layout(self.bytes.load(Relaxed), self.room.load(Relaxed));
+        if let (Some(memory), Some(layout)) = (NonNull::new(memory), layout) {
+            // SAFETY: it came from this heap with this layout.
+            unsafe { heap.free(machine, frames, memory, layout, &()) };
         }
     }
 

@@ -19,6 +19,10 @@ mod tests;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use heap::Heap;
+#[expect(unused_imports, reason = "for malloc, by type")]
+pub(crate) use heap::Piece;
+#[cfg_attr(not(test), expect(unused_imports, reason = "for malloc, by type"))]
+pub(crate) use heap::{Account, HeapError};
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
 use raw::RawPool;

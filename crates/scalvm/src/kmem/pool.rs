@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use core::mem::{align_of, needs_drop, size_of};
 
+use super::slabs::Use;
 use super::{Ptr, RawPool};
 use crate::error::OutOfMemory;
 use crate::machine::Machine;
@@ -33,7 +34,7 @@ impl<T> Pool<T> {
     /// An empty pool.
     pub const fn new() -> Pool<T> {
         Pool {
-            raw: RawPool::new(Self::SIZE),
+            raw: RawPool::new(Self::SIZE, Use::Own),
             _type: PhantomData,
         }
     }

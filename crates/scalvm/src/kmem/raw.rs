@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use super::magazine::Magazine;
 use super::poison;
-use super::slabs::Slabs;
+use super::slabs::{Slabs, Use};
 use crate::machine::{MAX_CPUS, Machine};
 use crate::page::Frames;
 use crate::sync::SpinGuard;
@@ -22,7 +22,7 @@ pub(crate) struct RawPool {
 impl RawPool {
     /// An empty pool of slots with room for `size` bytes, aligned to each power of two that divides
     /// `size`.
-    pub const fn new(size: usize) -> RawPool {
+    pub const fn new(size: usize, user: Use) -> RawPool {
         assert!(size.is_multiple_of(size_of::<usize>()));
         // At most two frames' worth, at least two slots.
         let batch = match 8192 / size {
@@ -31,7 +31,7 @@ impl RawPool {
             _ => 32,
         };
         RawPool {
-            slabs: Slabs::new(size),
+            slabs: Slabs::new(size, user),
             batch: batch as u32,
             magazines: [const { Magazine::new() }; MAX_CPUS],
         }

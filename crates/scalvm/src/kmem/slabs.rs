@@ -2,7 +2,7 @@
 //!
 //! What there is to know of a slab stands in its page descriptor, so that the whole frame is slots:
 //! `owner` is the head of the chain of free slots, `holds` the number of slots that are not in it,
-//! `mapped` the size of a slot.
+//! `mapped` the [`SlabTag`]: the size of a slot, and whose it is.
 //!
 //! One lock ([`Rank::PoolSlabs`]) protects all slabs of a pool and the links of their descriptors.
 //! Frames are allocated and freed under it.
@@ -22,11 +22,57 @@ use crate::machine::{Machine, Rank};
 use crate::page::{Frames, Page, PageList, State};
 use crate::sync::{SpinGuard, SpinLock};
 
+/// Whom a slab's slots are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Use {
+    /// The manager's own structures.
+    Own,
+    /// Pieces of the heap.
+    Heap,
+}
+
+/// What a slab's descriptor says of its slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SlabTag(u32);
+
+impl SlabTag {
+    /// Set in tags of the heap's slabs.
+    const HEAP: u32 = 1 << 31;
+
+    const fn new(size: usize, user: Use) -> SlabTag {
+        SlabTag(match user {
+            Use::Own => size as u32,
+            Use::Heap => size as u32 | Self::HEAP,
+        })
+    }
+
+    /// The tag of a frame in state [`State::Slab`].
+    #[inline(always)]
+    pub fn of(slab: Ptr<Page>) -> SlabTag {
+        SlabTag(slab.mapped.load(Relaxed))
+    }
+
+    /// Bytes in a slot.
+    #[inline(always)]
+    const fn size(self) -> usize {
+        (self.0 & !Self::HEAP) as usize
+    }
+
+    /// Bytes in a slot, if it is the heap's.
+    #[inline(always)]
+    pub const fn heap_slot(self) -> Option<usize> {
+        if self.0 & Self::HEAP == 0 {
+            None
+        } else {
+            Some(self.size())
+        }
+    }
+}
+
 /// The slabs of one pool.
 pub(super) struct Slabs {
     lock: SpinLock,
-    /// Bytes in a slot.
-    size: u32,
+    tag: SlabTag,
     /// Slots in a slab.
     capacity: u32,
     partial: PageList,
@@ -38,11 +84,11 @@ pub(super) struct Slabs {
 impl Slabs {
     /// No slabs yet, of slots with `size` bytes: a multiple of the alignment that they need, with
     /// room for two pointers.
-    pub const fn new(size: usize) -> Slabs {
+    pub const fn new(size: usize, user: Use) -> Slabs {
         assert!(size >= 2 * size_of::<usize>() && size <= PAGE_SIZE);
         Slabs {
             lock: SpinLock::new(),
-            size: size as u32,
+            tag: SlabTag::new(size, user),
             capacity: (PAGE_SIZE / size) as u32,
             partial: PageList::new(),
             slabs: AtomicU32::new(0),
@@ -54,7 +100,7 @@ impl Slabs {
     /// Bytes in a slot.
     #[inline(always)]
     pub fn size(&self) -> usize {
-        self.size as usize
+        self.tag.size()
     }
 
     /// Slots that are not free here: in use or in a magazine.
@@ -169,7 +215,7 @@ impl Slabs {
         _held: &SpinGuard<'_, M>,
     ) -> Option<Ptr<Page>> {
         let slab = frames.take_page(machine, State::Slab)?;
-        slab.mapped.store(self.size, Relaxed);
+        slab.mapped.store(self.tag.0, Relaxed);
         let bytes = NonNull::new(machine.frame_ptr(slab.frame()))?;
         for index in (0..self.capacity).rev() {
             // SAFETY: within the frame, which is ours.
@@ -192,7 +238,7 @@ impl Slabs {
         let slab = slab.expect("freed a pointer outside of all segments");
         let offset = slot.addr().get() % PAGE_SIZE;
         let ours = slab.state() == State::Slab
-            && slab.mapped.load(Relaxed) == self.size
+            && SlabTag::of(slab) == self.tag
             && offset.is_multiple_of(self.size())
             && offset / self.size() < self.capacity as usize;
         assert!(ours, "freed {slot:?}, which is not a slot of this pool");
@@ -211,9 +257,9 @@ impl Slabs {
                 slab.frame()
             );
             assert_eq!(
-                slab.mapped.load(Relaxed),
-                self.size,
-                "slot size of slab {:?}",
+                SlabTag::of(slab),
+                self.tag,
+                "tag of slab {:?}",
                 slab.frame()
             );
             assert!(

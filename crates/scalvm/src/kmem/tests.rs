@@ -1,11 +1,14 @@
 //! Tests of pools and the heap.
 
 use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 use std::collections::BTreeSet;
 use std::thread;
 use std::vec::Vec;
 
-use super::{Heap, Pool, Ptr, Table};
+use super::{Account, Heap, HeapError, Pool, Ptr, Table};
 use crate::machine::Machine;
 use crate::page::{Frames, State};
 use crate::sync::Field;
@@ -240,8 +243,15 @@ fn churn(machine: &TestMachine, frames: &Frames, heap: &Heap, seed: u64, steps: 
             let byte = unsafe { bytes.add(n).read() };
             assert_eq!(byte, mark, "byte {n} of {layout:?}");
         }
-        // SAFETY: it is ours, and of this layout.
-        unsafe { heap.free(machine, frames, bytes, layout) };
+        let bytes = NonNull::new(bytes).unwrap();
+        if mark.is_multiple_of(2) {
+            // SAFETY: it is ours, and of this layout.
+            unsafe { heap.free(machine, frames, bytes, layout, &()) };
+        } else {
+            let piece = heap.piece_at(frames, bytes.addr().get()).unwrap();
+            // SAFETY: it is ours.
+            unsafe { heap.free_piece(machine, frames, bytes, piece, &()) };
+        }
     };
     for step in 0..steps {
         if random.below(2) == 0 && !held.is_empty() {
@@ -252,10 +262,12 @@ fn churn(machine: &TestMachine, frames: &Frames, heap: &Heap, seed: u64, steps: 
         let shifts = if random.below(20) == 0 { 14 } else { 7 };
         let align = 1 << random.below(shifts);
         let layout = Layout::from_size_align(random.below(most), align).unwrap();
-        let bytes = heap.alloc(machine, frames, layout);
-        if bytes.is_null() {
+        let Ok(bytes) = heap.alloc(machine, frames, layout, &()) else {
             continue;
-        }
+        };
+        let piece = heap.piece_at(frames, bytes.addr().get()).unwrap();
+        assert!(piece.bytes >= layout.size());
+        let bytes = bytes.as_ptr();
         assert_eq!(bytes.addr() % align, 0);
         // SAFETY: a piece that is ours.
         unsafe { bytes.write_bytes(step as u8, layout.size()) };
@@ -324,23 +336,123 @@ fn threads_come_through_exhaustion() {
 }
 
 #[test]
-fn too_much_is_null() {
+fn too_much_is_refused() {
     let (machine, frames) = setup(200);
+    machine.set_cpu(2);
     let heap = Heap::new();
-    for size in [
-        1 << 20,
-        4 << 20,
-        (4 << 20) + 1,
-        isize::MAX as usize - PAGE_SIZE,
+    for (size, align, error) in [
+        (1 << 20, 1, HeapError::OutOfMemory),
+        (4 << 20, 1, HeapError::OutOfMemory),
+        ((4 << 20) + 1, 1, HeapError::TooLarge),
+        (isize::MAX as usize - PAGE_SIZE, 1, HeapError::TooLarge),
+        (8, 1 << 40, HeapError::TooLarge),
     ] {
-        let layout = Layout::from_size_align(size, 1).unwrap();
-        assert!(heap.alloc(&machine, &frames, layout).is_null());
+        let layout = Layout::from_size_align(size, align).unwrap();
+        let account = Ledger::default();
+        let result = heap.alloc(&machine, &frames, layout, &account);
+        assert_eq!(result, Err(error), "{layout:?}");
+        assert_eq!(account.total(), (0, 0));
     }
-    let layout = Layout::from_size_align(8, 1 << 40).unwrap();
-    assert!(heap.alloc(&machine, &frames, layout).is_null());
-    // SAFETY: null is nothing to free.
-    unsafe { heap.free(&machine, &frames, core::ptr::null_mut(), layout) };
     assert_eq!(frames.free_count(), frames.total());
+}
+
+/// What is charged, and to which processors.
+#[derive(Default)]
+struct Ledger {
+    /// What may be charged to each bucket; none is whatever is asked.
+    limit: Option<usize>,
+    pieces: [AtomicUsize; Heap::BUCKETS],
+    bytes: AtomicUsize,
+}
+
+impl Ledger {
+    /// Pieces and bytes.
+    fn total(&self) -> (usize, usize) {
+        let pieces = self.pieces.iter().map(|n| n.load(Relaxed)).sum();
+        (pieces, self.bytes.load(Relaxed))
+    }
+}
+
+impl Account for Ledger {
+    fn charge(&self, cpu: usize, bucket: usize, bytes: usize) -> bool {
+        assert_eq!(cpu, 2);
+        if self
+            .limit
+            .is_some_and(|most| self.bytes.load(Relaxed) + bytes > most)
+        {
+            return false;
+        }
+        self.pieces[bucket].fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        true
+    }
+
+    fn credit(&self, cpu: usize, bucket: usize, bytes: usize) {
+        assert_eq!(cpu, 2);
+        self.pieces[bucket].fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+}
+
+#[test]
+fn pieces_are_charged_and_credited() {
+    let (machine, frames) = setup(200);
+    machine.set_cpu(2);
+    let heap = Heap::new();
+    let account = Ledger {
+        limit: Some(200_000),
+        ..Ledger::default()
+    };
+    let mut pieces = Vec::new();
+    let mut bytes = 0;
+    for size in 0.. {
+        let layout = Layout::from_size_align(size * 37, 8).unwrap();
+        match heap.alloc(&machine, &frames, layout, &account) {
+            Ok(at) => {
+                let piece = heap.piece_at(&frames, at.addr().get()).unwrap();
+                let size = Heap::bucket_size(piece.bucket);
+                assert!(size == piece.bytes || size == 0);
+                bytes += piece.bytes;
+                pieces.push(at);
+            }
+            Err(error) => {
+                assert_eq!(error, HeapError::Refused);
+                break;
+            }
+        }
+        assert_eq!(account.total(), (pieces.len(), bytes));
+    }
+    assert!(bytes > 150_000);
+    for at in pieces {
+        let piece = heap.piece_at(&frames, at.addr().get()).unwrap();
+        // SAFETY: ours.
+        unsafe { heap.free_piece(&machine, &frames, at, piece, &account) };
+    }
+    assert_eq!(account.total(), (0, 0));
+    heap.check_invariants(&machine, &frames);
+}
+
+#[test]
+fn what_is_no_piece_is_told() {
+    let (machine, frames) = setup(200);
+    let (heap, pool) = (Heap::new(), Pool::new());
+    let at = |layout| {
+        let bytes = heap.alloc(&machine, &frames, layout, &());
+        bytes.unwrap().addr().get()
+    };
+    let small = at(Layout::new::<[u8; 90]>());
+    let large = at(Layout::new::<[u8; 50_000]>());
+    for address in [small, large] {
+        assert!(heap.piece_at(&frames, address).is_some());
+        assert_eq!(heap.piece_at(&frames, address + 8), None);
+    }
+    assert_eq!(heap.piece_at(&frames, large + PAGE_SIZE), None);
+    let item = pool.alloc(&machine, &frames, Item::new(1)).unwrap();
+    assert_eq!(heap.piece_at(&frames, item.as_ptr().addr()), None);
+    let page = frames.alloc_page(&machine, State::Kernel).unwrap();
+    let bytes = machine.frame_ptr(page.frame()).addr();
+    assert_eq!(heap.piece_at(&frames, bytes), None);
+    assert_eq!(heap.piece_at(&frames, 16), None);
 }
 
 #[test]
@@ -348,13 +460,12 @@ fn a_large_piece_is_frames_in_a_row() {
     let (machine, frames) = setup(200);
     let heap = Heap::new();
     let layout = Layout::from_size_align(5 * PAGE_SIZE, 8).unwrap();
-    let bytes = heap.alloc(&machine, &frames, layout);
-    assert_eq!(frames.count(State::Kernel), 8);
-    let first = frames.page_at(bytes.addr()).unwrap().frame();
-    let last = machine.frame_ptr(Frame(first.0 + 7));
-    assert_eq!(last.addr(), bytes.addr() + 7 * PAGE_SIZE);
+    let bytes = heap.alloc(&machine, &frames, layout, &()).unwrap();
+    let first = frames.page_at(bytes.addr().get()).unwrap().frame();
+    let last = machine.frame_ptr(Frame(first.0 + 4));
+    assert_eq!(last.addr(), bytes.addr().get() + 4 * PAGE_SIZE);
     // SAFETY: ours, of this layout.
-    unsafe { heap.free(&machine, &frames, bytes, layout) };
+    unsafe { heap.free(&machine, &frames, bytes, layout, &()) };
     assert_eq!(frames.count(State::Kernel), 0);
     frames.check_invariants(&machine);
 }

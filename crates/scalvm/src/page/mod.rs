@@ -23,6 +23,7 @@ mod state;
 mod tests;
 mod r#use;
 
+pub(crate) use buddy::MAX_ORDER;
 pub(crate) use list::PageList;
 pub(crate) use page::{Page, UNLINKED};
 pub(crate) use segment::Segments;

@@ -1,0 +1,95 @@
+//! The sizes of pieces.
+
+use core::alloc::Layout;
+
+use crate::addr::PAGE_SIZE;
+
+/// The sizes of slots. Each is aligned to the largest power of two that divides it.
+pub(super) const CLASSES: [usize; 13] =
+    [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048];
+/// The largest of them.
+const SMALL: usize = CLASSES[CLASSES.len() - 1];
+/// The finest step between classes, and the alignment that all have.
+pub(super) const GRAIN: usize = CLASSES[0];
+
+/// For each number of grains the class that has room for them.
+const CLASS_OF: [u8; SMALL / GRAIN + 1] = {
+    let mut table = [0; SMALL / GRAIN + 1];
+    let (mut grains, mut class) = (0, 0);
+    while grains < table.len() {
+        if grains * GRAIN > CLASSES[class] {
+            class += 1;
+        }
+        table[grains] = class as u8;
+        grains += 1;
+    }
+    table
+};
+
+/// Where a piece comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum From {
+    /// A pool, by its number.
+    Pool(usize),
+    /// So many frames.
+    Frames(usize),
+}
+
+impl From {
+    /// Where pieces of a layout come from.
+    #[inline(always)]
+    pub fn of(layout: Layout) -> From {
+        let size = match layout.align() {
+            ..=GRAIN => layout.size(),
+            // A power of two is aligned to itself. Sizes and alignments are at most isize::MAX, so
+            // this cannot wrap.
+            align => layout.size().max(align).next_power_of_two(),
+        };
+        match class_of(size) {
+            Some(class) => From::Pool(class),
+            None => From::Frames(size.div_ceil(PAGE_SIZE)),
+        }
+    }
+}
+
+/// The smallest class with so much room.
+#[inline(always)]
+pub(super) fn class_of(size: usize) -> Option<usize> {
+    CLASS_OF
+        .get(size.div_ceil(GRAIN))
+        .map(|&class| usize::from(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_have_room_and_alignment() {
+        for shift in 0..13 {
+            for size in 0..20_000 {
+                let layout = Layout::from_size_align(size, 1 << shift).unwrap();
+                match From::of(layout) {
+                    From::Pool(class) => {
+                        assert!(CLASSES[class] >= size);
+                        assert_eq!(CLASSES[class] % layout.align(), 0);
+                        let tight = class == 0
+                            || CLASSES[class - 1] < size
+                            || !CLASSES[class - 1].is_multiple_of(layout.align())
+                            || layout.align() > GRAIN;
+                        assert!(tight, "{layout:?} in class {class}");
+                    }
+                    From::Frames(count) => {
+                        let bytes = PAGE_SIZE * count;
+                        assert!(bytes >= size && bytes >= layout.align());
+                        assert!(size > SMALL || layout.align() > SMALL);
+                        let tight = layout.align() > GRAIN || bytes - PAGE_SIZE < size;
+                        assert!(tight, "{layout:?} in {count} frames");
+                    }
+                }
+            }
+        }
+        let most = Layout::from_size_align(isize::MAX as usize - 15, 16).unwrap();
+        assert_eq!(From::of(most), From::Frames(1 << 51));
+    }
+}

@@ -1,0 +1,163 @@
+//! The heap: untyped pools for small sizes, blocks of frames for large ones.
+//!
+//! Locks: those of the pools and of [`Frames`], none of its own.
+
+mod account;
+mod blocks;
+mod classes;
+mod piece;
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+pub(crate) use account::Account;
+use classes::{CLASSES, From, GRAIN};
+pub(crate) use piece::Piece;
+
+use super::RawPool;
+use super::slabs::Use;
+use crate::addr::PAGE_SIZE;
+use crate::machine::Machine;
+use crate::page::Frames;
+use crate::sync::Pinned;
+
+/// Why there is no piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HeapError {
+    /// Memory has run out.
+    OutOfMemory,
+    /// The account refuses it.
+    Refused,
+    /// It is larger than the largest block of frames, or the direct map is not aligned as asked.
+    TooLarge,
+}
+
+/// Memory for the kernel, by layout.
+pub(crate) struct Heap {
+    pools: [RawPool; CLASSES.len()],
+}
+
+impl Heap {
+    /// How many kinds of pieces there are, by size: the classes, and last whatever is larger.
+    pub const BUCKETS: usize = CLASSES.len() + 1;
+
+    /// A heap that has allocated nothing.
+    pub const fn new() -> Heap {
+        let mut pools = [const { RawPool::new(GRAIN, Use::Heap) }; CLASSES.len()];
+        let mut class = 0;
+        while class < CLASSES.len() {
+            pools[class] = RawPool::new(CLASSES[class], Use::Heap);
+            class += 1;
+        }
+        Heap { pools }
+    }
+
+    /// Bytes in a piece of a bucket; 0 for the last one, where they differ.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for malloc, by type"))]
+    pub const fn bucket_size(bucket: usize) -> usize {
+        if bucket < CLASSES.len() {
+            CLASSES[bucket]
+        } else {
+            0
+        }
+    }
+
+    /// A piece with room and alignment for `layout`, of undefined contents. Does not block.
+    #[inline]
+    pub fn alloc<M: Machine, A: Account>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        layout: Layout,
+        account: &A,
+    ) -> Result<NonNull<u8>, HeapError> {
+        let (bucket, bytes, order) = match From::of(layout) {
+            From::Pool(class) => (class, CLASSES[class], 0),
+            From::Frames(count) => {
+                let order = blocks::order(count).ok_or(HeapError::TooLarge)?;
+                (Self::BUCKETS - 1, PAGE_SIZE << order, order)
+            }
+        };
+        let pinned = Pinned::new(machine);
+        if !account.charge(pinned.cpu(), bucket, bytes) {
+            return Err(HeapError::Refused);
+        }
+        let piece = match self.pools.get(bucket) {
+            Some(pool) => pool
+                .alloc(machine, frames)
+                .map(NonNull::cast)
+                .ok_or(HeapError::OutOfMemory),
+            None => blocks::alloc(machine, frames, order, layout.align()),
+        };
+        if piece.is_err() {
+            account.credit(pinned.cpu(), bucket, bytes);
+        }
+        piece
+    }
+
+    /// Takes a piece back.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`alloc`](Heap::alloc) of this heap for the same layout, or one that leads to
+    /// pieces of the same size, and is used no more.
+    #[inline]
+    pub unsafe fn free<M: Machine, A: Account>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        bytes: NonNull<u8>,
+        layout: Layout,
+        account: &A,
+    ) {
+        let piece = match From::of(layout) {
+            From::Pool(class) => Piece {
+                bucket: class,
+                bytes: CLASSES[class],
+            },
+            From::Frames(count) => Piece {
+                bucket: Self::BUCKETS - 1,
+                bytes: PAGE_SIZE << blocks::order(count).unwrap_or(0),
+            },
+        };
+        // SAFETY: the caller's word; the layout leads to the same piece.
+        unsafe { self.free_piece(machine, frames, bytes, piece, account) }
+    }
+
+    /// Takes a piece back whose layout is not known.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`alloc`](Heap::alloc) of this heap, `piece` is what
+    /// [`piece_at`](Heap::piece_at) told of it, and it is used no more.
+    #[inline]
+    pub unsafe fn free_piece<M: Machine, A: Account>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        bytes: NonNull<u8>,
+        piece: Piece,
+        account: &A,
+    ) {
+        let pinned = Pinned::new(machine);
+        match self.pools.get(piece.bucket) {
+            // SAFETY: the caller's word.
+            Some(pool) => unsafe { pool.free(machine, frames, bytes.cast()) },
+            None => blocks::free(machine, frames, bytes),
+        }
+        account.credit(pinned.cpu(), piece.bucket, piece.bytes);
+    }
+
+    /// Pieces in use that came from pools. Exact while nobody allocates or frees.
+    #[cfg(test)]
+    pub fn in_use(&self) -> u64 {
+        self.pools.iter().map(RawPool::in_use).sum()
+    }
+
+    /// Panics where a pool contradicts itself.
+    pub fn check_invariants<M: Machine>(&self, machine: &M, frames: &Frames) {
+        for pool in &self.pools {
+            pool.check_invariants(machine, frames);
+        }
+    }
+}

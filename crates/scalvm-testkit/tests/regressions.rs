@@ -8,6 +8,8 @@ mod cost;
 mod cow;
 #[path = "regressions/files.rs"]
 mod files;
+#[path = "regressions/held.rs"]
+mod held;
 #[path = "regressions/maps.rs"]
 mod maps;
 #[path = "regressions/pages.rs"]

@@ -28,6 +28,7 @@ macro_rules! scenes {
 scenes! {
     every_failure_of_fork "fork",
     every_failure_of_inheritance "inherit",
+    every_failure_of_copies_of_held_pages "held",
     every_failure_of_private_files "private-file",
     every_failure_of_truncation "truncate",
     every_failure_of_remap "remap",

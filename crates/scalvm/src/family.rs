@@ -6,12 +6,15 @@
 //!
 //! Invariants:
 //! - **F1** an anon's family lists every object in whose amap it lies.
-//! - **F2** the family lives while it lists an object, or the daemon has it pinned.
+//! - **F2** the family lives while it lists an object, or is pinned: by the daemon, or by who holds a
+//!   page of it for writing.
+//! - **F3** `writers` counts who holds a page of a member for writing, where that is anonymous. It is
+//!   raised with the member locked, together with the hold on the page.
 //!
 //! Lock: `members`, rank Family, for the list and the links in it. A pin is added without it, by who
 //! has found an anon of the family that is not freed meanwhile.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::kmem::Ptr;
 use crate::link::List;
@@ -25,6 +28,7 @@ pub(crate) struct Family<M: Machine> {
     lock: SpinLock,
     members: List<ObjectBody<M>, InFamily>,
     pins: Field<u32>,
+    writers: Field<u32>,
 }
 
 impl<M: Machine> Family<M> {
@@ -34,12 +38,26 @@ impl<M: Machine> Family<M> {
             lock: SpinLock::new(),
             members: List::new(),
             pins: Field::new(0),
+            writers: Field::new(0),
         }
     }
 
     /// Keeps the family, whose members may leave, until [`Vm::unpin_family`].
     pub fn pin(&self) {
         self.pins.atomic().fetch_add(1, Relaxed);
+    }
+
+    /// Somebody holds a page of a member, which is locked, for writing (F3), until
+    /// [`Vm::end_write`].
+    pub fn begin_write(&self) {
+        self.pin();
+        self.writers.atomic().fetch_add(1, Relaxed);
+    }
+
+    /// Whether somebody holds a page of a member for writing; of a member that is locked it is known
+    /// for certain (F3).
+    pub fn is_written(&self) -> bool {
+        self.writers.atomic().load(Acquire) != 0
     }
 
     /// Calls `f` for each member, with the list locked.
@@ -83,6 +101,12 @@ impl<M: Machine> Vm<M> {
         if unused {
             self.families.free(&self.machine, &self.frames, family);
         }
+    }
+
+    /// A page of a member is no more held for writing.
+    pub(crate) fn end_write(&self, family: Ptr<Family<M>>) {
+        family.writers.atomic().fetch_sub(1, Release);
+        self.unpin_family(family);
     }
 
     /// Lists a member first, so that it is found first.

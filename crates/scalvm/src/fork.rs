@@ -4,7 +4,8 @@
 //! mapped read-only; vm_object 1 from the parent also gets updated to become a read-only mapping".
 //! So an entry that is copied gets a new object for the child which shares the parent's amap, and
 //! the parent's page tables lose the right to write, all at once ([`Pmap::write_protect_all`]). No
-//! anon is touched, and the child begins with empty page tables.
+//! anon is touched, and the child begins with empty page tables. The exception are pages that the
+//! kernel holds for writing, which are copied for the child at once (`object/snapshot.rs`).
 //!
 //! What a child gets of an entry:
 //!
@@ -36,7 +37,7 @@ struct Given<M: Machine> {
 
 impl<'v, M: Machine> Map<'v, M> {
     /// A child's address space, with the same limits. The time it takes grows with the number of entries, not with what
-    /// they hold. On failure the parent is as it was (but that some of its memory may be copied
+    /// they hold, but for memory of which the kernel holds pages for writing: those are copied. On failure the parent is as it was (but that some of its memory may be copied
     /// when it is next written).
     pub fn fork(&self) -> Result<Map<'v, M>, OutOfMemory> {
         let vm = self.vm;
@@ -205,16 +206,17 @@ impl<M: Machine> Vm<M> {
             ..NewObject::public(Kind::Anonymous, 0)
         })?;
         let guard = object.lock(self);
-        if let Some(amap) = object.amap.get() {
-            amap.share();
-            twin.amap.set(Some(amap));
+        match self.snapshot(&guard) {
+            Ok(amap) => twin.amap.set(amap),
+            Err(error) => {
+                drop(guard);
+                self.release_object(twin);
+                return Err(error);
+            }
         }
         if object.exclusive.get() {
             // Its other entries, all in this map, go to the same object of the child's.
             object.twin.set(Some(twin));
-        } else {
-            // Others map it as well: they too must not write what is shared now.
-            self.protect_object(&guard, object);
         }
         twin.growable.set(object.growable.get());
         drop(guard);

@@ -110,6 +110,9 @@ pub struct Object {
     pub cookie: usize,
     /// Where its pages come from.
     pub kind: Kind,
+    /// Whether a fork has made a copy of it: from then on a page that is held for reading may be what the
+    /// object had when it was held, while one that is held for writing is the object's still.
+    pub copied: Cell<bool>,
     size: u64,
     /// Pages in memory: all that were ever written, for a file those that the disk does not have yet.
     pages: BTreeMap<u64, Bytes>,
@@ -127,6 +130,7 @@ impl Object {
             id: Cell::new(None),
             cookie,
             kind,
+            copied: Cell::new(false),
             size,
             pages: BTreeMap::new(),
             unsettled: BTreeMap::new(),

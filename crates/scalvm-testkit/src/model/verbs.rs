@@ -208,6 +208,7 @@ fn copy_area(start: usize, area: &Area, copy: &mut Area) {
             Kind::Device => return,
             Kind::File(_) => {}
             Kind::Anonymous => {
+                object.borrow().copied.set(true);
                 let pages = object.borrow().written(*first..first + count);
                 own.extend(pages.into_iter().map(|(n, page)| (n - first, page)));
                 copy.source = None;

@@ -65,7 +65,6 @@ impl<'v> Runner<'v> {
             )
         });
         let model = self.spaces[which].model.fork();
-        self.holds.iter_mut().for_each(|held| held.forked = true);
         self.spaces.push(Pair {
             real,
             model,

@@ -275,7 +275,6 @@ impl<'v> Runner<'v> {
                     place,
                     writable,
                     attached,
-                    forked: false,
                 });
                 Ok(())
             }
@@ -293,13 +292,14 @@ impl<'v> Runner<'v> {
         let held = &self.holds[which];
         let (object, index) = &held.place;
         let is = self.kit.bytes(held.page.frame());
-        if held.attached && object.borrow().page(*index).as_ref() != Some(&is) {
+        let follows = held.attached && (held.writable || !object.borrow().copied.get());
+        if follows && object.borrow().page(*index).as_ref() != Some(&is) {
             return wrong(format!(
                 "the page held, number {index} of its object, has other bytes"
             ));
         }
         let end = index * PAGE_SIZE as u64 + within as u64 + 8;
-        if held.writable && !held.forked && (!held.attached || end <= object.borrow().size()) {
+        if held.writable && (!held.attached || end <= object.borrow().size()) {
             self.kit.write(held.page.frame(), within, &bytes);
             if held.attached {
                 object.borrow_mut().write_held(*index, within, &bytes);

@@ -43,9 +43,6 @@ pub struct Held<'v> {
     pub writable: bool,
     /// Whether it is still a page of the object: truncation ends that.
     pub attached: bool,
-    /// Whether a space was forked since. A snapshot of the object that was taken then may see what is
-    /// written through the hold (docs/not-done.md), so nothing is.
-    pub forked: bool,
 }
 
 /// A program that runs.

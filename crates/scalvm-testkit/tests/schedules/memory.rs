@@ -1,6 +1,6 @@
 //! Scenes of anonymous memory.
 
-use scalvm::{FaultError, Inherit, MapRequest, PAGE_SIZE, Place, Prot, Remap};
+use scalvm::{Access, FaultError, Inherit, MapRequest, PAGE_SIZE, Place, Prot, Remap};
 
 use crate::common::*;
 use crate::crew::Crew;
@@ -204,6 +204,45 @@ pub fn stores_while_forked(crew: &dyn Crew) {
     assert_eq!(again, first, "a parent's store reached its child");
     assert_eq!([get(&map, page(0)), get(&map, page(0) + 8)], [Ok(7), Ok(7)]);
     end!(kit, map, child);
+}
+
+/// What is written by who holds a page is not lost when a program has written the same page after a fork.
+pub fn holders_write_while_forked(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = anonymous(&kit, 2);
+    let hold = || {
+        for value in 1..4 {
+            let held = map.hold(page(0), Access::Write).expect("held");
+            // What forks and writes has time for both meanwhile.
+            for at in [0, 16, 24, 32] {
+                kit.write(held.frame(), at, &u64::to_le_bytes(value));
+                for _ in 0..4 {
+                    assert_eq!(get(&map, page(0) + at), Ok(value));
+                }
+            }
+        }
+    };
+    let fork = || {
+        for _ in 0..2 {
+            let child = map.fork().expect("memory");
+            let seen = || [0, 8, 16, 24].map(|at| get(&child, page(0) + at).expect("read"));
+            let first = seen();
+            store(&kit, 1, &map, page(0) + 8, first[1] + 1).expect("stored");
+            assert_eq!(seen(), first, "the child's memory is its own");
+        }
+    };
+    crew.together(
+        &kit,
+        &[&hold, &|| {
+            run_on(&kit, 1, &map);
+            fork();
+        }],
+    );
+    assert_eq!(
+        [0, 8, 16].map(|at| get(&map, page(0) + at)),
+        [Ok(3), Ok(2), Ok(3)]
+    );
+    end!(kit, map);
 }
 
 pub fn stores_from_both_sides_of_a_fork(crew: &dyn Crew) {

@@ -253,6 +253,37 @@ pub fn held_pages_stay(crew: &dyn Crew) {
     end!(kit, map);
 }
 
+/// The child's copies of held pages leave like all others, and the originals when they are let go.
+pub fn held_pages_are_forked_while_they_leave(crew: &dyn Crew) {
+    let kit = paging(crew, 64, 0);
+    let map = anonymous(&kit, 2);
+    let children = Mutex::new(Vec::new());
+    let hold = || {
+        for value in 1..4u64 {
+            let held = map.hold(page(1), Access::Write).expect("held");
+            kit.write(held.frame(), 0, &value.to_le_bytes());
+            evict(&kit);
+            kit.write(held.frame(), 8, &value.to_le_bytes());
+        }
+    };
+    let fork = || {
+        for _ in 0..2 {
+            let child = map.fork().expect("memory");
+            let seen = [0, 8].map(|at| get(&child, page(1) + at));
+            children.lock().expect("no panic").push((child, seen));
+        }
+    };
+    let check = || {
+        assert_eq!([0, 8].map(|at| get(&map, page(1) + at)), [Ok(3), Ok(3)]);
+        for (child, seen) in &*children.lock().expect("no panic") {
+            assert_eq!([0, 8].map(|at| get(child, page(1) + at)), *seen);
+        }
+    };
+    under_pressure(crew, &kit, &[&hold, &fork], &check);
+    drop(children);
+    end!(kit, map);
+}
+
 /// File pages, dirty and clean, seen through shared and private mappings.
 pub fn file_pages_leave(crew: &dyn Crew) {
     let kit = paging(crew, 64, 0);

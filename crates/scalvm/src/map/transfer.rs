@@ -1,7 +1,5 @@
 //! Reading and writing the memory of an address space from outside, through the direct map.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::addr::{Access, PAGE_MASK, PAGE_SIZE, page_floor};
 use crate::error::FaultError;
 use crate::machine::Machine;
@@ -61,7 +59,8 @@ impl<'v, M: Machine> Map<'v, M> {
             return Ok(None);
         };
         // With the object locked, what is mapped stays (O5).
-        let _object = entry.object.get().map(|object| object.lock(self.vm));
+        let object = entry.object.get();
+        let _object = object.map(|object| object.lock(self.vm));
         let here = map.map.pmap.query(&self.vm.machine, va);
         let Some(here) = here.filter(|here| here.prot.contains(access.needs())) else {
             return Ok(None);
@@ -69,11 +68,10 @@ impl<'v, M: Machine> Map<'v, M> {
         let Some(page) = self.vm.page(here.frame).filter(|_| here.managed) else {
             return Err(FaultError::Protection);
         };
-        page.holds().fetch_add(1, Relaxed);
         if access == Access::Write {
             page.set_flags(DIRTY);
         }
         page.touch();
-        Ok(Some(HeldPage::new(self.vm, page, access)))
+        Ok(Some(HeldPage::new(self.vm, page, access, object)))
     }
 }

@@ -4,10 +4,11 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Access, Frame};
 use crate::error::FaultError;
+use crate::family::Family;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::object::{Kind, Look, Miss, Object};
+use crate::object::{Kind, Look, Miss, Object, ObjectBody};
 use crate::page::{DIRTY, Page};
 use crate::pager::Return;
 use crate::request::Advice;
@@ -15,18 +16,40 @@ use crate::vm::Vm;
 
 /// A page that keeps its frame while this exists, whatever happens to its object: to be copied from
 /// or to with no lock held.
+///
+/// One that is held for writing stays the object's page as long as the object has it at all: a fork
+/// that copies the object gives the child a copy of it at once. One that is held for reading may be
+/// replaced in its object by a copy when the object is written after a fork, and is then what it was.
 pub struct HeldPage<'v, M: Machine> {
     vm: &'v Vm<M>,
     page: Ptr<Page>,
     /// Held to be written: what was written after a sync began is dirty again.
     write: bool,
+    /// Of anonymous memory held to be written, which a fork must know (F3).
+    family: Option<Ptr<Family<M>>>,
 }
 
 impl<'v, M: Machine> HeldPage<'v, M> {
-    /// Takes over a hold on a page.
-    pub(crate) fn new(vm: &'v Vm<M>, page: Ptr<Page>, access: Access) -> HeldPage<'v, M> {
+    /// Holds a page that is ready for this access, through this object, which is locked.
+    pub(crate) fn new(
+        vm: &'v Vm<M>,
+        page: Ptr<Page>,
+        access: Access,
+        object: Option<Ptr<ObjectBody<M>>>,
+    ) -> HeldPage<'v, M> {
+        page.holds().fetch_add(1, Relaxed);
         let write = access == Access::Write;
-        HeldPage { vm, page, write }
+        let object = object.filter(|object| write && matches!(object.kind, Kind::Anonymous));
+        let family = object.and_then(|object| object.family.get());
+        if let Some(family) = family {
+            family.begin_write();
+        }
+        HeldPage {
+            vm,
+            page,
+            write,
+            family,
+        }
     }
 
     /// The frame.
@@ -60,6 +83,9 @@ impl<M: Machine> Drop for HeldPage<'_, M> {
             self.page.set_flags(DIRTY);
         }
         self.vm.let_go(self.page);
+        if let Some(family) = self.family {
+            self.vm.end_write(family);
+        }
     }
 }
 
@@ -87,11 +113,11 @@ impl<'v, M: Machine> Object<'v, M> {
         let mut was_here = true;
         let result = loop {
             let error = match self.try_hold(index, access, advice, &mut zeros) {
-                Ok(page) => {
-                    if was_here && !vm.is_newest(page) {
-                        page.touch();
+                Ok(held) => {
+                    if was_here && !vm.is_newest(held.page) {
+                        held.page.touch();
                     }
-                    break Ok(HeldPage::new(vm, page, access));
+                    break Ok(held);
                 }
                 Err(Stop::Zeros) => match vm.zeroed_page() {
                     Ok(page) => {
@@ -128,7 +154,7 @@ impl<'v, M: Machine> Object<'v, M> {
         access: Access,
         advice: Advice,
         zeros: &mut Option<Ptr<Page>>,
-    ) -> Result<Ptr<Page>, Stop<'v>> {
+    ) -> Result<HeldPage<'v, M>, Stop<'v>> {
         let vm = self.vm;
         let guard = self.body.lock(vm);
         if index >= self.body.pages() || matches!(self.body.kind, Kind::Device(..)) {
@@ -158,12 +184,12 @@ impl<'v, M: Machine> Object<'v, M> {
         };
         match found {
             Ok(page) => {
-                page.holds().fetch_add(1, Relaxed);
+                let held = HeldPage::new(vm, page, access, Some(self.body));
                 if let Some(ahead) = vm.take_ahead(&guard, self.body) {
                     drop(guard);
                     ahead.start(vm);
                 }
-                Ok(page)
+                Ok(held)
             }
             Err(Miss::NeedZeros) => Err(Stop::Zeros),
             Err(Miss::OutOfMemory) => Err(Stop::Error(FaultError::OutOfMemory)),

@@ -6,6 +6,7 @@ mod pages;
 mod ranges;
 mod resize;
 mod separate;
+mod snapshot;
 mod transfer;
 
 use crate::addr::{Frame, PAGE_SHIFT};

@@ -336,7 +336,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// A new page with its anon, in no amap yet.
-    fn new_anon(
+    pub(super) fn new_anon(
         &self,
         object: Ptr<ObjectBody<M>>,
         index: u32,
@@ -364,7 +364,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Puts a new anon into its slot. From now on the daemon may find it through its page (A2).
-    fn settle(&self, own: &OwnPlace<M>, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
+    pub(super) fn settle(&self, own: &OwnPlace<M>, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
         own.set(anon);
         page.own(anon);
         // What must be read first is noted when it has been.

@@ -8,7 +8,8 @@
 //! used. `BUSY` and `WRITING` are set with the object that has the page locked, or by the page daemon
 //! without it, and never both: whoever sets one does so only while neither is set
 //! ([`Page::try_flag`]). A page that is busy is entered in no page table, and nobody begins to hold
-//! it; but who has found it plain with its object locked may still do so until that lock is let go.
+//! it; but who has found it plain with its object locked may still do so until that lock is let go. A
+//! fork may hold one whose contents are good, to read them (`object/snapshot.rs`).
 //!
 //! A page and its anon name each other, and that they do changes only with the page's *identity
 //! locked* ([`Page::identify`]): so who has that lock, and has found an owner, has an anon that is not

@@ -40,6 +40,8 @@
 //!               codec            memory to compress in
 //!                 compressor     pages that are compressed
 //!                   swap         which slots of swap devices are used
+//!               arenas           the list of all arenas
+//!                arena           spans and segments of one, or one processor's cache of it
 //!               pool             one processor's magazine of one kind of structure
 //!                 slabs          where magazines are filled from
 //!                   frame cache  one processor's free frames
@@ -101,6 +103,7 @@ pub use addr::*;
 pub use commit::Commit;
 pub use error::*;
 pub use fault::{Fault, Ticket};
+pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
 pub use machine::*;
 pub use map::{Map, MapInfo, PrivatePages, ResidentInfo};
 pub use object::{HeldPage, Object};

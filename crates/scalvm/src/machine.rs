@@ -55,6 +55,10 @@ pub enum Rank {
     Compressor,
     /// The slots of swap devices.
     Swap,
+    /// The list of all arenas.
+    Arenas,
+    /// An arena, or one processor's cache of one.
+    Arena,
     /// A pool: one processor's magazines.
     Pool,
     /// The slabs of a pool, from which the per-processor magazines are filled.

@@ -7,7 +7,7 @@ use crate::*;
 const LOW: usize = 0x1000;
 const HIGH: usize = 0x7fff_ffff_f000;
 
-fn manager(frames: u64) -> Vm<TestMachine> {
+pub(crate) fn manager(frames: u64) -> Vm<TestMachine> {
     let vm = Vm::new(TestMachine::new(frames));
     let (start, end) = (vm.machine().frame(0), vm.machine().frame(frames));
     // SAFETY: the machine's own memory, used by nobody else.

@@ -12,6 +12,7 @@ use crate::anon::Anon;
 use crate::commit::Promises;
 use crate::error::{OutOfMemory, SegmentError};
 use crate::family::Family;
+use crate::kmem::vmem::Arenas;
 use crate::kmem::{Heap, Pool, Ptr};
 use crate::machine::Machine;
 use crate::map::limit::Maps;
@@ -33,6 +34,7 @@ pub struct Vm<M: Machine> {
     pub(crate) machine: M,
     pub(crate) frames: Frames,
     pub(crate) heap: Heap,
+    pub(crate) arenas: Arenas,
     pub(crate) anons: Pool<Anon<M>>,
     pub(crate) amaps: Pool<Amap<M>>,
     pub(crate) nodes: Pool<Node<M>>,
@@ -61,6 +63,7 @@ impl<M: Machine> Vm<M> {
             machine,
             frames: Frames::new(),
             heap: Heap::new(),
+            arenas: Arenas::new(),
             anons: Pool::new(),
             amaps: Pool::new(),
             nodes: Pool::new(),

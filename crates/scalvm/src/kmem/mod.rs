@@ -2,7 +2,8 @@
 //! kernel.
 //!
 //! Both stand on [`RawPool`]: slots in slabs of one frame each, behind a magazine for each
-//! processor. Nothing here needs an allocator below it but [`Frames`](crate::page::Frames).
+//! processor. Nothing here needs an allocator below it but [`Frames`](crate::page::Frames). Arenas
+//! ([`vmem`]) hand out numbers, and describe them in structures from pools.
 
 mod buffer;
 mod heap;
@@ -16,6 +17,7 @@ mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod vmem;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use heap::Heap;

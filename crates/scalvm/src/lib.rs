@@ -40,6 +40,7 @@
 //!               codec            memory to compress in
 //!                 compressor     pages that are compressed
 //!                   swap         which slots of swap devices are used
+//!               types            the table of malloc types
 //!               arenas           the list of all arenas
 //!                arena           spans and segments of one, or one processor's cache of it
 //!               pool             one processor's magazine of one kind of structure
@@ -104,6 +105,10 @@ pub use commit::Commit;
 pub use error::*;
 pub use fault::{Fault, Ticket};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
+pub use kmem::{
+    BucketStats, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN, MallocError, MallocFlags, MallocType,
+    TypeError, TypeStats,
+};
 pub use machine::*;
 pub use map::{Map, MapInfo, PrivatePages, ResidentInfo};
 pub use object::{HeldPage, Object};

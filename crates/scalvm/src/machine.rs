@@ -55,6 +55,8 @@ pub enum Rank {
     Compressor,
     /// The slots of swap devices.
     Swap,
+    /// The table of malloc types.
+    Types,
     /// The list of all arenas.
     Arenas,
     /// An arena, or one processor's cache of one.

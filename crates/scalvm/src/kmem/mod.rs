@@ -8,6 +8,7 @@
 mod buffer;
 mod heap;
 mod magazine;
+mod malloc;
 mod poison;
 mod pool;
 mod ptr;
@@ -17,16 +18,18 @@ mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 pub(crate) mod vmem;
+
+pub use malloc::{MALLOC_ALIGN, MallocError, MallocFlags};
+pub use types::{BucketStats, Leak, Leaks, M_ORPHANS, MallocType, TypeError, TypeStats};
 
 pub(crate) use buffer::Buffer;
 pub(crate) use heap::Heap;
-#[expect(unused_imports, reason = "for malloc, by type")]
-pub(crate) use heap::Piece;
-#[cfg_attr(not(test), expect(unused_imports, reason = "for malloc, by type"))]
-pub(crate) use heap::{Account, HeapError};
+use heap::{Account, HeapError};
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
 use raw::RawPool;
 pub(crate) use slot::{Child, Slot};
 pub(crate) use table::Table;
+pub(crate) use types::Types;

@@ -53,7 +53,6 @@ impl Heap {
     }
 
     /// Bytes in a piece of a bucket; 0 for the last one, where they differ.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for malloc, by type"))]
     pub const fn bucket_size(bucket: usize) -> usize {
         if bucket < CLASSES.len() {
             CLASSES[bucket]

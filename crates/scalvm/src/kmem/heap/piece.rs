@@ -1,9 +1,10 @@
 //! What is known of a piece by its address.
 
+use core::alloc::Layout;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::Heap;
-use super::classes::class_of;
+use super::classes::{CLASSES, From, class_of};
+use super::{Heap, blocks};
 use crate::addr::PAGE_SIZE;
 use crate::kmem::slabs::SlabTag;
 use crate::page::{Frames, State};
@@ -18,10 +19,24 @@ pub(crate) struct Piece {
 }
 
 impl Heap {
+    /// What a piece for this layout will be; none if there is none so large.
+    #[inline(always)]
+    pub fn piece_for(layout: Layout) -> Option<Piece> {
+        Some(match From::of(layout) {
+            From::Pool(class) => Piece {
+                bucket: class,
+                bytes: CLASSES[class],
+            },
+            From::Frames(count) => Piece {
+                bucket: Heap::BUCKETS - 1,
+                bytes: PAGE_SIZE << blocks::order(count)?,
+            },
+        })
+    }
+
     /// The piece that begins at this address, by the page descriptor; none if no piece of the heap
     /// can begin there. Whether that piece is in use is the caller's word: a free slot is not told
     /// from one in use. Takes no lock; neither may the piece be freed meanwhile.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for malloc, by type"))]
     pub fn piece_at(&self, frames: &Frames, address: usize) -> Option<Piece> {
         let page = frames.page_at(address)?;
         let offset = address % PAGE_SIZE;

@@ -1,0 +1,118 @@
+//! How pieces are charged to types.
+
+use core::cell::Cell;
+
+use crate::kmem::types::{Attached, M_ORPHANS};
+use crate::kmem::{Account, MallocType, Types};
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+/// Charges a piece to the credit that the processor has, or not at all.
+pub(super) struct Quick<'a> {
+    pub types: &'a Types,
+    /// The type's number; any is safe.
+    pub number: usize,
+}
+
+impl Account for Quick<'_> {
+    #[inline(always)]
+    fn charge(&self, cpu: usize, bucket: usize, bytes: usize) -> bool {
+        self.types
+            .row(cpu, self.number)
+            .is_some_and(|row| row.charge(bucket, bytes))
+    }
+
+    fn credit(&self, cpu: usize, bucket: usize, bytes: usize) {
+        if let Some(row) = self.types.row(cpu, self.number) {
+            row.untake(bucket, bytes as u64);
+        }
+    }
+}
+
+/// Counts a piece whose bytes the type is charged with already.
+pub(super) struct Drawn<'a> {
+    pub types: &'a Types,
+    pub attached: Attached,
+    /// What was drawn beyond the piece's bytes.
+    pub credit: u64,
+    /// Bytes drawn that nothing has.
+    pub spare: Cell<u64>,
+}
+
+impl Account for Drawn<'_> {
+    fn charge(&self, cpu: usize, bucket: usize, _bytes: usize) -> bool {
+        match self.types.row(cpu, self.attached.number) {
+            Some(row) => row.take_charged(bucket, self.credit),
+            None => {
+                self.attached.state.shared().shared_taken(bucket, 1);
+                self.spare.set(self.credit);
+            }
+        }
+        true
+    }
+
+    fn credit(&self, cpu: usize, bucket: usize, bytes: usize) {
+        match self.types.row(cpu, self.attached.number) {
+            Some(row) => row.untake(bucket, 0),
+            None => self.attached.state.shared().shared_untaken(bucket),
+        }
+        self.spare.set(self.spare.get() + bytes as u64);
+    }
+}
+
+/// Takes a piece off its type.
+pub(super) struct Back<'a, M: Machine> {
+    pub vm: &'a Vm<M>,
+    pub ty: &'static MallocType,
+    /// Whether the processor had no row of it.
+    pub missed: Cell<bool>,
+}
+
+impl<M: Machine> Account for Back<'_, M> {
+    fn charge(&self, _cpu: usize, _bucket: usize, _bytes: usize) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn credit(&self, cpu: usize, bucket: usize, bytes: usize) {
+        let number = self.ty.known_number();
+        match self.vm.types.row(cpu, number) {
+            Some(row) => {
+                let excess = row.give(bucket, bytes);
+                if excess != 0 {
+                    self.vm.give_excess(number, excess);
+                }
+            }
+            None => {
+                self.missed.set(true);
+                self.vm.credit_slowly(self.ty, bucket, bytes);
+            }
+        }
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Gives credit back to a type.
+    #[cold]
+    fn give_excess(&self, number: usize, bytes: u64) {
+        if let Some(state) = self.types.state_at(number) {
+            state.refund(&self.machine, bytes);
+        }
+    }
+
+    /// Takes a piece off a type of which the processor has no row, or off the orphans if the type
+    /// has left it behind.
+    #[cold]
+    pub(in crate::kmem) fn credit_slowly(
+        &self,
+        ty: &'static MallocType,
+        bucket: usize,
+        bytes: usize,
+    ) {
+        let types = &self.types;
+        if let Some(attached) = types.find(ty).or_else(|| types.find(&M_ORPHANS)) {
+            attached.state.shared().shared_given(bucket);
+            attached.state.refund(&self.machine, bytes as u64);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Allocating.
+
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use super::account::{Drawn, Quick};
+use super::{MALLOC_ALIGN, MallocError, MallocFlags};
+use crate::kmem::types::{AtLimit, Attached};
+use crate::kmem::{Heap, HeapError, MallocType};
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+impl<M: Machine> Vm<M> {
+    /// Kernel memory of a type: `size` bytes or more, aligned to 16, wired, and physically
+    /// contiguous. Sizes are rounded up to a class, above 64 KiB to frames in a row.
+    ///
+    /// The bytes are of any value, or zero with [`MallocFlags::ZERO`]. Without
+    /// [`MallocFlags::WAIT`] it does not block. With it, it waits where memory is short for what the
+    /// page daemon and others free, as [`make_room`](Vm::make_room) does, and at the type's limit
+    /// until somebody frees memory of the type; then the caller must hold no lock. It may fail even
+    /// so: there may be nothing that could leave memory.
+    ///
+    /// (The seed, section 1.2; malloc(9) of NetBSD.)
+    #[inline]
+    pub fn malloc(
+        &self,
+        ty: &'static MallocType,
+        size: usize,
+        flags: MallocFlags,
+    ) -> Result<NonNull<u8>, MallocError> {
+        match Layout::from_size_align(size, MALLOC_ALIGN) {
+            Ok(layout) => self.malloc_aligned(ty, layout, flags),
+            Err(_) => Err(MallocError::TooLarge),
+        }
+    }
+
+    /// The same with the alignment of a layout.
+    #[inline]
+    pub fn malloc_aligned(
+        &self,
+        ty: &'static MallocType,
+        layout: Layout,
+        flags: MallocFlags,
+    ) -> Result<NonNull<u8>, MallocError> {
+        let account = Quick {
+            types: &self.types,
+            number: ty.known_number(),
+        };
+        let piece = self
+            .heap
+            .alloc(&self.machine, &self.frames, layout, &account);
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => self.malloc_slowly(ty, layout, flags, error)?,
+        };
+        if flags.contains(MallocFlags::ZERO) {
+            // SAFETY: a piece that is ours, with so many bytes.
+            unsafe { piece.write_bytes(0, layout.size()) };
+        }
+        Ok(piece)
+    }
+
+    /// What is left to do when the processor's credit and magazine have not been enough, as `error`
+    /// tells.
+    #[cold]
+    fn malloc_slowly(
+        &self,
+        ty: &'static MallocType,
+        layout: Layout,
+        flags: MallocFlags,
+        error: HeapError,
+    ) -> Result<NonNull<u8>, MallocError> {
+        let mut first = Some(error);
+        let attempt = || match first.take() {
+            None | Some(HeapError::Refused) => self.attempt(ty, layout, flags),
+            Some(error) => Err(error.into()),
+        };
+        let wait = flags.contains(MallocFlags::WAIT);
+        let result = self.with_room(attempt, |error| wait && *error == MallocError::OutOfMemory);
+        if result.is_err()
+            && let Some(attached) = self.types.find(ty)
+        {
+            attached.state.failed();
+        }
+        result
+    }
+
+    fn attempt(
+        &self,
+        ty: &'static MallocType,
+        layout: Layout,
+        flags: MallocFlags,
+    ) -> Result<NonNull<u8>, MallocError> {
+        let attached = self.types.get(&self.machine, &self.frames, ty)?;
+        let cpu = self.machine.cpu();
+        if self.types.row(cpu, attached.number).is_none() {
+            self.types.hook(&self.machine, &self.frames, cpu, attached);
+        }
+        self.take_piece(attached, layout, flags)
+    }
+
+    /// Takes a piece of the heap and charges it to the type's state.
+    pub(in crate::kmem) fn take_piece(
+        &self,
+        attached: Attached,
+        layout: Layout,
+        flags: MallocFlags,
+    ) -> Result<NonNull<u8>, MallocError> {
+        let state = attached.state;
+        let bytes = Heap::piece_for(layout).ok_or(MallocError::TooLarge)?.bytes as u64;
+        let credit = if flags.contains(MallocFlags::WAIT) {
+            state.draw_waiting(&self.machine, bytes)
+        } else {
+            state.draw(bytes)
+        };
+        let account = Drawn {
+            types: &self.types,
+            attached,
+            credit: credit.map_err(|AtLimit| MallocError::Limit)?,
+            spare: Cell::new(0),
+        };
+        let piece = self
+            .heap
+            .alloc(&self.machine, &self.frames, layout, &account);
+        if account.spare.get() != 0 {
+            state.refund(&self.machine, account.spare.get());
+        }
+        Ok(piece?)
+    }
+}

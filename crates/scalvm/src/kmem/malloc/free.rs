@@ -1,0 +1,75 @@
+//! Freeing.
+
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use super::account::Back;
+use crate::kmem::MallocType;
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+impl<M: Machine> Vm<M> {
+    /// Takes memory back. Does not block.
+    ///
+    /// A pointer where no piece begins is ignored.
+    ///
+    /// # Safety
+    ///
+    /// The memory came from this manager's [`malloc`](Vm::malloc) or one of its like, of this type,
+    /// or one that is detached by now; and nobody uses it any more.
+    #[inline]
+    pub unsafe fn free(&self, ty: &'static MallocType, memory: NonNull<u8>) {
+        let Some(piece) = self.heap.piece_at(&self.frames, memory.addr().get()) else {
+            return;
+        };
+        let account = self.back(ty);
+        // SAFETY: the caller's word.
+        unsafe {
+            self.heap
+                .free_piece(&self.machine, &self.frames, memory, piece, &account);
+        }
+        self.freed(account);
+    }
+
+    /// Takes memory back whose layout is known, which is quicker.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Vm::free), and the memory was allocated with this layout.
+    #[inline]
+    pub unsafe fn free_sized(&self, ty: &'static MallocType, memory: NonNull<u8>, layout: Layout) {
+        let account = self.back(ty);
+        // SAFETY: the caller's word.
+        unsafe {
+            self.heap
+                .free(&self.machine, &self.frames, memory, layout, &account);
+        }
+        self.freed(account);
+    }
+
+    #[inline(always)]
+    fn back(&self, ty: &'static MallocType) -> Back<'_, M> {
+        Back {
+            vm: self,
+            ty,
+            missed: Cell::new(false),
+        }
+    }
+
+    #[inline(always)]
+    fn freed(&self, account: Back<'_, M>) {
+        if account.missed.get() {
+            self.find_row(account.ty);
+        }
+    }
+
+    /// Sees to it that the next piece is freed more quickly.
+    #[cold]
+    fn find_row(&self, ty: &'static MallocType) {
+        if let Some(attached) = self.types.find(ty) {
+            self.types
+                .hook(&self.machine, &self.frames, self.machine.cpu(), attached);
+        }
+    }
+}

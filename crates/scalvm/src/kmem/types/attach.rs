@@ -1,0 +1,154 @@
+//! Attaching and detaching types, and what was left behind.
+
+use super::row::LAST;
+use super::{M_ORPHANS, MallocType, NUMBERS, TypeError, numbers, section};
+use crate::kmem::Heap;
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+/// What becomes of memory in use when its type is detached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaks {
+    /// The type stays attached: [`TypeError::InUse`].
+    Refuse,
+    /// The type goes, and its memory belongs to [`M_ORPHANS`]: it stays valid, and may be freed
+    /// under that type, or under the one it had.
+    Orphan,
+}
+
+/// Some of the memory that is in use of a type that is to be detached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leak {
+    /// Bytes in each piece; 0 for pieces larger than the largest class.
+    pub size: usize,
+    /// How many.
+    pub pieces: u64,
+    /// Bytes in them all.
+    pub bytes: u64,
+}
+
+impl<M: Machine> Vm<M> {
+    /// Tells whether the static types can be told apart: [`TypeError::NameTaken`] if two have one
+    /// name or one short description, [`TypeError::TooMany`] beyond 511. For a kernel to ask when it
+    /// starts.
+    pub fn check_types(&self) -> Result<(), TypeError> {
+        let all = section::all();
+        if all.len() >= NUMBERS {
+            return Err(TypeError::TooMany);
+        }
+        let clashes = |(n, ty): (usize, &&MallocType)| all[..n].iter().any(|it| it.clashes(ty));
+        match all.iter().enumerate().any(clashes) {
+            true => Err(TypeError::NameTaken),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes a dynamic type known, for a module that is being loaded. Its name and its short
+    /// description must be no other's. Does not block.
+    ///
+    /// Afterwards memory of it can be allocated, until [`detach_type`](Vm::detach_type). It may be
+    /// attached to several managers.
+    pub fn attach_type(&self, ty: &'static MallocType) -> Result<(), TypeError> {
+        if section::place(ty).is_some() {
+            return Err(TypeError::Attached);
+        }
+        let types = &self.types;
+        let held = types.lock(&self.machine);
+        for (other, _) in types.known() {
+            if core::ptr::eq(other, ty) {
+                return Err(TypeError::Attached);
+            }
+            if other.clashes(ty) {
+                return Err(TypeError::NameTaken);
+            }
+        }
+        if section::all().iter().any(|other| other.clashes(ty)) {
+            return Err(TypeError::NameTaken);
+        }
+        let number = numbers::take(ty)?;
+        match types.state(&self.machine, &self.frames, number, &held) {
+            Ok(state) => {
+                state.begin(ty);
+                Ok(())
+            }
+            Err(error) => {
+                numbers::give(ty);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a dynamic type unknown again, for a module that is being unloaded and uses it no more.
+    ///
+    /// Memory of it that is still in use is told to `report`, by size; no lock is held then. What
+    /// becomes of it, and of the type, is the caller's choice. Does not block.
+    pub fn detach_type(
+        &self,
+        ty: &'static MallocType,
+        leaks: Leaks,
+        report: &mut dyn FnMut(Leak),
+    ) -> Result<(), TypeError> {
+        let types = &self.types;
+        if section::place(ty).is_some() {
+            return Err(TypeError::NotAttached);
+        }
+        let attached = types.find(ty).ok_or(TypeError::NotAttached)?;
+        let state = attached.state;
+        // Found before anything is changed: it may need memory.
+        let orphans = types.get(&self.machine, &self.frames, &M_ORPHANS)?.state;
+        let held = types.lock(&self.machine);
+        if !state.is_of(ty) {
+            return Err(TypeError::NotAttached);
+        }
+        types.unhook(attached.number, &held);
+        let (sums, bytes) = (state.sums(), state.held());
+        drop(held);
+        let mut left = false;
+        for bucket in 0..Heap::BUCKETS {
+            let pieces = sums.pieces(bucket);
+            if pieces != 0 {
+                left = true;
+                report(Leak {
+                    size: Heap::bucket_size(bucket),
+                    pieces,
+                    bytes: sums.bytes(bucket, bytes),
+                });
+            }
+        }
+        if left && leaks == Leaks::Refuse {
+            return Err(TypeError::InUse);
+        }
+        let held = types.lock(&self.machine);
+        if !state.is_of(ty) {
+            return Err(TypeError::NotAttached);
+        }
+        // Once more: some may have come back.
+        types.unhook(attached.number, &held);
+        let sums = state.sums();
+        orphans.adopt(state.held() - sums.credit);
+        for bucket in 0..=LAST {
+            orphans.shared().shared_taken(bucket, sums.pieces(bucket));
+        }
+        state.end();
+        numbers::give(ty);
+        Ok(())
+    }
+
+    /// Sets how many bytes of a type may be in use at one time, or that any number may. Those that
+    /// wait for memory of the type are served by the new limit.
+    pub fn set_type_limit(
+        &self,
+        ty: &'static MallocType,
+        bytes: Option<u64>,
+    ) -> Result<(), TypeError> {
+        let attached = self.types.get(&self.machine, &self.frames, ty)?;
+        let held = self.types.lock(&self.machine);
+        if !attached.state.is_of(ty) {
+            return Err(TypeError::NotAttached);
+        }
+        attached.state.set_limit(bytes);
+        drop(held);
+        attached.state.wake(&self.machine);
+        Ok(())
+    }
+}

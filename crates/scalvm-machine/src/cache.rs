@@ -21,6 +21,8 @@ pub(crate) struct Translation {
     pub write: bool,
     /// Whether all levels granted the right to execute.
     pub exec: bool,
+    /// Whether all levels granted access to programs.
+    pub user: bool,
     /// Whether the leaf was dirty already, so that stores need not make it so.
     pub dirty: bool,
     /// The leaf's bits that tell how caches treat the frame.
@@ -36,6 +38,8 @@ pub(crate) struct Way {
     pub write: bool,
     /// Whether all links granted the right to execute.
     pub exec: bool,
+    /// Whether all links granted access to programs.
+    pub user: bool,
 }
 
 /// A processor's state.

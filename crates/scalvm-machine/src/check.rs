@@ -3,6 +3,7 @@
 use scalvm::{Frame, PAGE_SHIFT};
 
 use crate::cache::WAY_SHIFT;
+use crate::cpu::KERNEL_START;
 use crate::machine::Emulated;
 use crate::walk;
 
@@ -23,18 +24,25 @@ impl Emulated {
 
     fn find_stale_on(&self, number: usize, root: Frame) -> Option<String> {
         let core = self.core(number);
-        if core.root != Some(root) {
+        // The kernel's half is in use whatever the root; of a program's root all is.
+        let kernel = self.hardware.kernel_root == Some(root);
+        if core.root != Some(root) && !kernel {
             return None;
         }
+        let is_ours = |va: usize| !kernel || va >= KERNEL_START;
         let arena = &self.hardware.arena;
         for (page, cached) in &core.pages {
             let va = page << PAGE_SHIFT;
+            if !is_ours(va) {
+                continue;
+            }
             let now = walk::look(arena, root, va).1;
             let right = now.is_some_and(|(now, accessed)| {
                 now.frame == cached.frame
                     && now.cache == cached.cache
                     && now.write >= cached.write
                     && now.exec >= cached.exec
+                    && now.user == cached.user
                     && now.dirty >= cached.dirty
                     && accessed
             });
@@ -46,6 +54,9 @@ impl Emulated {
         }
         for (number_of_way, cached) in &core.ways {
             let va = number_of_way << WAY_SHIFT;
+            if !is_ours(va) {
+                continue;
+            }
             let now = walk::look(arena, root, va).0;
             let right = now.is_some_and(|now| {
                 now.table == cached.table && now.write >= cached.write && now.exec >= cached.exec

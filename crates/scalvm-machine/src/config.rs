@@ -15,6 +15,9 @@ pub struct Config {
     pub segments: Vec<Range<Frame>>,
     /// Frames of devices: memory that is never handed to the manager.
     pub devices: Vec<Range<Frame>>,
+    /// The root table whose upper half all address spaces share, a frame of a device; none: spaces
+    /// have no kernel half.
+    pub kernel_root: Option<Frame>,
     /// Processors, at most [`MAX_CPUS`](scalvm::MAX_CPUS).
     pub cpus: usize,
     /// Seed of the machine's caprice.
@@ -33,6 +36,7 @@ impl Default for Config {
         Config {
             segments: vec![Frame(0x1000)..Frame(0x1400)],
             devices: Vec::new(),
+            kernel_root: None,
             cpus: 4,
             seed: 0,
             evict_one_in: 0,

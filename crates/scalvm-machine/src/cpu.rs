@@ -10,6 +10,32 @@ use crate::{order, walk};
 
 /// The end of the addresses that programs can use.
 const USER_END: usize = 1 << 47;
+/// Where the addresses begin that only the kernel can use. Between the two no address is valid.
+pub(crate) const KERNEL_START: usize = USER_END.wrapping_neg();
+
+/// On whose behalf a processor makes an access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Program,
+    Kernel,
+}
+
+impl Mode {
+    /// Whether a translation may be used that grants access to programs, or not. Panics where the
+    /// kernel has put its own memory where programs get at it.
+    pub fn may_use(self, user: bool, va: usize) -> bool {
+        match self {
+            Mode::Program => user,
+            Mode::Kernel => {
+                assert!(
+                    !user,
+                    "machine check: programs can reach kernel memory at {va:#x}"
+                );
+                true
+            }
+        }
+    }
+}
 
 /// An access that the MMU did not let pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,11 +51,25 @@ pub struct PageFault {
 pub struct Cpu {
     machine: Emulated,
     number: usize,
+    mode: Mode,
 }
 
 impl Cpu {
     pub(crate) fn new(machine: Emulated, number: usize) -> Cpu {
-        Cpu { machine, number }
+        Cpu {
+            machine,
+            number,
+            mode: Mode::Program,
+        }
+    }
+
+    /// The same processor while it runs the kernel: its accesses go to the kernel's half, by the root
+    /// table that it uses, or the kernel's own where it uses none.
+    pub fn as_kernel(&self) -> Cpu {
+        Cpu {
+            mode: Mode::Kernel,
+            ..self.clone()
+        }
     }
 
     /// Its number, what [`Machine::cpu`](scalvm::Machine::cpu) tells a thread that runs on it.
@@ -153,15 +193,24 @@ impl Cpu {
 
     /// The frame for an access: cached, or from a walk.
     fn translate(&self, core: &mut Core, va: usize, access: Access) -> Option<Frame> {
-        let root = core.root?;
-        if va >= USER_END {
+        let valid = match self.mode {
+            // Programs may try the kernel's half, and must fail by its tables.
+            Mode::Program => !(USER_END..KERNEL_START).contains(&va),
+            Mode::Kernel => va >= KERNEL_START,
+        };
+        if !valid {
             return None;
         }
+        let kernel_root = self.machine.hardware.kernel_root;
+        let root = match self.mode {
+            Mode::Program => core.root,
+            Mode::Kernel => core.root.or(kernel_root),
+        }?;
         if core.caprice() {
             core.evict();
         }
         if let Some(cached) = core.pages.get(&(va >> PAGE_SHIFT)) {
-            if suffices(cached, access) {
+            if suffices(cached, access) && self.mode.may_use(cached.user, va) {
                 return Some(cached.frame);
             }
             // A right that it lacks may have been granted since. A store that must set the dirty
@@ -174,7 +223,7 @@ impl Cpu {
             Some(way) => way,
             None => walk::way(arena, root, va).ok()?,
         };
-        match walk::leaf(arena, way, va, access) {
+        match walk::leaf(arena, way, va, access, self.mode) {
             Ok(translation) => {
                 core.ways.insert(va >> WAY_SHIFT, way);
                 core.pages.insert(va >> PAGE_SHIFT, translation);

@@ -24,6 +24,7 @@ pub(crate) struct Hardware {
     pub arena: Arena,
     segments: Vec<Range<Frame>>,
     devices: Vec<Range<Frame>>,
+    pub kernel_root: Option<Frame>,
     cores: Vec<Mutex<Core>>,
     /// Whether a thread is pinned on each processor.
     pinned: Vec<AtomicBool>,
@@ -72,6 +73,7 @@ impl Emulated {
                 pinned: (0..config.cpus).map(|_| AtomicBool::new(false)).collect(),
                 segments: config.segments,
                 devices: config.devices,
+                kernel_root: config.kernel_root,
                 check_lock_order: config.check_lock_order,
                 runtime: config.runtime,
                 allocations: Mutex::new(Failures::never()),
@@ -217,7 +219,7 @@ unsafe impl Machine for Emulated {
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope) {
         for number in (0..self.cpus()).filter(|n| cpus >> n & 1 != 0) {
             let mut core = self.core(number);
-            if core.root == Some(root) {
+            if core.root == Some(root) || self.hardware.kernel_root == Some(root) {
                 core.flush(scope);
             }
         }
@@ -273,10 +275,11 @@ unsafe impl Machine for Emulated {
     }
 }
 
-// SAFETY: (1) there is no kernel half; (2) `Core::set_root` forgets all.
+// SAFETY: (1) if there is a kernel half, the frame is the machine's and nobody writes there but
+// page-table ports; (2) `flush` sees to it; (3) `Core::set_root` forgets all.
 unsafe impl TableMachine for Emulated {
     fn kernel_root(&self) -> Option<Frame> {
-        None
+        self.hardware.kernel_root
     }
 
     fn set_root(&self, root: Frame) {

@@ -9,6 +9,7 @@ use scalvm::{Access, Frame};
 
 use crate::arena::Arena;
 use crate::cache::{Translation, Way};
+use crate::cpu::Mode;
 
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -47,10 +48,11 @@ pub(crate) fn way(arena: &Arena, root: Frame, va: usize) -> Result<Way, Miss> {
             table: root,
             write: true,
             exec: true,
+            user: true,
         };
         for level in (1..4).rev() {
             let entry = arena.word(way.table, index(va, level)).load(SeqCst);
-            if entry & PRESENT == 0 || entry & USER == 0 {
+            if entry & PRESENT == 0 {
                 return Err(Miss);
             }
             assert!(
@@ -62,6 +64,7 @@ pub(crate) fn way(arena: &Arena, root: Frame, va: usize) -> Result<Way, Miss> {
             }
             way.write &= entry & WRITE != 0;
             way.exec &= entry & NX == 0;
+            way.user &= entry & USER != 0;
             way.table = frame_of(entry);
         }
         return Ok(way);
@@ -75,6 +78,7 @@ pub(crate) fn leaf(
     way: Way,
     va: usize,
     access: Access,
+    mode: Mode,
 ) -> Result<Translation, Miss> {
     loop {
         let entry = arena.word(way.table, index(va, 0)).load(SeqCst);
@@ -85,7 +89,8 @@ pub(crate) fn leaf(
             Access::Write => write,
             Access::Exec => exec,
         };
-        if entry & PRESENT == 0 || entry & USER == 0 || !granted {
+        let user = way.user && entry & USER != 0;
+        if entry & PRESENT == 0 || !granted || !mode.may_use(user, va) {
             return Err(Miss);
         }
         let bits = if access == Access::Write {
@@ -99,6 +104,7 @@ pub(crate) fn leaf(
                 frame: frame_of(entry),
                 write,
                 exec,
+                user,
                 dirty,
                 cache: entry & CACHE,
             });
@@ -117,24 +123,27 @@ pub(crate) fn look(
         table: root,
         write: true,
         exec: true,
+        user: true,
     };
     for level in (1..4).rev() {
         let entry = arena.word(way.table, index(va, level)).load(SeqCst);
-        if entry & PRESENT == 0 || entry & USER == 0 {
+        if entry & PRESENT == 0 {
             return (None, None);
         }
         way.write &= entry & WRITE != 0;
         way.exec &= entry & NX == 0;
+        way.user &= entry & USER != 0;
         way.table = frame_of(entry);
     }
     let entry = arena.word(way.table, index(va, 0)).load(SeqCst);
-    if entry & PRESENT == 0 || entry & USER == 0 {
+    if entry & PRESENT == 0 {
         return (Some(way), None);
     }
     let translation = Translation {
         frame: frame_of(entry),
         write: way.write && entry & WRITE != 0,
         exec: way.exec && entry & NX == 0,
+        user: way.user && entry & USER != 0,
         dirty: entry & DIRTY != 0,
         cache: entry & CACHE,
     };

@@ -25,7 +25,9 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
             self.pmap.tables.load(Relaxed),
             "count of tables"
         );
-        if let Some(kernel) = self.machine.kernel_root() {
+        if let Some(kernel) = self.machine.kernel_root()
+            && !self.pmap.is_kernel()
+        {
             // SAFETY: duty 1 of TableMachine: a root table.
             let kernel = unsafe { Table::at(self.machine, kernel) };
             for index in F::USER_ENTRIES..ENTRIES {
@@ -40,18 +42,25 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
     }
 
     fn check_table(self, table: Table, level: usize, found: &mut PmapCounts) {
-        found.tables += 1;
         let is_root = level == F::LEVELS - 1;
-        let entries = if is_root { F::USER_ENTRIES } else { ENTRIES };
+        let kernel = self.pmap.is_kernel();
+        // The kernel's root is not the manager's.
+        found.tables += usize::from(!is_root || !kernel);
+        let entries = if is_root {
+            self.pmap.window()
+        } else {
+            0..ENTRIES
+        };
         let mut lines = 0;
-        for index in 0..entries {
+        for index in entries {
             let entry = table.load(index);
             if entry == 0 {
                 continue;
             }
             lines |= line_of(index);
+            let shared = is_root && kernel;
             assert!(
-                F::is_valid(entry, level),
+                F::is_valid(entry, level) || shared && entry == F::kernel_link(F::frame(entry)),
                 "entry {index} of the table in {:?}, level {level}: {entry:#x}",
                 table.frame
             );
@@ -61,14 +70,14 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
                 self.check_table(self.below(entry), level - 1, found);
             }
         }
-        let word = self.tables.word(table.frame).load(Relaxed);
+        let word = self.word(table, level).load(Relaxed);
         assert_eq!(
             word, lines,
             "lines in use of the table in {:?}, level {level}",
             table.frame
         );
         assert!(
-            is_root || lines != 0,
+            is_root || lines != 0 || kernel && level == F::LEVELS - 2,
             "the table in {:?}, level {level}, is empty",
             table.frame
         );

@@ -98,7 +98,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
             return Self::replace(way.leaves, way.writable, va, new);
         }
         way.leaves.fill(index, new);
-        self.mark(way.leaves, line_of(index));
+        self.mark(way.leaves, 0, line_of(index));
         Self::count(&self.pmap.mapped, 1);
         Ok((None, Debt::none()))
     }
@@ -170,15 +170,15 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
             }
             i = end;
         }
-        self.mark(leaves, lines);
+        self.mark(leaves, 0, lines);
         Self::count(&self.pmap.mapped, count);
         entered
     }
 
     /// Notes that lines of a table are in use.
     #[inline(always)]
-    fn mark(self, table: Table, lines: u64) {
-        let word = self.tables.word(table.frame);
+    fn mark(self, table: Table, level: usize, lines: u64) {
+        let word = self.word(table, level);
         let old = word.load(Relaxed);
         if lines & !old != 0 {
             word.store(old | lines, Relaxed);
@@ -206,7 +206,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                 }
                 link = F::link(spare.pop().ok_or(level)?);
                 table.fill(index, link);
-                self.mark(table, line_of(index));
+                self.mark(table, level, line_of(index));
                 Self::count(&self.pmap.tables, 1);
             } else if write && !F::grants_write(link) {
                 // Invariant 5. The order matters to an MMU that walks the tables meanwhile.
@@ -236,9 +236,9 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     /// Takes the right to write from the root's links.
     pub fn write_protect_all(self) -> Debt {
         let root = self.root();
-        let word = self.tables.word(root.frame).load(Relaxed);
+        let word = self.pmap.lines.load(Relaxed);
         let mut debt = Debt::none();
-        root.for_each(word, 0..F::USER_ENTRIES, |index, link| {
+        root.for_each(word, self.pmap.window(), |index, link| {
             if F::grants_write(link) {
                 root.update(index, |link| F::with_write(link, false));
                 debt.add(Scope::All);

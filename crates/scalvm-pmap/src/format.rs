@@ -46,6 +46,9 @@ pub unsafe trait Format: Send + Sync + 'static {
 
     /// A link that grants all rights.
     fn link(table: Frame) -> u64;
+    /// A link of the root in the kernel's half: it grants all rights, but to the kernel alone,
+    /// whatever stands below it.
+    fn kernel_link(table: Frame) -> u64;
     /// Whether a link grants the right to write.
     fn grants_write(link: u64) -> bool;
     /// The link with the right to write granted or withheld.

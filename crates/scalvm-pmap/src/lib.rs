@@ -10,12 +10,17 @@
 //! Locks: each space has one spin lock, [`Rank::Pmap`]. Frames for tables are allocated before it
 //! is taken, and freed after, so no other is taken while it is held.
 //!
+//! The kernel's own space is one of these, too ([`Pmap::new_kernel`]): it is the other half of a root
+//! table, that of the machine, and all spaces share the tables below.
+//!
 //! The invariants, checked by [`Pmap::check_invariants`]:
 //!
 //! 1. A zero entry is an empty one; each other entry of the user half is present.
 //! 2. The word of a table ([`TableFrames::word`]) has bit i set exactly if line i of the table, its
-//!    i-th 64th part, has an entry that is not empty. For the root only the user half counts.
-//! 3. A table has an entry that is not empty; the root need not.
+//!    i-th 64th part, has an entry that is not empty. The root's word stands in the pmap, and only
+//!    the entries that are the space's own count.
+//! 3. A table has an entry that is not empty; the root need not, nor the tables that the kernel's
+//!    root leads to, which are never unlinked.
 //! 4. Entries of tables grant every right but that to write, which any level can withhold: a page
 //!    can be written if its leaf and all entries above it say so.
 //! 5. A right once withheld by a table's entry is never granted to more than the page that asked:
@@ -25,6 +30,7 @@
 //! [`Machine`]: scalvm::Machine
 //! [`Rank::Pmap`]: scalvm::Rank::Pmap
 //! [`TableFrames::word`]: scalvm::TableFrames::word
+//! [`Pmap::new_kernel`]: scalvm::Pmap::new_kernel
 //! [`Pmap::check_invariants`]: scalvm::Pmap::check_invariants
 #![no_std]
 

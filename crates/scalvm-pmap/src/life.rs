@@ -1,13 +1,14 @@
 //! The beginning and the end of a space.
 
+use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 
-use scalvm::{Frame, Machine, OutOfMemory, TableFrames};
+use scalvm::{CpuSet, Frame, Machine, OutOfMemory, TableFrames};
 
 use crate::format::Format;
 use crate::machine::TableMachine;
 use crate::radix::RadixPmap;
-use crate::table::{ENTRIES, Table};
+use crate::table::{ENTRIES, Table, line_of};
 
 impl<F: Format> RadixPmap<F> {
     /// A space that has the machine's kernel half and nothing else.
@@ -29,11 +30,40 @@ impl<F: Format> RadixPmap<F> {
         Ok(RadixPmap::with_root(root))
     }
 
+    /// The kernel's own space, for these addresses. The tables that the root's entries for them
+    /// lead to are made now, or were when this was called before.
+    pub(crate) fn make_kernel<M: TableMachine>(
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+    ) -> Result<Self, OutOfMemory> {
+        const { assert!(2 * F::USER_ENTRIES == ENTRIES, "both halves are alike") }
+        let root = machine.kernel_root().ok_or(OutOfMemory)?;
+        let mut pmap = RadixPmap::with_root(root);
+        pmap.half = F::USER_ENTRIES;
+        pmap.kernel = range;
+        // SAFETY: a root table, of which all entries but those for the range stay as they are.
+        let table = unsafe { Table::at(machine, root).from(F::USER_ENTRIES) };
+        let mut lines = 0;
+        for index in pmap.window() {
+            if table.load(index) == 0 {
+                let below = tables.alloc().ok_or(OutOfMemory)?;
+                table.fill(index, F::kernel_link(below));
+            }
+            lines |= line_of(index);
+        }
+        *pmap.lines.get_mut() = lines;
+        *pmap.cpus.get_mut() = CpuSet::MAX;
+        *pmap.tables.get_mut() = pmap.window().len();
+        Ok(pmap)
+    }
+
     /// Frees all tables. Nothing is left of the space after that.
     pub(crate) fn free_all<M: Machine>(&mut self, machine: &M, tables: &impl TableFrames) {
         if self.root.is_some() {
             // SAFETY: the root is a table until it is freed below, and there is nobody else.
             let root = unsafe { Table::at(machine, self.root) };
+            tables.word(self.root).store(*self.lines.get_mut(), Relaxed);
             Self::free_table(machine, tables, root, F::LEVELS - 1);
             self.root = Frame::NONE;
             *self.mapped.get_mut() = 0;

@@ -15,6 +15,7 @@ use scalvm::{
 use crate::format::Format;
 use crate::machine::TableMachine;
 use crate::space::Space;
+use crate::table::index;
 
 /// One address space in the page tables of a [`Format`].
 pub struct RadixPmap<F: Format> {
@@ -22,8 +23,14 @@ pub struct RadixPmap<F: Format> {
     lock: SpinLock,
     /// The root table; [`Frame::NONE`] once destroyed.
     pub(crate) root: Frame,
+    /// The first entry of the half of the root that this space is.
+    pub(crate) half: usize,
+    /// Of the kernel's space the addresses that it is for; empty for programs'.
+    pub(crate) kernel: Range<usize>,
+    /// The root's word (invariant 2): the kernel's root is no frame of the manager's.
+    pub(crate) lines: AtomicU64,
     /// The processors that may have cached translations.
-    cpus: AtomicU64,
+    pub(crate) cpus: AtomicU64,
     /// Pages mapped.
     pub(crate) mapped: AtomicUsize,
     /// Frames that hold tables, the root with them.
@@ -37,10 +44,29 @@ impl<F: Format> RadixPmap<F> {
         RadixPmap {
             lock: SpinLock::new(),
             root,
+            half: 0,
+            kernel: 0..0,
+            lines: AtomicU64::new(0),
             cpus: AtomicU64::new(0),
             mapped: AtomicUsize::new(0),
             tables: AtomicUsize::new(1),
             format: PhantomData,
+        }
+    }
+
+    /// Whether this is the kernel's space.
+    pub(crate) fn is_kernel(&self) -> bool {
+        self.half != 0
+    }
+
+    /// The entries of the root that are this space's own, counted from `half` on.
+    pub(crate) fn window(&self) -> Range<usize> {
+        if self.is_kernel() {
+            let level = F::LEVELS - 1;
+            let entry = |va| index(va, level) - self.half;
+            entry(self.kernel.start)..entry(self.kernel.end - 1) + 1
+        } else {
+            0..F::USER_ENTRIES
         }
     }
 
@@ -61,8 +87,22 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
         RadixPmap::make(machine, tables)
     }
 
+    fn new_kernel(
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+    ) -> Result<Self, OutOfMemory> {
+        RadixPmap::make_kernel(machine, tables, range)
+    }
+
     fn destroy(&mut self, machine: &M, tables: &impl TableFrames) {
-        self.free_all(machine, tables);
+        if self.is_kernel() {
+            // The tables that the root leads to stay: all spaces share them.
+            let debt = self.remove(machine, tables, self.kernel.clone(), |_| ());
+            debt.pay(machine, self, tables);
+        } else {
+            self.free_all(machine, tables);
+        }
     }
 
     #[inline]
@@ -83,6 +123,10 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     }
 
     fn deactivate(&self, machine: &M) {
+        if self.is_kernel() {
+            // Every processor may use the kernel's half, whatever space it has.
+            return;
+        }
         self.cpus.fetch_and(!(1 << machine.cpu()), SeqCst);
     }
 

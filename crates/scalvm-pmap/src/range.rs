@@ -118,11 +118,15 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         }
         for level in 1..F::LEVELS {
             let parent = path[level];
+            if level == F::LEVELS - 1 && self.pmap.is_kernel() {
+                // All spaces share this link.
+                break;
+            }
             let index = Self::index(va, level);
             parent.take(index);
             debt.own(path[level - 1].frame, self.tables);
             Self::count(&self.pmap.tables, usize::MAX);
-            let word = self.tables.word(parent.frame);
+            let word = self.word(parent, level);
             let rest = parent.settled(word.load(Relaxed), index..index + 1);
             word.store(rest, Relaxed);
             if rest != 0 {
@@ -199,7 +203,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     /// stands for.
     #[inline(never)]
     fn skip(self, table: Table, level: usize, va: usize) -> usize {
-        let word = self.tables.word(table.frame).load(Relaxed);
+        let word = self.word(table, level).load(Relaxed);
         let index = Self::index(va, level);
         let next = table.first(word, index + 1).unwrap_or(ENTRIES);
         let start = va >> shift(level) << shift(level);

@@ -2,10 +2,10 @@
 //!
 //! Neighbours: `enter.rs` and `range.rs` have the verbs.
 
-use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, AtomicUsize};
 
-use scalvm::{Machine, Mapping, Prot, SpinGuard};
+use scalvm::{Machine, Mapping, Prot, SpinGuard, TableFrames};
 
 use crate::format::Format;
 use crate::radix::RadixPmap;
@@ -36,6 +36,18 @@ impl<F: Format, M, T> Clone for Space<'_, F, M, T> {
 
 impl<F: Format, M, T> Copy for Space<'_, F, M, T> {}
 
+impl<'a, F: Format, M: Machine, T: TableFrames> Space<'a, F, M, T> {
+    /// The word of a table of this level (invariant 2).
+    #[inline(always)]
+    pub fn word(self, table: Table, level: usize) -> &'a AtomicU64 {
+        if level == F::LEVELS - 1 {
+            &self.pmap.lines
+        } else {
+            self.tables.word(table.frame)
+        }
+    }
+}
+
 impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
     /// The space whose lock `_guard` holds, for as long as it does. (The guard is borrowed, not
     /// owned, so that a space can be handed about in registers.)
@@ -57,8 +69,9 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
     #[inline(always)]
     pub fn root(self) -> Table {
         // SAFETY: the root is a table until `free_all`, which nobody else can be running: it has
-        // the pmap for itself.
-        unsafe { Table::at(self.machine, self.pmap.root) }
+        // the pmap for itself. (The kernel's stays for ever.) Half of its entries lie behind `half`,
+        // and no index into it goes further.
+        unsafe { Table::at(self.machine, self.pmap.root).from(self.pmap.half) }
     }
 
     /// The table that a link, read from a table of this space, leads to.
@@ -68,7 +81,8 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
         unsafe { Table::at(self.machine, F::frame(link)) }
     }
 
-    /// Which entry of the table stands for the address. Never one of the kernel's.
+    /// Which entry of the table stands for the address; of the root, counted from the half that the
+    /// space is: never one of the other's.
     #[inline(always)]
     pub fn index(va: usize, level: usize) -> usize {
         if level == F::LEVELS - 1 {

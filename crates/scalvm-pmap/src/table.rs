@@ -52,6 +52,20 @@ impl Table {
         }
     }
 
+    /// The entries from this one on, as a table.
+    ///
+    /// # Safety
+    ///
+    /// They are used up to the table's end only.
+    #[inline(always)]
+    pub unsafe fn from(self, first: usize) -> Table {
+        Table {
+            // SAFETY: within the table.
+            entries: unsafe { self.entries.add(first) },
+            ..self
+        }
+    }
+
     #[inline(always)]
     fn entry(&self, index: usize) -> &AtomicU64 {
         debug_assert!(index < ENTRIES);

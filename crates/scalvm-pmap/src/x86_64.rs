@@ -129,6 +129,12 @@ unsafe impl Format for X86_64 {
     }
 
     #[inline(always)]
+    fn kernel_link(table: Frame) -> u64 {
+        // The processor grants users what all levels grant them.
+        Self::link(table) & !USER
+    }
+
+    #[inline(always)]
     fn grants_write(link: u64) -> bool {
         link & WRITE != 0
     }

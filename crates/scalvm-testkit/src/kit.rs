@@ -95,6 +95,7 @@ impl Kit {
         };
         let machine = Emulated::new(Config {
             segments: vec![run(0x1000, first), run(0x8000, order.frames - first)],
+            kernel_root: None,
             devices: vec![run(DEVICE.0, DEVICE_FRAMES as u64)],
             cpus: CPUS,
             seed: order.seed,

@@ -259,6 +259,14 @@ unsafe impl Pmap<BrokenMachine> for Broken {
         Pmap::<Emulated>::new(&machine.emulated, tables).map(Broken)
     }
 
+    fn new_kernel(
+        machine: &BrokenMachine,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+    ) -> Result<Self, OutOfMemory> {
+        Pmap::<Emulated>::new_kernel(&machine.emulated, tables, range).map(Broken)
+    }
+
     fn destroy(&mut self, machine: &BrokenMachine, tables: &impl TableFrames) {
         if machine.flaw != Flaw::DestroyLeaks {
             Pmap::<Emulated>::destroy(&mut self.0, &machine.emulated, tables);

@@ -110,7 +110,9 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     fn unpin(&self);
 
     /// Makes the processors in `cpus` forget translations of the space that `root` names (what its
-    /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). Called with
+    /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). If that is the
+    /// root of the kernel's own space, they forget them whatever space they use; the set may name
+    /// processors that do not exist. Called with
     /// map and object locks held: so a processor that spins for one of those, with interrupts off,
     /// must answer such requests in [`relax`](Machine::relax).
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope);

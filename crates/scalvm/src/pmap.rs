@@ -200,7 +200,8 @@ pub struct Clear {
 
 /// One address space in the format of a machine's MMU.
 ///
-/// Addresses are page-aligned and lie in the user half; ranges do not wrap. Operations on ranges
+/// Addresses are page-aligned and lie in the user half, or in the range of the kernel's own space;
+/// ranges do not wrap. Operations on ranges
 /// cost what is mapped, not what is spanned. All may be called from several processors at once.
 ///
 /// # Safety
@@ -215,6 +216,18 @@ pub struct Clear {
 pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
     /// An empty space, whose kernel half is the machine's.
     fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory>;
+
+    /// The kernel's own space, for a range of addresses in the machine's kernel half, of whole pages,
+    /// that nothing else uses: what is entered there, every space has. Upper-level tables are made here
+    /// and stay for good; so this must be called before the first [`new`](Pmap::new), or for a range
+    /// for which it was called before. There is one for a range at a time. All processors may have
+    /// cached its translations: [`cpus`](Pmap::cpus) is all of them. Fails also where the machine's
+    /// spaces share no kernel half.
+    fn new_kernel(
+        machine: &M,
+        tables: &impl TableFrames,
+        range: Range<usize>,
+    ) -> Result<Self, OutOfMemory>;
 
     /// Frees all tables of a space that no processor uses and that maps nothing. (Mappings that are
     /// left are dropped without being reported.)

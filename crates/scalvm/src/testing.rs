@@ -230,6 +230,16 @@ unsafe impl Pmap<TestMachine> for TestPmap {
         })
     }
 
+    fn new_kernel(
+        machine: &TestMachine,
+        tables: &impl TableFrames,
+        _range: Range<usize>,
+    ) -> Result<Self, OutOfMemory> {
+        let pmap = TestPmap::new(machine, tables)?;
+        pmap.cpus.store(CpuSet::MAX, Relaxed);
+        Ok(pmap)
+    }
+
     fn destroy(&mut self, _machine: &TestMachine, tables: &impl TableFrames) {
         self.mappings.lock().unwrap().clear();
         tables.free(self.root);

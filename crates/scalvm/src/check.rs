@@ -30,6 +30,7 @@ impl<M: Machine> Vm<M> {
         self.heap.check_invariants(&self.machine, &self.frames);
         self.check_arenas();
         self.types.check_invariants(&self.machine, &self.frames);
+        self.check_debug();
         self.swap.check_invariants(&self.machine, &self.frames);
         self.pageout.check_invariants(self.frames.segments());
         self.compressor.check_invariants(self);

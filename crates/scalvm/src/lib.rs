@@ -106,8 +106,8 @@ pub use error::*;
 pub use fault::{Fault, Ticket};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
 pub use kmem::{
-    BucketStats, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN, MallocError, MallocFlags, MallocType,
-    TypeError, TypeStats,
+    BucketStats, Complaint, DebugOptions, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN, MallocError,
+    MallocFlags, MallocType, TypeError, TypeStats, Wrong,
 };
 pub use machine::*;
 pub use map::{Map, MapInfo, PrivatePages, ResidentInfo};

@@ -13,7 +13,7 @@ use crate::commit::Promises;
 use crate::error::{OutOfMemory, SegmentError};
 use crate::family::Family;
 use crate::kmem::vmem::Arenas;
-use crate::kmem::{Heap, Pool, Ptr, Types};
+use crate::kmem::{Debug, Heap, Pool, Ptr, Types};
 use crate::machine::Machine;
 use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
@@ -36,6 +36,7 @@ pub struct Vm<M: Machine> {
     pub(crate) heap: Heap,
     pub(crate) arenas: Arenas,
     pub(crate) types: Types,
+    pub(crate) debug: Debug,
     pub(crate) anons: Pool<Anon<M>>,
     pub(crate) amaps: Pool<Amap<M>>,
     pub(crate) nodes: Pool<Node<M>>,
@@ -66,6 +67,7 @@ impl<M: Machine> Vm<M> {
             heap: Heap::new(),
             arenas: Arenas::new(),
             types: Types::new(),
+            debug: Debug::new(),
             anons: Pool::new(),
             amaps: Pool::new(),
             nodes: Pool::new(),

@@ -6,6 +6,7 @@
 //! ([`vmem`]) hand out numbers, and describe them in structures from pools.
 
 mod buffer;
+mod debug;
 mod heap;
 mod magazine;
 mod malloc;
@@ -21,12 +22,14 @@ mod tests;
 mod types;
 pub(crate) mod vmem;
 
+pub use debug::{Complaint, DebugOptions, Wrong};
 pub use malloc::{MALLOC_ALIGN, MallocError, MallocFlags};
 pub use types::{BucketStats, Leak, Leaks, M_ORPHANS, MallocType, TypeError, TypeStats};
 
 pub(crate) use buffer::Buffer;
+pub(crate) use debug::Debug;
 pub(crate) use heap::Heap;
-use heap::{Account, HeapError};
+use heap::{Account, HeapError, Piece};
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
 use raw::RawPool;

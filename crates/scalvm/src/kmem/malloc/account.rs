@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use crate::kmem::types::{Attached, M_ORPHANS};
+use crate::kmem::types::Attached;
 use crate::kmem::{Account, MallocType, Types};
 use crate::machine::Machine;
 use crate::vm::Vm;
@@ -109,10 +109,10 @@ impl<M: Machine> Vm<M> {
         bucket: usize,
         bytes: usize,
     ) {
-        let types = &self.types;
-        if let Some(attached) = types.find(ty).or_else(|| types.find(&M_ORPHANS)) {
-            attached.state.shared().shared_given(bucket);
-            attached.state.refund(&self.machine, bytes as u64);
+        let number = self.types.number_freed(ty);
+        if let Some(state) = self.types.state_at(number) {
+            state.shared().shared_given(bucket);
+            state.refund(&self.machine, bytes as u64);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use core::alloc::Layout;
 use core::cell::Cell;
+use core::panic::Location;
 use core::ptr::NonNull;
 
 use super::account::{Drawn, Quick};
@@ -23,6 +24,7 @@ impl<M: Machine> Vm<M> {
     ///
     /// (The seed, section 1.2; malloc(9) of NetBSD.)
     #[inline]
+    #[track_caller]
     pub fn malloc(
         &self,
         ty: &'static MallocType,
@@ -37,6 +39,7 @@ impl<M: Machine> Vm<M> {
 
     /// The same with the alignment of a layout.
     #[inline]
+    #[track_caller]
     pub fn malloc_aligned(
         &self,
         ty: &'static MallocType,
@@ -52,7 +55,7 @@ impl<M: Machine> Vm<M> {
             .alloc(&self.machine, &self.frames, layout, &account);
         let piece = match piece {
             Ok(piece) => piece,
-            Err(error) => self.malloc_slowly(ty, layout, flags, error)?,
+            Err(error) => self.malloc_slowly(ty, layout, flags, error, Location::caller())?,
         };
         if flags.contains(MallocFlags::ZERO) {
             // SAFETY: a piece that is ours, with so many bytes.
@@ -70,10 +73,11 @@ impl<M: Machine> Vm<M> {
         layout: Layout,
         flags: MallocFlags,
         error: HeapError,
+        site: &'static Location<'static>,
     ) -> Result<NonNull<u8>, MallocError> {
         let mut first = Some(error);
         let attempt = || match first.take() {
-            None | Some(HeapError::Refused) => self.attempt(ty, layout, flags),
+            None | Some(HeapError::Refused) => self.attempt(ty, layout, flags, site),
             Some(error) => Err(error.into()),
         };
         let wait = flags.contains(MallocFlags::WAIT);
@@ -91,8 +95,12 @@ impl<M: Machine> Vm<M> {
         ty: &'static MallocType,
         layout: Layout,
         flags: MallocFlags,
+        site: &'static Location<'static>,
     ) -> Result<NonNull<u8>, MallocError> {
         let attached = self.types.get(&self.machine, &self.frames, ty)?;
+        if let Some(watch) = self.debug.watch() {
+            return self.watched_malloc(watch, attached, layout, flags, site);
+        }
         let cpu = self.machine.cpu();
         if self.types.row(cpu, attached.number).is_none() {
             self.types.hook(&self.machine, &self.frames, cpu, attached);

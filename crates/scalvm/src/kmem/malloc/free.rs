@@ -2,6 +2,7 @@
 
 use core::alloc::Layout;
 use core::cell::Cell;
+use core::panic::Location;
 use core::ptr::NonNull;
 
 use super::account::Back;
@@ -12,14 +13,19 @@ use crate::vm::Vm;
 impl<M: Machine> Vm<M> {
     /// Takes memory back. Does not block.
     ///
-    /// A pointer where no piece begins is ignored.
+    /// A pointer where no piece begins is ignored; debug mode ([`set_debug`](Vm::set_debug)) tells
+    /// of it, and of memory freed twice or under another type.
     ///
     /// # Safety
     ///
     /// The memory came from this manager's [`malloc`](Vm::malloc) or one of its like, of this type,
     /// or one that is detached by now; and nobody uses it any more.
     #[inline]
+    #[track_caller]
     pub unsafe fn free(&self, ty: &'static MallocType, memory: NonNull<u8>) {
+        if let Some(watch) = self.debug.watch() {
+            return self.watched_free(watch, ty, memory, None, Location::caller());
+        }
         let Some(piece) = self.heap.piece_at(&self.frames, memory.addr().get()) else {
             return;
         };
@@ -36,9 +42,14 @@ impl<M: Machine> Vm<M> {
     ///
     /// # Safety
     ///
-    /// As for [`free`](Vm::free), and the memory was allocated with this layout.
+    /// As for [`free`](Vm::free), and the memory was allocated with this layout, by anything but
+    /// [`realloc`](Vm::realloc).
     #[inline]
+    #[track_caller]
     pub unsafe fn free_sized(&self, ty: &'static MallocType, memory: NonNull<u8>, layout: Layout) {
+        if let Some(watch) = self.debug.watch() {
+            return self.watched_free(watch, ty, memory, Some(layout), Location::caller());
+        }
         let account = self.back(ty);
         // SAFETY: the caller's word.
         unsafe {

@@ -1,11 +1,11 @@
-//! Kernel memory by type and size: [`Vm::malloc`], [`Vm::realloc`], [`Vm::free`] and their like.
+//! Kernel memory by type and size: `Vm::malloc`, `Vm::realloc`, `Vm::free` and their like.
 //!
 //! ```text
 //!   malloc ──► Heap::alloc, charged to the row of the processor          the fast path: no more
-//!     │ no credit, no memory, no row
+//!     │ no credit, no memory, no row, debug mode
 //!     └──────► attempt: find the type, draw from its state (or wait), ──► Heap::alloc
-//!                 ▲ no memory, and may wait                       │
-//!                 └── make_room ◄─────────────────────────────────┘
+//!                 ▲ no memory, and may wait       (debug mode: `debug/` is in between)
+//!                 └── make_room ◄──────────────────────────────────────┘
 //! ```
 //!
 //! Each piece is charged before it is taken, and credited after it has come back: so what a type

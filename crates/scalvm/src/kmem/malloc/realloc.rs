@@ -1,6 +1,7 @@
 //! Making pieces larger or smaller.
 
 use core::alloc::Layout;
+use core::panic::Location;
 use core::ptr::NonNull;
 
 use super::{MALLOC_ALIGN, MallocError, MallocFlags};
@@ -20,6 +21,7 @@ impl<M: Machine> Vm<M> {
     ///
     /// As for [`free`](Vm::free), but on an error.
     #[inline]
+    #[track_caller]
     pub unsafe fn realloc(
         &self,
         ty: &'static MallocType,
@@ -28,22 +30,26 @@ impl<M: Machine> Vm<M> {
         flags: MallocFlags,
     ) -> Result<NonNull<u8>, MallocError> {
         let layout = Layout::from_size_align(size, MALLOC_ALIGN).or(Err(MallocError::TooLarge))?;
-        let piece = self.heap.piece_at(&self.frames, memory.addr().get());
-        let piece = piece.ok_or(MallocError::BadPointer)?;
-        if Heap::piece_for(layout) == Some(piece) {
-            return Ok(memory);
-        }
+        let old = match self.debug.watch() {
+            // It moves always, so that who still uses the old memory is found.
+            Some(watch) => self.watched_size(watch, ty, memory, Location::caller()),
+            None => match self.heap.piece_at(&self.frames, memory.addr().get()) {
+                piece if piece == Heap::piece_for(layout) => return Ok(memory),
+                piece => piece.map(|piece| piece.bytes),
+            },
+        };
+        let old = old.ok_or(MallocError::BadPointer)?;
         let flags = flags.difference(MallocFlags::ZERO);
         match self.malloc_aligned(ty, layout, flags) {
             Ok(new) => {
                 // SAFETY: both are ours and have so many bytes; the rest is the caller's word.
                 unsafe {
-                    new.copy_from_nonoverlapping(memory, piece.bytes.min(size));
+                    new.copy_from_nonoverlapping(memory, old.min(size));
                     self.free(ty, memory);
                 }
                 Ok(new)
             }
-            Err(_) if size <= piece.bytes => Ok(memory),
+            Err(_) if size <= old => Ok(memory),
             Err(error) => Err(error),
         }
     }
@@ -54,6 +60,7 @@ impl<M: Machine> Vm<M> {
     ///
     /// As for [`free_sized`](Vm::free_sized), but on an error.
     #[inline]
+    #[track_caller]
     pub unsafe fn realloc_sized(
         &self,
         ty: &'static MallocType,
@@ -63,7 +70,7 @@ impl<M: Machine> Vm<M> {
         flags: MallocFlags,
     ) -> Result<NonNull<u8>, MallocError> {
         let new = Layout::from_size_align(size, old.align()).or(Err(MallocError::TooLarge))?;
-        if Heap::piece_for(new) == Heap::piece_for(old) {
+        if self.debug.watch().is_none() && Heap::piece_for(new) == Heap::piece_for(old) {
             return Ok(memory);
         }
         let flags = flags.difference(MallocFlags::ZERO);

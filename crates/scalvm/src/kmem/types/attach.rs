@@ -1,7 +1,9 @@
 //! Attaching and detaching types, and what was left behind.
 
+use core::panic::Location;
+
 use super::row::LAST;
-use super::{M_ORPHANS, MallocType, NUMBERS, TypeError, numbers, section};
+use super::{Attached, M_ORPHANS, MallocType, NUMBERS, TypeError, numbers, section};
 use crate::kmem::Heap;
 use crate::machine::Machine;
 use crate::vm::Vm;
@@ -25,6 +27,8 @@ pub struct Leak {
     pub pieces: u64,
     /// Bytes in them all.
     pub bytes: u64,
+    /// Where they were allocated, if that is told: in debug mode, after the sizes.
+    pub site: Option<&'static Location<'static>>,
 }
 
 impl<M: Machine> Vm<M> {
@@ -80,8 +84,8 @@ impl<M: Machine> Vm<M> {
 
     /// Makes a dynamic type unknown again, for a module that is being unloaded and uses it no more.
     ///
-    /// Memory of it that is still in use is told to `report`, by size; no lock is held then. What
-    /// becomes of it, and of the type, is the caller's choice. Does not block.
+    /// Memory of it that is still in use is told to `report`, as [`each_leak`](Vm::each_leak) tells.
+    /// What becomes of it, and of the type, is the caller's choice. Does not block.
     pub fn detach_type(
         &self,
         ty: &'static MallocType,
@@ -95,28 +99,19 @@ impl<M: Machine> Vm<M> {
         let attached = types.find(ty).ok_or(TypeError::NotAttached)?;
         let state = attached.state;
         // Found before anything is changed: it may need memory.
-        let orphans = types.get(&self.machine, &self.frames, &M_ORPHANS)?.state;
+        let orphans = types.get(&self.machine, &self.frames, &M_ORPHANS)?;
         let held = types.lock(&self.machine);
         if !state.is_of(ty) {
             return Err(TypeError::NotAttached);
         }
         types.unhook(attached.number, &held);
-        let (sums, bytes) = (state.sums(), state.held());
         drop(held);
-        let mut left = false;
-        for bucket in 0..Heap::BUCKETS {
-            let pieces = sums.pieces(bucket);
-            if pieces != 0 {
-                left = true;
-                report(Leak {
-                    size: Heap::bucket_size(bucket),
-                    pieces,
-                    bytes: sums.bytes(bucket, bytes),
-                });
-            }
-        }
+        let left = self.tell_leaks(attached, report);
         if left && leaks == Leaks::Refuse {
             return Err(TypeError::InUse);
+        }
+        if let Some(watch) = self.debug.watch() {
+            self.renumber(watch, attached.number, orphans.number);
         }
         let held = types.lock(&self.machine);
         if !state.is_of(ty) {
@@ -125,13 +120,43 @@ impl<M: Machine> Vm<M> {
         // Once more: some may have come back.
         types.unhook(attached.number, &held);
         let sums = state.sums();
-        orphans.adopt(state.held() - sums.credit);
+        orphans.state.adopt(state.held() - sums.credit);
         for bucket in 0..=LAST {
-            orphans.shared().shared_taken(bucket, sums.pieces(bucket));
+            orphans
+                .state
+                .shared()
+                .shared_taken(bucket, sums.pieces(bucket));
         }
         state.end();
         numbers::give(ty);
         Ok(())
+    }
+
+    /// Tells of all memory of a type that is in use: by size, and in debug mode once more by size and
+    /// place of allocation. No lock is held while `report` runs. Does not block.
+    pub fn each_leak(&self, ty: &'static MallocType, report: &mut dyn FnMut(Leak)) {
+        if let Some(attached) = self.types.find(ty) {
+            self.tell_leaks(attached, report);
+        }
+    }
+
+    /// The same. Tells whether there was any.
+    fn tell_leaks(&self, of: Attached, report: &mut dyn FnMut(Leak)) -> bool {
+        let (sums, held) = (of.state.sums(), of.state.held());
+        let mut left = false;
+        for bucket in (0..Heap::BUCKETS).filter(|&bucket| sums.pieces(bucket) != 0) {
+            left = true;
+            report(Leak {
+                size: Heap::bucket_size(bucket),
+                pieces: sums.pieces(bucket),
+                bytes: sums.bytes(bucket, held),
+                site: None,
+            });
+        }
+        if left && let Some(watch) = self.debug.watch() {
+            self.each_site(watch, of.number, report);
+        }
+        left
     }
 
     /// Sets how many bytes of a type may be in use at one time, or that any number may. Those that

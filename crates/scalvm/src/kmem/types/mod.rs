@@ -20,7 +20,7 @@
 //! there is a limit.
 //!
 //! What happens at the limit: a request that would take the type above it is refused with
-//! [`MallocError::Limit`], or waits until enough has come back ([`MallocFlags::WAIT`]); one that is
+//! `MallocError::Limit`, or waits until enough has come back (`MallocFlags::WAIT`); one that is
 //! larger than the limit itself is always refused. A limit below the present use refuses everything
 //! until the use has fallen. Where a limit is set on a type that had none, what credit its rows have
 //! counts as in use, until their processors next free memory of the type.
@@ -126,6 +126,15 @@ impl Types {
         state.is_of(ty).then_some(Attached { number, state })
     }
 
+    /// The number whose pieces are freed under a type: its own, or that of the orphans if it is
+    /// dynamic and has been detached.
+    pub fn number_freed(&self, ty: &'static MallocType) -> usize {
+        match self.find(ty) {
+            None if section::place(ty).is_none() => numbers::of(&M_ORPHANS),
+            _ => numbers::of(ty),
+        }
+    }
+
     /// A type as this manager knows it: a static one becomes known to it now.
     pub fn get<M: Machine>(
         &self,
@@ -205,6 +214,18 @@ impl Types {
         Some(self.directory(cpu))
     }
 
+    /// Whether memory of any type was ever allocated.
+    pub fn were_used(&self) -> bool {
+        self.known()
+            .any(|(_, it)| it.state.sums().taken.iter().any(|&taken| taken != 0))
+    }
+
+    /// Takes all rows from all processors.
+    pub fn unhook_all<M: Machine>(&self, machine: &M) {
+        let held = self.lock(machine);
+        (1..NUMBERS).for_each(|number| self.unhook(number, &held));
+    }
+
     /// Takes the rows of a type from all processors: their next use of it looks for the type.
     fn unhook<M: Machine>(&self, number: usize, _held: &SpinGuard<'_, M>) {
         for cpu in 0..MAX_CPUS {
@@ -221,7 +242,7 @@ impl Types {
     }
 
     /// The types that are known here: static ones that were used, and those attached.
-    fn known(&self) -> impl Iterator<Item = (&'static MallocType, Attached)> {
+    pub fn known(&self) -> impl Iterator<Item = (&'static MallocType, Attached)> {
         (1..self.states.len()).filter_map(|number| {
             let state = self.states.get(number)?;
             Some((state.ty()?, Attached { number, state }))

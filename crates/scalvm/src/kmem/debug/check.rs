@@ -1,0 +1,46 @@
+//! The invariants of debug mode, checked.
+
+use super::record::Record;
+use crate::kmem::{Heap, Ptr};
+use crate::machine::Machine;
+use crate::vm::Vm;
+
+impl<M: Machine> Vm<M> {
+    /// Panics where debug mode contradicts itself (D1 to D3). Nothing else may run meanwhile.
+    pub(crate) fn check_debug(&self) {
+        let debug = &self.debug;
+        debug.watches.check_invariants(&self.machine, &self.frames);
+        debug.records.check_invariants(&self.machine, &self.frames);
+        let Some(watch) = debug.watch() else {
+            return assert_eq!(debug.records.in_use(), 0, "D1");
+        };
+        let held = watch.lock(&self.machine);
+        let (mut count, mut bytes, mut all) = (0, 0, 0);
+        for record in watch.records(&held) {
+            all += 1;
+            let found = watch.find(record.memory.addr().get(), &held);
+            assert_eq!(found, Some(record), "D1: {:?}", record.memory);
+            let piece = self.heap.piece_at(&self.frames, record.base().addr().get());
+            assert_eq!(piece, Some(record.piece), "D1: {:?}", record.memory);
+            if !record.is_in_use() {
+                count += 1;
+                bytes += record.piece.bytes;
+            }
+        }
+        assert_eq!(all, debug.records.in_use(), "D1: records in chains");
+        assert_eq!(watch.quarantine.size(), (count, bytes), "D2");
+        for (ty, attached) in self.types.known() {
+            let (state, number) = (attached.state, attached.number);
+            let ours = |bucket| {
+                let here = |it: &Ptr<Record>| {
+                    it.is_in_use() && it.number.get() == number && it.piece.bucket == bucket
+                };
+                watch.records(&held).filter(here).count() as u64
+            };
+            let sums = state.sums();
+            for bucket in 0..Heap::BUCKETS {
+                assert_eq!(ours(bucket), sums.pieces(bucket), "D3: pieces of {ty:?}");
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Steps that are about memory being short: swap devices, room, and what fills it.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use scalvm::{Access, Cipher, FaultError, PAGE_SIZE, SwapError, SwapId, SwapOptions};
@@ -9,7 +10,7 @@ use super::decode;
 use super::runner::{Check, Runner, wrong};
 use super::trouble::{Cause, Error};
 use crate::kit::{FILE_PAGES, SWAP, limit_compressor};
-use crate::model::ObjectRef;
+use crate::model::{Kind, ObjectRef};
 
 /// More swap devices than this are not made.
 const SWAPS: usize = 3;
@@ -222,6 +223,16 @@ impl Runner<'_> {
     }
 
     pub(super) fn sync_all(&mut self) -> Check {
+        // An object that only a read keeps would be synced too, though nobody has it any more and what it had
+        // may be lost.
+        let live = self.live();
+        let has_object = |file: &Rc<_>| {
+            let is = |object: &ObjectRef| matches!(&object.borrow().kind, Kind::File(of) if Rc::ptr_eq(of, file));
+            live.iter().any(is)
+        };
+        if self.setup.paging.is_none() && !self.files.iter().all(has_object) {
+            self.kit.pump(u32::MAX);
+        }
         for _ in 0..3 {
             let before = self.kit.failures();
             let Err(error) = self.kit.vm().sync_all() else {
@@ -235,7 +246,7 @@ impl Runner<'_> {
                 break;
             }
         }
-        for object in self.live() {
+        for object in live {
             object.borrow_mut().sync(0, FILE_PAGES);
         }
         Ok(())

@@ -29,6 +29,11 @@ impl<M: Machine> Vm<M> {
         self.tracks.check_invariants(&self.machine, &self.frames);
         self.heap.check_invariants(&self.machine, &self.frames);
         self.check_arenas();
+        self.kernel_maps
+            .check_invariants(&self.machine, &self.frames);
+        if let Some(map) = self.kernel_map() {
+            map.check_invariants();
+        }
         self.types.check_invariants(&self.machine, &self.frames);
         self.check_debug();
         self.swap.check_invariants(&self.machine, &self.frames);

@@ -104,6 +104,7 @@ pub use addr::*;
 pub use commit::Commit;
 pub use error::*;
 pub use fault::{Fault, Ticket};
+pub use kmem::kernel_map::{KernelAlloc, KernelMap, Submap};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
 pub use kmem::{
     BucketStats, Complaint, DebugOptions, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN, MallocError,

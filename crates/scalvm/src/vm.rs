@@ -12,6 +12,7 @@ use crate::anon::Anon;
 use crate::commit::Promises;
 use crate::error::{OutOfMemory, SegmentError};
 use crate::family::Family;
+use crate::kmem::kernel_map::{Kept, KernelBody};
 use crate::kmem::vmem::Arenas;
 use crate::kmem::{Debug, Heap, Pool, Ptr, Types};
 use crate::machine::Machine;
@@ -35,6 +36,8 @@ pub struct Vm<M: Machine> {
     pub(crate) frames: Frames,
     pub(crate) heap: Heap,
     pub(crate) arenas: Arenas,
+    pub(crate) kernel_maps: Pool<KernelBody<M>>,
+    pub(crate) kernel: Kept<M>,
     pub(crate) types: Types,
     pub(crate) debug: Debug,
     pub(crate) anons: Pool<Anon<M>>,
@@ -66,6 +69,8 @@ impl<M: Machine> Vm<M> {
             frames: Frames::new(),
             heap: Heap::new(),
             arenas: Arenas::new(),
+            kernel_maps: Pool::new(),
+            kernel: Kept::nothing(),
             types: Types::new(),
             debug: Debug::new(),
             anons: Pool::new(),

@@ -8,6 +8,7 @@
 mod buffer;
 mod debug;
 mod heap;
+pub(crate) mod kernel_map;
 mod magazine;
 mod malloc;
 mod poison;

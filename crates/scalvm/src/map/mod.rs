@@ -45,6 +45,17 @@ impl<M: Machine> Vm<M> {
         let low = page_ceil(low).unwrap_or(usize::MAX & !PAGE_MASK);
         let high = (high & !PAGE_MASK).max(low);
         let pmap = M::Pmap::new(&self.machine, self)?;
+        self.map_with(pmap, low, high)
+    }
+
+    /// An empty address space with these page tables, from one page to another. They end if there is no
+    /// memory for it.
+    pub(crate) fn map_with(
+        &self,
+        pmap: M::Pmap,
+        low: usize,
+        high: usize,
+    ) -> Result<Map<'_, M>, OutOfMemory> {
         let body = MapBody::new(pmap, low, high, self.new_id());
         match self.maps.try_alloc(&self.machine, &self.frames, body) {
             Ok(body) => {

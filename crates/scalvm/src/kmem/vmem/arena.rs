@@ -1,7 +1,7 @@
 //! [`Arena`]: the face.
 
 use core::sync::atomic::AtomicPtr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::cache::SIZES;
 use super::get::{Import, Wish};
@@ -95,18 +95,12 @@ impl<'v, M: Machine> Arena<'v, M> {
     /// in all: so one whose caller can never be served otherwise sleeps for ever.
     pub fn alloc_wait(&self, size: u64, within: &Constraints, fit: Fit) -> Result<u64, ArenaError> {
         let within = (*within != Constraints::NONE).then_some(within);
-        let first = self.get(size, within, fit);
-        if first != Err(ArenaError::Full) && first != Err(ArenaError::OutOfMemory) {
-            return first;
-        }
-        let body = self.body()?.target();
-        body.waits.fetch_add(1, Relaxed);
+        let (vm, attempt) = (self.vm, || self.get(size, within, fit));
+        // An arena that imports may have more one day than it has now.
+        let least = if self.source.is_none() { size } else { 0 };
         let short = |error: &ArenaError| *error == ArenaError::OutOfMemory;
-        self.vm.arenas.wait(&self.vm.machine, || {
-            let taken = self.vm.with_room(|| self.get(size, within, fit), short);
-            let hopeless = self.source.is_none() && size > body.total.get();
-            (taken != Err(ArenaError::Full) || hopeless).then_some(taken)
-        })
+        let body = vm.with_room(|| self.body().map_err(ArenaError::from), short)?;
+        body.target().wait_for(vm, least, attempt)
     }
 
     /// Frees a range, which was allocated here with this size: whole, and once. Anything else is

@@ -56,7 +56,7 @@ impl Arenas {
     /// Something has been freed, under a lock that is free again: wakes those who wait. (Who waits
     /// has first counted itself and then looked under that lock; so either it has seen what was
     /// freed, or it is seen here.)
-    pub(super) fn wake<M: Machine>(&self, machine: &M) {
+    pub fn wake<M: Machine>(&self, machine: &M) {
         if self.waiters.load(SeqCst) != 0 {
             self.freed.fetch_add(1, Release);
             machine.wake(&self.freed);

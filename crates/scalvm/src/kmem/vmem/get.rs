@@ -58,6 +58,27 @@ impl Body {
         })
     }
 
+    /// Tries again and again, sleeping while it is full, making room while memory is short, for as long
+    /// as the arena has `least` numbers in all. No lock is held.
+    pub fn wait_for<M: Machine, T>(
+        &self,
+        vm: &Vm<M>,
+        least: u64,
+        mut attempt: impl FnMut() -> Result<T, ArenaError>,
+    ) -> Result<T, ArenaError> {
+        let short = |error: &ArenaError| *error == ArenaError::OutOfMemory;
+        match vm.with_room(&mut attempt, short) {
+            Err(ArenaError::Full) if least <= self.total.get() => {}
+            done => return done,
+        }
+        self.waits.fetch_add(1, Relaxed);
+        vm.arenas
+            .wait(&vm.machine, || match vm.with_room(&mut attempt, short) {
+                Err(ArenaError::Full) => None,
+                done => Some(done),
+            })
+    }
+
     /// Puts a few segments into this processor's magazine, as far as there are some, and there is
     /// memory for their tags.
     fn refill<M: Machine>(&self, vm: &Vm<M>, source: Import<'_>, n: usize, size: u64) {

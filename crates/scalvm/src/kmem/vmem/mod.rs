@@ -57,6 +57,7 @@ pub(crate) use arenas::Arenas;
 pub(crate) use body::Body;
 pub use constraints::{Constraints, Fit};
 pub use error::ArenaError;
+pub(crate) use get::Wish;
 pub use source::Source;
 use span::Spares;
 pub use stats::ArenaStats;

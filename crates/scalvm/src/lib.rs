@@ -108,7 +108,7 @@ pub use kmem::kernel_map::{KernelAlloc, KernelMap, Submap};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
 pub use kmem::{
     BucketStats, Complaint, DebugOptions, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN, MallocError,
-    MallocFlags, MallocType, TypeError, TypeStats, Wrong,
+    MallocFlags, MallocType, PoolStats, TypeError, TypeStats, Wrong,
 };
 pub use machine::*;
 pub use map::{Map, MapInfo, PrivatePages, ResidentInfo};

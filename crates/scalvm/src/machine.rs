@@ -3,7 +3,8 @@
 //! The manager calls these functions and nothing else of the system around it. Each implementation
 //! may keep what state it likes behind `&self`; several machines may live in one process.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::{AtomicU32, fence};
 
 use crate::addr::{Frame, PAGE_SIZE};
 use crate::pmap::{Pmap, Scope};
@@ -87,6 +88,8 @@ pub enum Rank {
 ///    that space in that scope which it had cached before the call, page-table pages included.
 /// 4. From [`pin`](Machine::pin) to [`unpin`](Machine::unpin) nobody else is pinned under the same
 ///    number, and what was written by who was pinned under it before is seen.
+/// 5. [`light_fence`](Machine::light_fence) and [`heavy_fence`](Machine::heavy_fence) order as they
+///    say, if either is overridden.
 pub unsafe trait Machine: Sync + Sized + 'static {
     /// The page tables of this machine.
     type Pmap: Pmap<Self>;
@@ -102,8 +105,9 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     /// number, below [`MAX_CPUS`] (duty 4). A kernel switches preemption off, and interrupts too if
     /// their handlers use the manager; threads of a host that may share a number take a lock, and
     /// call [`relax`](Machine::relax) while they spin for it. Called with any locks of the manager
-    /// held but those of pools and frames, never by who is pinned. Spin locks are taken meanwhile,
-    /// nothing blocks.
+    /// held but those of pools and frames, never by who is pinned. Spin locks are taken meanwhile: a
+    /// kernel that preempts its threads must not do so while they have one, either
+    /// ([`lock_event`](Machine::lock_event)). Nothing blocks.
     fn pin(&self) -> usize;
 
     /// Ends what [`pin`](Machine::pin) began.
@@ -116,6 +120,24 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     /// map and object locks held: so a processor that spins for one of those, with interrupts off,
     /// must answer such requests in [`relax`](Machine::relax).
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope);
+
+    /// What keeps this processor's stores before its later loads, as seen by one that passes a
+    /// [`heavy_fence`](Machine::heavy_fence) meanwhile: of two processors, each of which stores,
+    /// passes its fence, and loads what the other stores, one at least sees the other's store
+    /// (duty 5). A port makes this one cheap, [`core::sync::atomic::compiler_fence`], if the heavy
+    /// one can make up for it.
+    #[inline(always)]
+    fn light_fence(&self) {
+        fence(SeqCst);
+    }
+
+    /// The other side of [`light_fence`](Machine::light_fence): a port with a cheap light one
+    /// interrupts all other processors here, and waits until each has passed a fence of its own.
+    /// Called with locks of pools held at most, and hardly ever: when memory has run out.
+    #[inline(always)]
+    fn heavy_fence(&self) {
+        fence(SeqCst);
+    }
 
     /// Called again and again while spinning for a lock that another processor holds.
     fn relax(&self) {
@@ -136,7 +158,9 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     }
 
     /// Told of each use of a lock, so that a test machine can check their order or switch threads
-    /// where it matters. Real machines leave it empty.
+    /// where it matters. Real machines leave it empty, but for kernels that preempt their threads:
+    /// those must not from [`LockEvent::Acquire`] or [`LockEvent::TryAcquire`] to
+    /// [`LockEvent::Release`], or who spins might keep who has the lock from letting go.
     #[inline(always)]
     fn lock_event(&self, _event: LockEvent, _rank: Rank) {}
 

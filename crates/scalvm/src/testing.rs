@@ -29,6 +29,8 @@ pub(crate) struct TestMachine {
     pub flushes: AtomicU64,
     /// Whether somebody is pinned under each number.
     pinned: [AtomicBool; MAX_CPUS],
+    /// How often each rank of locks has been asked for.
+    asked: [AtomicUsize; Rank::Frames as usize + 1],
     sleepers: Mutex<()>,
     woken: Condvar,
 }
@@ -60,6 +62,7 @@ impl TestMachine {
             allowed: AtomicI64::new(i64::MAX),
             flushes: AtomicU64::new(0),
             pinned: [const { AtomicBool::new(false) }; MAX_CPUS],
+            asked: [const { AtomicUsize::new(0) }; Rank::Frames as usize + 1],
             sleepers: Mutex::new(()),
             woken: Condvar::new(),
         }
@@ -79,6 +82,11 @@ impl TestMachine {
     /// Lets all allocations succeed again.
     pub fn allow_all(&self) {
         self.allow(i64::MAX);
+    }
+
+    /// How often locks of this rank have been asked for, those that were tried in vain not counted.
+    pub fn asked(&self, rank: Rank) -> usize {
+        self.asked[rank as usize].load(Relaxed)
     }
 
     /// Makes the calling thread run on this processor.
@@ -157,6 +165,9 @@ unsafe impl Machine for TestMachine {
     }
 
     fn lock_event(&self, event: LockEvent, rank: Rank) {
+        if event != LockEvent::Release {
+            self.asked[rank as usize].fetch_add(1, Relaxed);
+        }
         HELD.with_borrow_mut(|held| match event {
             LockEvent::Acquire => {
                 assert!(

@@ -168,7 +168,10 @@ impl<M: Machine> Vm<M> {
         Stats {
             frames_total: frames.total(),
             frames_free: frames.free_count(),
-            frames_kernel: frames.count(State::Kernel) + frames.count(State::Slab),
+            frames_kernel: [State::Kernel, State::Slab, State::Rest]
+                .map(|state| frames.count(state))
+                .into_iter()
+                .sum(),
             frames_tables: frames.count(State::Table),
             frames_anon: frames.count(State::Anon),
             frames_file: frames.count(State::File),

@@ -1,7 +1,8 @@
 //! [`Hw`]: the machine as the memory manager sees it.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
 
 use scalvm::{CpuSet, Frame, Machine, PAGE_SIZE, Scope};
 use scalvm_pmap::{TableMachine, X86Pmap};
@@ -39,6 +40,7 @@ impl Hw {
 //    the kernel's, which do not change. If the space is in use, its translations and those of upper
 //    levels are forgotten by invlpg or by loading the root again.
 // 4. Kernel code is not preempted, and is interrupted only where it waits.
+// 5. One processor sees its own stores in their order, once the compiler keeps it.
 unsafe impl Machine for Hw {
     type Pmap = X86Pmap;
 
@@ -78,6 +80,16 @@ unsafe impl Machine for Hw {
             // SAFETY: the same root again.
             _ => unsafe { load_root(root) },
         }
+    }
+
+    #[inline(always)]
+    fn light_fence(&self) {
+        compiler_fence(SeqCst);
+    }
+
+    #[inline(always)]
+    fn heavy_fence(&self) {
+        compiler_fence(SeqCst);
     }
 
     fn wait(&self, word: &AtomicU32, value: u32) {

@@ -1,21 +1,19 @@
 //! Kernel memory: the typed pools of the manager's own structures, and the heap offered to the
 //! kernel.
 //!
-//! Both stand on [`RawPool`]: slots in slabs of one frame each, behind a magazine for each
-//! processor. Nothing here needs an allocator below it but [`Frames`](crate::page::Frames). Arenas
-//! ([`vmem`]) hand out numbers, and describe them in structures from pools.
+//! Both stand on [`RawPool`]: slots in slabs, behind magazines for each processor. Nothing here needs
+//! an allocator below it but [`Frames`](crate::page::Frames). Arenas ([`vmem`]) hand out numbers, and
+//! describe them in structures from pools.
 
 mod buffer;
 mod debug;
 mod heap;
 pub(crate) mod kernel_map;
-mod magazine;
 mod malloc;
-mod poison;
 mod pool;
+mod pools;
 mod ptr;
-mod raw;
-mod slabs;
+mod slab;
 mod slot;
 mod table;
 #[cfg(test)]
@@ -33,7 +31,8 @@ pub(crate) use heap::Heap;
 use heap::{Account, HeapError, Piece};
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
-use raw::RawPool;
+pub use slab::PoolStats;
+pub(crate) use slab::RawPool;
 pub(crate) use slot::{Child, Slot};
 pub(crate) use table::Table;
 pub(crate) use types::Types;

@@ -229,6 +229,19 @@ impl Buddy {
         }
     }
 
+    /// Puts the upper part of a block that was taken in the free lists; it is `Free` already.
+    pub fn give_back<M: Machine>(
+        &self,
+        page: Ptr<Page>,
+        order: u32,
+        segments: &Segments,
+        _held: &SpinGuard<'_, M>,
+    ) {
+        self.free
+            .store(self.free.load(Relaxed) + (1 << order), Relaxed);
+        self.insert(page, order, segments);
+    }
+
     #[inline]
     fn insert(&self, page: Ptr<Page>, order: u32, segments: &Segments) {
         page.set_order(order);

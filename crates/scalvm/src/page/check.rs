@@ -62,6 +62,7 @@ impl Frames {
             State::Slab,
             State::Table,
             State::Zero,
+            State::Rest,
         ] {
             assert_eq!(count(state), self.count(state), "frames in state {state:?}");
         }

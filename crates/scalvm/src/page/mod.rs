@@ -17,6 +17,7 @@ mod list;
     reason = "one type per file, and the type is Page"
 )]
 mod page;
+mod run;
 mod segment;
 mod state;
 #[cfg(test)]

@@ -28,17 +28,19 @@ pub(crate) enum State {
     File,
     /// Kernel memory: the first frame of its block.
     Kernel,
-    /// Divided into the slots of a pool.
+    /// Divided into the slots of a pool: the first frame of the slab.
     Slab,
     /// A page table.
     Table,
     /// The page of zeros that all untouched memory shares.
     Zero,
+    /// Kernel memory or a slab: the first frame of a later block of its run, see `page/run.rs`.
+    Rest,
 }
 
 impl State {
     /// How many states there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// Whether a frame in this state belongs to somebody.
     #[inline(always)]
@@ -68,7 +70,8 @@ impl State {
             5 => State::Kernel,
             6 => State::Slab,
             7 => State::Table,
-            _ => State::Zero,
+            8 => State::Zero,
+            _ => State::Rest,
         }
     }
 }

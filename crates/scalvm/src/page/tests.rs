@@ -90,6 +90,54 @@ fn blocks_are_aligned_and_join_again() {
 }
 
 #[test]
+fn a_run_has_as_many_frames_as_were_asked_for() {
+    let (machine, frames) = setup(1000);
+    let total = frames.total();
+    let mut runs = Vec::new();
+    for count in (1..20).chain([31, 32, 33, 63, 100]) {
+        let first = frames.take_run(&machine, count, State::Slab).unwrap();
+        let start = first.frame().0;
+        assert_eq!(start % u64::from(count.next_power_of_two()), 0);
+        for n in 0..u64::from(count) {
+            let page = frames.page(Frame(start + n)).unwrap();
+            assert_eq!(frames.first_of(page), Some(first), "frame {n} of {count}");
+            // SAFETY: the frame is ours.
+            unsafe {
+                machine
+                    .frame_ptr(page.frame())
+                    .write_bytes(count as u8, crate::PAGE_SIZE)
+            };
+        }
+        runs.push((first, count));
+        frames.check_invariants(&machine);
+        let sum: u32 = runs.iter().map(|(_, count)| count).sum();
+        let used = frames.count(State::Slab) + frames.count(State::Rest);
+        assert_eq!(used, u64::from(sum));
+        assert_eq!(frames.free_count(), total - used);
+    }
+    // Every other one, then the rest.
+    for step in [2, 1] {
+        let mut n = 0;
+        while n < runs.len() {
+            let (first, count) = runs.remove(n);
+            for at in 0..u64::from(count) {
+                let bytes = machine.frame_ptr(Frame(first.frame().0 + at));
+                // SAFETY: the frame is ours.
+                let byte = unsafe { bytes.add(crate::PAGE_SIZE - 1).read() };
+                assert_eq!(byte, count as u8);
+            }
+            frames.free_run(&machine, first, count);
+            assert_eq!(frames.first_of(first), None);
+            frames.check_invariants(&machine);
+            n += step - 1;
+        }
+    }
+    assert_eq!(frames.free_count(), total);
+    assert!(frames.take_run(&machine, 1000, State::Kernel).is_none());
+    assert!(frames.take_run(&machine, u32::MAX, State::Kernel).is_none());
+}
+
+#[test]
 fn cached_frames_are_given_back_when_a_block_is_needed() {
     let (machine, frames) = setup(1026);
     // Its usable part has no block of the highest order unless every single frame of it is in the

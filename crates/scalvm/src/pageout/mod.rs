@@ -16,6 +16,9 @@
 //! `reserve` frames are kept from programs: the kernel's own structures may take half of them, the
 //! compressor's store all. So putting pages back never waits for memory: what it needs is there.
 //!
+//! **Kernel memory.** The daemon begins with what pools have not needed lately; and before memory is
+//! said to have ended, all that is free in any pool is given back (`kmem/pools.rs`).
+//!
 //! **Balance.** Anonymous and file pages compete by what their loss has cost: pages that had to be
 //! brought back soon after they were evicted count for their kind, halved again and again so that
 //! the past fades. The kind that was missed less is taken from; but none falls below its floor, a

@@ -35,14 +35,19 @@ impl<M: Machine> Vm<M> {
     /// Threads are served in the order in which they came.
     pub fn make_room(&self, room: &mut Room) -> bool {
         room.rounds += 1;
-        if !self.pageout.is_on() || room.rounds > ROUNDS {
+        if room.rounds > ROUNDS {
             return false;
+        }
+        if !self.pageout.is_on() {
+            return self.reclaim_kmem() != 0;
         }
         self.in_turn(|| {
             let before = room.progress;
             if before == self.room().progress {
                 let least = 1 << room.rounds.min(6) >> 1;
-                self.reclaim(self.frames_wanted().clamp(least, 32));
+                if self.reclaim(self.frames_wanted().clamp(least, 32)) == 0 {
+                    self.reclaim_kmem();
+                }
             }
             room.progress = self.room().progress;
             room.progress != before
@@ -79,7 +84,10 @@ impl<M: Machine> Vm<M> {
         if !self.pageout.is_on() {
             return 0;
         }
-        let mut freed = 0;
+        let mut freed = match self.frames_wanted() {
+            0 => 0,
+            _ => self.reclaim_idle_kmem(),
+        };
         loop {
             let step = self.in_turn(|| match self.frames_wanted() {
                 0 => 0,

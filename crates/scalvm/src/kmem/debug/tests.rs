@@ -342,10 +342,10 @@ fn a_module_that_leaks_is_told_where() {
     let here = |what| Some((file!(), line_of(what)));
     let expected = [
         (48, 1, 48, None),
-        (128, 3, 384, None),
+        (112, 3, 336, None),
         (1024, 1, 1024, None),
         (48, 1, 48, here("headers")),
-        (128, 3, 384, here("buffers")),
+        (112, 3, 336, here("buffers")),
         (1024, 1, 1024, here("buffers")),
     ];
     assert_eq!(leaks, expected);

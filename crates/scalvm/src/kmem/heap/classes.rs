@@ -4,9 +4,13 @@ use core::alloc::Layout;
 
 use crate::addr::PAGE_SIZE;
 
-/// The sizes of slots. Each is aligned to the largest power of two that divides it.
-pub(super) const CLASSES: [usize; 13] =
-    [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048];
+/// The sizes of slots. Each is aligned to the largest power of two that divides it, up to a page.
+/// Four to a doubling: at most a fifth of a large piece is wasted.
+pub(super) const CLASSES: [usize; 44] = [
+    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024,
+    1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 5120, 6144, 7168, 8192, 10240, 12288, 14336,
+    16384, 20480, 24576, 28672, 32768, 40960, 49152, 57344, 65536,
+];
 /// The largest of them.
 const SMALL: usize = CLASSES[CLASSES.len() - 1];
 /// The finest step between classes, and the alignment that all have.
@@ -39,15 +43,15 @@ impl From {
     /// Where pieces of a layout come from.
     #[inline(always)]
     pub fn of(layout: Layout) -> From {
+        // Sizes and alignments are at most isize::MAX, so this cannot wrap.
         let size = match layout.align() {
             ..=GRAIN => layout.size(),
-            // A power of two is aligned to itself. Sizes and alignments are at most isize::MAX, so
-            // this cannot wrap.
+            // A power of two is aligned to itself.
             align => layout.size().max(align).next_power_of_two(),
         };
         match class_of(size) {
-            Some(class) => From::Pool(class),
-            None => From::Frames(size.div_ceil(PAGE_SIZE)),
+            Some(class) if layout.align() <= PAGE_SIZE => From::Pool(class),
+            _ => From::Frames(size.div_ceil(PAGE_SIZE)),
         }
     }
 }
@@ -66,8 +70,8 @@ mod tests {
 
     #[test]
     fn classes_have_room_and_alignment() {
-        for shift in 0..13 {
-            for size in 0..20_000 {
+        for shift in 0..15 {
+            for size in (0..20_000).chain(65_000..70_000) {
                 let layout = Layout::from_size_align(size, 1 << shift).unwrap();
                 match From::of(layout) {
                     From::Pool(class) => {
@@ -82,7 +86,7 @@ mod tests {
                     From::Frames(count) => {
                         let bytes = PAGE_SIZE * count;
                         assert!(bytes >= size && bytes >= layout.align());
-                        assert!(size > SMALL || layout.align() > SMALL);
+                        assert!(size > SMALL || layout.align() > PAGE_SIZE);
                         let tight = layout.align() > GRAIN || bytes - PAGE_SIZE < size;
                         assert!(tight, "{layout:?} in {count} frames");
                     }

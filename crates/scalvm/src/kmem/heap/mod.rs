@@ -1,11 +1,11 @@
-//! The heap: untyped pools for small sizes, blocks of frames for large ones.
+//! The heap: untyped pools for pieces of up to 64 KiB, runs of frames for larger ones.
 //!
 //! Locks: those of the pools and of [`Frames`], none of its own.
 
 mod account;
-mod blocks;
 mod classes;
 mod piece;
+mod runs;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -14,8 +14,7 @@ pub(crate) use account::Account;
 use classes::{CLASSES, From, GRAIN};
 pub(crate) use piece::Piece;
 
-use super::RawPool;
-use super::slabs::Use;
+use super::slab::{RawPool, Use};
 use crate::addr::PAGE_SIZE;
 use crate::machine::Machine;
 use crate::page::Frames;
@@ -28,7 +27,7 @@ pub(crate) enum HeapError {
     OutOfMemory,
     /// The account refuses it.
     Refused,
-    /// It is larger than the largest block of frames, or the direct map is not aligned as asked.
+    /// It is larger than the largest run of frames, or the direct map is not aligned as asked.
     TooLarge,
 }
 
@@ -70,11 +69,11 @@ impl Heap {
         layout: Layout,
         account: &A,
     ) -> Result<NonNull<u8>, HeapError> {
-        let (bucket, bytes, order) = match From::of(layout) {
+        let (bucket, bytes, count) = match From::of(layout) {
             From::Pool(class) => (class, CLASSES[class], 0),
             From::Frames(count) => {
-                let order = blocks::order(count).ok_or(HeapError::TooLarge)?;
-                (Self::BUCKETS - 1, PAGE_SIZE << order, order)
+                let count = runs::length(count).ok_or(HeapError::TooLarge)?;
+                (Self::BUCKETS - 1, PAGE_SIZE * count as usize, count)
             }
         };
         let pinned = Pinned::new(machine);
@@ -83,10 +82,10 @@ impl Heap {
         }
         let piece = match self.pools.get(bucket) {
             Some(pool) => pool
-                .alloc(machine, frames)
+                .alloc(&pinned, frames)
                 .map(NonNull::cast)
                 .ok_or(HeapError::OutOfMemory),
-            None => blocks::alloc(machine, frames, order, layout.align()),
+            None => runs::alloc(machine, frames, count, layout.align()),
         };
         if piece.is_err() {
             account.credit(pinned.cpu(), bucket, bytes);
@@ -116,7 +115,7 @@ impl Heap {
             },
             From::Frames(count) => Piece {
                 bucket: Self::BUCKETS - 1,
-                bytes: PAGE_SIZE << blocks::order(count).unwrap_or(0),
+                bytes: PAGE_SIZE * count,
             },
         };
         // SAFETY: the caller's word; the layout leads to the same piece.
@@ -141,10 +140,15 @@ impl Heap {
         let pinned = Pinned::new(machine);
         match self.pools.get(piece.bucket) {
             // SAFETY: the caller's word.
-            Some(pool) => unsafe { pool.free(machine, frames, bytes.cast()) },
-            None => blocks::free(machine, frames, bytes),
+            Some(pool) => unsafe { pool.free(&pinned, frames, bytes.cast()) },
+            None => runs::free(machine, frames, bytes),
         }
         account.credit(pinned.cpu(), piece.bucket, piece.bytes);
+    }
+
+    /// The pools, by the size of their slots.
+    pub fn pools(&self) -> &[RawPool] {
+        &self.pools
     }
 
     /// Pieces in use that came from pools. Exact while nobody allocates or frees.

@@ -4,9 +4,9 @@ use core::alloc::Layout;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::classes::{CLASSES, From, class_of};
-use super::{Heap, blocks};
+use super::{Heap, runs};
 use crate::addr::PAGE_SIZE;
-use crate::kmem::slabs::SlabTag;
+use crate::kmem::slab::{Geometry, SlabTag, Use};
 use crate::page::{Frames, State};
 
 /// A piece of the heap that is in use.
@@ -17,6 +17,17 @@ pub(crate) struct Piece {
     /// The bytes in it, all of which its user may use.
     pub bytes: usize,
 }
+
+/// How the slots of each class lie in their slabs.
+const FORMS: [Geometry; CLASSES.len()] = {
+    let mut forms = [Geometry::of(CLASSES[0]); CLASSES.len()];
+    let mut class = 0;
+    while class < CLASSES.len() {
+        forms[class] = Geometry::of(CLASSES[class]);
+        class += 1;
+    }
+    forms
+};
 
 impl Heap {
     /// What a piece for this layout will be; none if there is none so large.
@@ -29,7 +40,7 @@ impl Heap {
             },
             From::Frames(count) => Piece {
                 bucket: Heap::BUCKETS - 1,
-                bytes: PAGE_SIZE << blocks::order(count)?,
+                bytes: PAGE_SIZE * runs::length(count)? as usize,
             },
         })
     }
@@ -39,19 +50,23 @@ impl Heap {
     /// from one in use. Takes no lock; neither may the piece be freed meanwhile.
     pub fn piece_at(&self, frames: &Frames, address: usize) -> Option<Piece> {
         let page = frames.page_at(address)?;
-        let offset = address % PAGE_SIZE;
-        match page.state() {
+        let first = match page.state() {
+            State::Slab | State::Kernel => page,
+            _ => frames.first_of(page)?,
+        };
+        let before = (page.frame().0 - first.frame().0) as usize * PAGE_SIZE;
+        let offset = before + address % PAGE_SIZE;
+        match first.state() {
             State::Slab => {
-                let bytes = SlabTag::of(page).heap_slot()?;
-                let is_slot = offset.is_multiple_of(bytes) && offset + bytes <= PAGE_SIZE;
-                is_slot.then_some(Piece {
-                    bucket: class_of(bytes)?,
-                    bytes,
-                })
+                let tag = SlabTag::of(first);
+                let bytes = tag.size();
+                let bucket = class_of(bytes)?;
+                let is_slot = FORMS[bucket].is_slot(offset.checked_sub(tag.start())?);
+                (tag.is_for(Use::Heap) && is_slot).then_some(Piece { bucket, bytes })
             }
             State::Kernel if offset == 0 => {
                 // Zero in frames that are nobody's piece.
-                let count = page.mapped.load(Relaxed) as usize;
+                let count = first.mapped.load(Relaxed) as usize;
                 (count != 0).then_some(Piece {
                     bucket: Heap::BUCKETS - 1,
                     bytes: count * PAGE_SIZE,

@@ -62,7 +62,7 @@ pub(crate) use state::{AtLimit, TypeState};
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use super::{Pool, Ptr, Table};
+use super::{Pool, Ptr, RawPool, Table};
 use crate::addr::PAGE_SIZE;
 use crate::error::OutOfMemory;
 use crate::machine::{MAX_CPUS, Machine, Rank};
@@ -101,6 +101,11 @@ impl Types {
             directories: [const { AtomicPtr::new((&raw const EMPTY).cast_mut()) }; MAX_CPUS],
             rows: Pool::new(),
         }
+    }
+
+    /// The pool of rows, for figures and reclaim.
+    pub fn pool(&self) -> &RawPool {
+        self.rows.raw()
     }
 
     fn lock<'a, M: Machine>(&'a self, machine: &'a M) -> SpinGuard<'a, M> {

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::{Leaks, M_ORPHANS, MallocType, TypeError, numbers, section};
 use crate::testing::TestMachine;
 use crate::vm::Vm;
-use crate::{MallocError, MallocFlags};
+use crate::{MallocError, MallocFlags, PAGE_SIZE};
 
 crate::malloc_type!(M_STATIC, "test static", "linked into the tests");
 crate::malloc_type!(dynamic M_MOD, "test mod", "of a module", limit = 1000);
@@ -108,6 +108,9 @@ fn names_are_taken_once() {
         .unwrap();
 }
 
+/// 300,000 bytes in whole frames.
+const LARGE: u64 = 74 * PAGE_SIZE as u64;
+
 #[test]
 fn what_is_left_in_use_is_told_and_refused_or_orphaned() {
     let vm = setup();
@@ -122,12 +125,12 @@ fn what_is_left_in_use_is_told_and_refused_or_orphaned() {
     let mut tell = |leak: super::Leak| told.push((leak.size, leak.pieces, leak.bytes));
     let refused = vm.detach_type(&M_LEAKY, Leaks::Refuse, &mut tell);
     assert_eq!(refused, Err(TypeError::InUse));
-    let expected = [(128, 2, 256), (0, 1, 512 << 10)];
+    let expected = [(112, 2, 224), (0, 1, LARGE)];
     assert_eq!(told, expected);
     vm.check_invariants();
     // It is as it was.
     let stats = vm.type_stats(&M_LEAKY).unwrap();
-    assert_eq!((stats.in_use, stats.bytes), (3, 256 + (512 << 10)));
+    assert_eq!((stats.in_use, stats.bytes), (3, 224 + LARGE));
     // SAFETY: memory of the type, not freed yet.
     unsafe { vm.free(&M_LEAKY, malloc(10)) };
 
@@ -142,7 +145,7 @@ fn what_is_left_in_use_is_told_and_refused_or_orphaned() {
         let stats = vm.type_stats(&M_ORPHANS).unwrap();
         (stats.in_use, stats.bytes)
     };
-    assert_eq!(orphans(), (3, 256 + (512 << 10)));
+    assert_eq!(orphans(), (3, 224 + LARGE));
     vm.check_invariants();
     // SAFETY: as above, under the old type and the new one.
     unsafe {

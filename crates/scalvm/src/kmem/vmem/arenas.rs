@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 
 use super::cache::Magazines;
 use super::{ArenaStats, Body, Tag};
-use crate::kmem::{Pool, Ptr};
+use crate::kmem::{Pool, Ptr, RawPool};
 use crate::link::List;
 use crate::machine::{Machine, Rank};
 use crate::sync::SpinLock;
@@ -39,6 +39,13 @@ impl Arenas {
             freed: AtomicU32::new(0),
             waiters: AtomicU32::new(0),
         }
+    }
+
+    /// Calls `f` with each pool of their structures, for figures and reclaim.
+    pub fn each_raw(&self, f: &mut dyn FnMut(&'static str, &RawPool)) {
+        f("arena tag", self.tags.raw());
+        f("arena", self.bodies.raw());
+        f("arena magazines", self.magazines.raw());
     }
 
     /// Puts a new arena in the list.

@@ -54,7 +54,7 @@ use store::{Store, repeated};
 use crate::addr::PAGE_SIZE;
 use crate::anon::Anon;
 use crate::error::{OutOfMemory, PagerError};
-use crate::kmem::{Buffer, Pool, Ptr};
+use crate::kmem::{Buffer, Pool, Ptr, RawPool};
 use crate::machine::{Machine, Rank};
 use crate::page::Page;
 use crate::pager::Handle;
@@ -92,6 +92,11 @@ impl<M: Machine> Compressor<M> {
             store: Field::nothing(),
             pool: Pool::new(),
         }
+    }
+
+    /// The pool of its structures, for figures and reclaim.
+    pub fn pool(&self) -> &RawPool {
+        self.pool.raw()
     }
 
     /// Whether a codec has been set.

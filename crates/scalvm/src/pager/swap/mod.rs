@@ -40,7 +40,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use device::Device;
 
 use crate::anon::Anon;
-use crate::kmem::{Pool, Ptr};
+use crate::kmem::{Pool, Ptr, RawPool};
 use crate::machine::{Machine, Rank};
 use crate::page::Frames;
 use crate::pager::Vnode;
@@ -75,6 +75,11 @@ impl<M: Machine> Swap<M> {
             ids: AtomicU64::new(1),
             turns: AtomicU64::new(1),
         }
+    }
+
+    /// The pool of its structures, for figures and reclaim.
+    pub fn pool(&self) -> &RawPool {
+        self.pool.raw()
     }
 
     /// Adds a device, all of whose pages are free: at most 2^32.

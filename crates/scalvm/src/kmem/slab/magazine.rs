@@ -1,0 +1,174 @@
+//! The free slots that one processor has at hand: two chains, of which one is loaded.
+//!
+//! Slots come from the loaded chain and go back to it. Where it is empty, or full, the other one is
+//! looked at before the depot is: so a user at the edge between two magazines does not go there each
+//! time. (Bonwick and Adams, Magazines and Vmem, USENIX 2001.)
+//!
+//! Each has its own lock ([`Rank::Pool`](crate::Rank::Pool)), on its own cache line: the processor's
+//! own, see [`OwnerLock`]. All that follows is read and changed with it held; figures are also read
+//! without, for statistics.
+//!
+//! 1. `size - room` slots are in the chain from `loaded` on, `previous_count` in the one from
+//!    `previous` on; nobody else knows of them.
+
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::chain::{self, Chain};
+use crate::machine::{Machine, Rank};
+use crate::sync::{Field, OwnerGuard, OwnerLock};
+
+/// What a processor has at hand of a pool.
+#[repr(align(64))]
+pub(super) struct Magazine {
+    lock: OwnerLock,
+    /// How many slots the loaded chain has room for yet.
+    room: Field<u32>,
+    /// How many it may have.
+    size: Field<u32>,
+    previous_count: Field<u32>,
+    loaded: AtomicPtr<()>,
+    previous: AtomicPtr<()>,
+    /// Slots that were taken out of the loaded chain, ever.
+    allocs: Field<u64>,
+}
+
+const _: () = assert!(size_of::<Magazine>() == 64);
+
+impl Magazine {
+    pub const fn new() -> Magazine {
+        Magazine {
+            lock: OwnerLock::new(),
+            room: Field::<u32>::constant(0),
+            size: Field::<u32>::constant(0),
+            previous_count: Field::<u32>::constant(0),
+            loaded: AtomicPtr::new(null_mut()),
+            previous: AtomicPtr::new(null_mut()),
+            allocs: Field::<u64>::constant(0),
+        }
+    }
+
+    /// Takes the lock as the processor's own. The caller is pinned to it.
+    #[inline(always)]
+    pub fn enter<'a, M: Machine>(&'a self, machine: &'a M) -> OwnerGuard<'a, M> {
+        self.lock.enter(machine, Rank::Pool)
+    }
+
+    /// Takes the lock away from its processor.
+    pub fn steal<'a, M: Machine>(&'a self, machine: &'a M) -> OwnerGuard<'a, M> {
+        self.lock.steal(machine, Rank::Pool)
+    }
+
+    /// Slots in both chains. (Without the lock: about.)
+    pub fn count(&self) -> u32 {
+        self.size.get().wrapping_sub(self.room.get()) + self.previous_count.get()
+    }
+
+    /// Whether there is nothing here, nor ever was.
+    pub fn is_untouched(&self) -> bool {
+        self.size.get() == 0 && self.allocs.get() == 0
+    }
+
+    /// See the field. (Without the lock: about.)
+    pub fn allocs(&self) -> u64 {
+        self.allocs.get()
+    }
+
+    /// Takes a slot out of the loaded chain.
+    #[inline(always)]
+    pub fn pop<M: Machine>(&self, link: usize, _held: &OwnerGuard<'_, M>) -> Option<NonNull<()>> {
+        // SAFETY: invariant 1.
+        let slot = unsafe { chain::pop(&self.loaded, link) }?;
+        self.room.set(self.room.get() + 1);
+        self.allocs.set(self.allocs.get() + 1);
+        Some(slot)
+    }
+
+    /// Adds a slot to the loaded chain if it has room; tells whether it had.
+    ///
+    /// # Safety
+    ///
+    /// The slot is free and has a link there, and the caller forgets it if this is true.
+    #[inline(always)]
+    pub unsafe fn push<M: Machine>(
+        &self,
+        slot: NonNull<()>,
+        link: usize,
+        _held: &OwnerGuard<'_, M>,
+    ) -> bool {
+        let room = self.room.get();
+        if room == 0 {
+            return false;
+        }
+        self.room.set(room - 1);
+        // SAFETY: the caller's word.
+        unsafe { chain::push(&self.loaded, slot, link) };
+        true
+    }
+
+    /// Makes the other chain the loaded one. What is loaded is empty.
+    pub fn load_previous<M: Machine>(&self, held: &OwnerGuard<'_, M>) {
+        let chain = self.take_previous(held);
+        let size = self.size.get();
+        self.load(chain, size, held);
+    }
+
+    /// Loads a chain in place of an empty one. At most `size` slots may be loaded from now on, or as
+    /// many as the chain has.
+    pub fn load<M: Machine>(&self, chain: Chain, size: u32, _held: &OwnerGuard<'_, M>) {
+        debug_assert!(self.loaded.load(Relaxed).is_null());
+        let size = size.max(chain.count);
+        self.size.set(size);
+        self.room.set(size - chain.count);
+        self.loaded.store(chain.first, Relaxed);
+    }
+
+    /// Takes what is loaded away, and leaves an empty chain with no room.
+    pub fn unload<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> Chain {
+        let chain = Chain {
+            first: self.loaded.load(Relaxed),
+            count: self.size.get() - self.room.get(),
+        };
+        self.loaded.store(null_mut(), Relaxed);
+        self.size.set(0);
+        self.room.set(0);
+        chain
+    }
+
+    /// Whether the other chain has any slot.
+    pub fn has_previous<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> bool {
+        self.previous_count.get() != 0
+    }
+
+    /// Takes the other chain away.
+    pub fn take_previous<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> Chain {
+        let chain = Chain {
+            first: self.previous.load(Relaxed),
+            count: self.previous_count.get(),
+        };
+        self.previous.store(null_mut(), Relaxed);
+        self.previous_count.set(0);
+        chain
+    }
+
+    /// Sets the other chain, which is empty.
+    pub fn put_previous<M: Machine>(&self, chain: Chain, _held: &OwnerGuard<'_, M>) {
+        self.previous.store(chain.first, Relaxed);
+        self.previous_count.set(chain.count);
+    }
+
+    /// Panics where the chains are not as long as they should be.
+    pub fn check_invariants<M: Machine>(&self, link: usize, _held: &OwnerGuard<'_, M>) {
+        let loaded = self.size.get() - self.room.get();
+        let chains = [
+            (&self.loaded, loaded),
+            (&self.previous, self.previous_count.get()),
+        ];
+        for (first, count) in chains {
+            // SAFETY: invariant 1.
+            let len = unsafe { chain::len(first.load(Relaxed), link, count) };
+            assert_eq!(len, count, "slots in a magazine");
+        }
+    }
+}

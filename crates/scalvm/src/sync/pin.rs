@@ -1,0 +1,38 @@
+//! [`Pinned`]: staying on a processor.
+
+use crate::machine::Machine;
+
+/// The processor is the caller's; dropping this ends it.
+#[must_use]
+pub(crate) struct Pinned<'a, M: Machine> {
+    machine: &'a M,
+    cpu: usize,
+}
+
+impl<'a, M: Machine> Pinned<'a, M> {
+    /// Stays on the processor this runs on. Nobody is pinned twice.
+    #[inline(always)]
+    pub fn new(machine: &'a M) -> Pinned<'a, M> {
+        let cpu = machine.pin();
+        Pinned { machine, cpu }
+    }
+
+    /// The machine.
+    #[inline(always)]
+    pub fn machine(&self) -> &'a M {
+        self.machine
+    }
+
+    /// The processor's number, below [`MAX_CPUS`](crate::MAX_CPUS).
+    #[inline(always)]
+    pub fn cpu(&self) -> usize {
+        self.cpu
+    }
+}
+
+impl<M: Machine> Drop for Pinned<'_, M> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.machine.unpin();
+    }
+}

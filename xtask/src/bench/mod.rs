@@ -55,10 +55,9 @@ pub fn bench(options: BenchOptions) -> Result<u8> {
     let text = table::table(&ours, &peers) + &table::summary(&ours, &peers);
     print!("{text}");
     // The rows that need a guest of their own.
-    let swap = match options.patterns[..] {
-        [] => Some(swap::table()?),
-        _ => None,
-    };
+    let swap = &options.patterns;
+    let swap = swap.is_empty() || swap.iter().any(|pattern| pattern.starts_with("swap"));
+    let swap = swap.then(swap::table).transpose()?;
     if let Some(swap) = &swap {
         print!("\n{swap}");
     }

@@ -33,7 +33,10 @@
 //! the first use of a page that was brought ahead does not make it hot; and if it leaves without
 //! one, nothing is remembered.
 //!
-//! Until the first eviction, when memory is filling, what does not fit in the cold share is hot.
+//! Until the first eviction, when memory is filling, what does not fit in the cold share is hot. Hot
+//! pages that end, with their program, leave room for as many others, and memory fills again: so the
+//! page that gets the frame of one is hot. (Otherwise a program that follows another would begin with
+//! cold pages alone, and they would take turns as in a plain clock.)
 //!
 //! Memory: one record, 20 bytes, for each frame.
 //!
@@ -94,6 +97,7 @@ impl ClockPro {
 
     pub fn insert(&self, segments: &Segments, page: u32, key: u64) -> bool {
         let nodes = self.nodes(segments);
+        let follows_hot = self.queues.of(&nodes, page) == Some(Queue::Active);
         self.queues.take(&nodes, page);
         if let Some(record) = self.records.find(key) {
             self.forget(&nodes, record);
@@ -101,7 +105,8 @@ impl ClockPro {
             return true;
         }
         let counts = self.counts();
-        if !self.filled.get() && !Self::begins_cold(counts) {
+        let is_filling = !self.filled.get() && !Self::begins_cold(counts);
+        if follows_hot || is_filling {
             self.put(&nodes, page, Queue::Active);
         } else {
             self.remember(&nodes, key);

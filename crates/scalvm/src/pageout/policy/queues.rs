@@ -6,7 +6,7 @@
 //! | from | to | when |
 //! |---|---|---|
 //! | none | `Fresh` | the page has come |
-//! | none | `Active` | it is missed soon after it left, or memory is still filling (CLOCK-Pro) |
+//! | none | `Active` | it is missed soon after it left, or memory is filling (CLOCK-Pro) |
 //! | `Fresh` | `Active` (clock), `Inactive` (CLOCK-Pro) | its first use has been read and discarded |
 //! | `Fresh` | `Inactive`, unused | it was brought ahead of its first use, which is still to come |
 //! | `Active` | `Inactive` | its turn has come (clock), or it was not used for a whole turn |

@@ -195,6 +195,27 @@ fn a_loop_larger_than_memory_costs_what_does_not_fit() {
 }
 
 #[test]
+fn a_program_that_follows_another_begins_as_the_first_one_did() {
+    let mut memory = Memory::new(PolicyKind::ClockPro, 200);
+    let mut loops = |first: u64| {
+        let before = memory.misses;
+        for _ in 0..40 {
+            (first..first + 220).for_each(|key| _ = memory.refer(key));
+        }
+        let frames: Vec<u32> = memory.at.values().copied().collect();
+        frames.into_iter().for_each(|frame| memory.forget(frame));
+        memory.policy.check_invariants(memory.frames.segments());
+        memory.misses - before
+    };
+    let first = loops(0);
+    assert!(first < 40 * 40, "{first} misses");
+    for n in 1..4 {
+        let later = loops(1000 * n);
+        assert!(later < first + first / 4, "{later} misses, first {first}");
+    }
+}
+
+#[test]
 fn a_scan_leaves_the_working_set() {
     for (kind, most) in [(PolicyKind::Clock, 100), (PolicyKind::ClockPro, 2)] {
         let mut memory = Memory::new(kind, 100);

@@ -1,7 +1,5 @@
 //! The manager itself: [`Vm`] owns the frames, the pools of all structures, and the counters.
 
-use core::alloc::Layout;
-use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -137,27 +135,6 @@ impl<M: Machine> Vm<M> {
         if let Some(page) = self.frames.page(first) {
             debug_assert_eq!(page.order(), order);
             self.frames.free_block(&self.machine, page);
-        }
-    }
-
-    /// Kernel memory of a size and alignment, or null. Does not block. For a `GlobalAlloc`.
-    pub fn kmem_alloc(&self, layout: Layout) -> *mut u8 {
-        let bytes = self.heap.alloc(&self.machine, &self.frames, layout, &());
-        bytes.map_or(null_mut(), NonNull::as_ptr)
-    }
-
-    /// Takes kernel memory back.
-    ///
-    /// # Safety
-    ///
-    /// `ptr` came from `kmem_alloc` with this layout, and nobody uses it any more.
-    pub unsafe fn kmem_free(&self, ptr: *mut u8, layout: Layout) {
-        if let Some(bytes) = NonNull::new(ptr) {
-            // SAFETY: the caller's promise is the same.
-            unsafe {
-                self.heap
-                    .free(&self.machine, &self.frames, bytes, layout, &())
-            }
         }
     }
 

@@ -10,8 +10,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::alloc::Layout;
 
+use scalvm::MallocFlags;
+
 use crate::linux::Errno;
-use crate::mm::VM;
+use crate::mm::{M_RUST, VM};
 
 /// The two counts at the head of an `Arc`.
 const ARC_COUNTS: usize = 2 * size_of::<usize>();
@@ -20,12 +22,11 @@ const ARC_COUNTS: usize = 2 * size_of::<usize>();
 pub fn prove(bytes: usize, align: usize) -> Result<(), Errno> {
     let layout = Layout::from_size_align(bytes.max(1), align).map_err(|_| Errno::ENOMEM)?;
     // Not through the global allocator: the compiler takes a pair of its calls out.
-    let block = VM.kmem_alloc(layout);
-    if block.is_null() {
-        return Err(Errno::ENOMEM);
-    }
+    let block = VM
+        .malloc_aligned(&M_RUST, layout, MallocFlags::NOWAIT)
+        .map_err(|_| Errno::ENOMEM)?;
     // SAFETY: the block that the manager has just given, untouched.
-    unsafe { VM.kmem_free(block, layout) };
+    unsafe { VM.free_sized(&M_RUST, block, layout) };
     Ok(())
 }
 

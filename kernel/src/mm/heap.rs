@@ -1,24 +1,11 @@
-//! The kernel's heap: the manager's wired memory.
+//! The kernel's heap: wired memory of the manager's, charged to a type of its own.
 
-use core::alloc::{GlobalAlloc, Layout};
+use scalvm::malloc_type;
+use scalvm_alloc::GlobalHeap;
 
-use super::VM;
+use super::{Hw, VM};
 
-struct Heap;
+malloc_type!(pub M_RUST, "rust", "what the kernel's boxes, vectors and reference counts hold");
 
 #[global_allocator]
-static HEAP: Heap = Heap;
-
-// SAFETY: the manager hands out each block once, with the size and alignment asked for.
-unsafe impl GlobalAlloc for Heap {
-    #[inline]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        VM.kmem_alloc(layout)
-    }
-
-    #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's duty is the same.
-        unsafe { VM.kmem_free(block, layout) }
-    }
-}
+static HEAP: GlobalHeap<Hw> = GlobalHeap::new(&VM, &M_RUST);

@@ -49,6 +49,9 @@ pub unsafe fn init(info: &StartInfo) -> Archive {
     });
     // SAFETY: RAM where neither the kernel nor the archive lies, and in the direct map.
     unsafe { add_all(info, DIRECT_FIRST..mapped, &[image, module]) };
+    if let Err(error) = VM.check_types() {
+        panic!("malloc types of this kernel: {error}");
+    }
     Archive(module)
 }
 

@@ -11,6 +11,7 @@ mod init;
 pub mod paging;
 pub mod user;
 
+pub use heap::M_RUST;
 pub use hw::Hw;
 pub use init::init;
 

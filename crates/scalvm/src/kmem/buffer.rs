@@ -7,17 +7,23 @@ use core::slice;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
-use super::Heap;
+use super::MallocFlags;
 use crate::addr::PAGE_SIZE;
 use crate::error::OutOfMemory;
 use crate::machine::{Machine, Rank};
-use crate::page::Frames;
 use crate::sync::SpinLock;
+use crate::vm::Vm;
 
 /// Alignment of both parts: a cache line.
 const ALIGN: usize = 64;
 
-/// A piece of the heap in two parts: plain bytes, and room for whatever its user likes. Its lock
+crate::malloc_type!(
+    M_BUFFER,
+    "buffer",
+    "what pages are compressed and brought back in"
+);
+
+/// Kernel memory in two parts: plain bytes, and room for whatever its user likes. Its lock
 /// protects it; it is allocated once, before it is shared.
 pub(crate) struct Buffer {
     lock: SpinLock,
@@ -42,14 +48,12 @@ impl Buffer {
     /// nobody else knows it.
     pub fn allocate<M: Machine>(
         &self,
-        machine: &M,
-        frames: &Frames,
-        heap: &Heap,
+        vm: &Vm<M>,
         bytes: usize,
         room: usize,
     ) -> Result<(), OutOfMemory> {
         let layout = layout(bytes, room).ok_or(OutOfMemory)?;
-        let memory = heap.alloc(machine, frames, layout, &());
+        let memory = vm.malloc_aligned(&M_BUFFER, layout, MallocFlags::NOWAIT);
         let memory = memory.map_err(|_| OutOfMemory)?.as_ptr();
         // SAFETY: a new piece of this size.
         unsafe { memory.write_bytes(0, bytes) };
@@ -60,12 +64,12 @@ impl Buffer {
     }
 
     /// Takes its memory away, if it has any. Nobody else knows it any more.
-    pub fn release<M: Machine>(&self, machine: &M, frames: &Frames, heap: &Heap) {
+    pub fn release<M: Machine>(&self, vm: &Vm<M>) {
         let memory = self.memory.swap(null_mut(), Relaxed);
         let layout = layout(self.bytes.load(Relaxed), self.room.load(Relaxed));
         if let (Some(memory), Some(layout)) = (NonNull::new(memory), layout) {
-            // SAFETY: it came from this heap with this layout.
-            unsafe { heap.free(machine, frames, memory, layout, &()) };
+            // SAFETY: it was allocated with this layout.
+            unsafe { vm.free_sized(&M_BUFFER, memory, layout) };
         }
     }
 

@@ -129,9 +129,10 @@ impl<M: Machine> Compressor<M> {
             class: Field::new(0),
             counts: stats::Counts::new(),
         })?;
-        let all = store.buffers.iter().try_for_each(|buffer| {
-            buffer.allocate(machine, frames, &vm.heap, OUT, codec.scratch())
-        });
+        let all = store
+            .buffers
+            .iter()
+            .try_for_each(|buffer| buffer.allocate(vm, OUT, codec.scratch()));
         let held = self.lock(vm);
         if all.is_ok() && self.store.get().is_none() {
             self.store.set(Some(store));
@@ -139,7 +140,7 @@ impl<M: Machine> Compressor<M> {
         }
         drop(held);
         for buffer in &store.buffers {
-            buffer.release(machine, frames, &vm.heap);
+            buffer.release(vm);
         }
         self.pool.take(machine, frames, store);
         // If somebody else was quicker, it is on.

@@ -163,12 +163,14 @@ impl<M: Machine> Vm<M> {
                 Backing::Slot(slot) => {
                     if anon.backing.replace(word, 0) {
                         self.swap.free(&self.machine, slot);
+                        self.one_may_leave();
                     }
                 }
                 // Where this fails the compressor has just moved it to a disk.
                 Backing::Compressed(handle) => {
                     if self.compressor.free(self, handle, anon) {
                         anon.backing.set(0);
+                        self.one_may_leave();
                     }
                 }
             }

@@ -144,6 +144,11 @@ pub unsafe trait Machine: Sync + Sized + 'static {
         core::hint::spin_loop();
     }
 
+    /// Called again and again by long work that nobody is kept waiting by: a port whose kernel is not
+    /// preempted may let other threads run. No lock of the manager is held.
+    #[inline(always)]
+    fn pause(&self) {}
+
     /// Sleeps while `word` holds `value`; may return early. No lock of the manager is held.
     fn wait(&self, word: &AtomicU32, value: u32);
 

@@ -19,6 +19,17 @@ use crate::page::Page;
 use crate::pmap::{Clear, Mapping, Pmap};
 use crate::vm::Vm;
 
+/// What became of the mappings of a page that is to leave memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unmapped {
+    /// There are none any more.
+    Done,
+    /// It must not leave: it is wired. Nothing was changed.
+    Wired,
+    /// It must not leave yet: a processor may still use what it found unmapped (S5).
+    InUse,
+}
+
 impl<M: Machine> Vm<M> {
     /// Calls `f` for every object that has the anon at `index`, one after the other, each locked;
     /// ends when it returns false. The family is pinned. Nothing keeps the anon: it is only looked for.
@@ -52,20 +63,22 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Unmaps the page `index` of an object everywhere, for the page daemon. False if it must not
-    /// leave: it is wired, and was not touched; or a processor may still use what it found unmapped
-    /// (S5).
-    pub(crate) fn unmap_to_leave(&self, guard: &ObjectGuard<'_, M>, index: u32) -> bool {
+    /// Unmaps the page `index` of an object everywhere, for the page daemon.
+    pub(crate) fn unmap_to_leave(&self, guard: &ObjectGuard<'_, M>, index: u32) -> Unmapped {
         let object = guard.object();
         let here = || {
             let entries = object.target().all_entries();
             entries.filter(|entry| entry.address_of(index).is_some())
         };
         if here().any(|entry| entry.attributes().wired) {
-            return false;
+            return Unmapped::Wired;
         }
         self.unmap_object(guard, object, index, 1);
-        !here().any(|entry| entry.map.removing.load(SeqCst))
+        if here().any(|entry| entry.map.removing.load(SeqCst)) {
+            Unmapped::InUse
+        } else {
+            Unmapped::Done
+        }
     }
 
     /// Whether the page `index` of an object was used through any mapping since this was last asked.

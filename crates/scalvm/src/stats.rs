@@ -73,7 +73,13 @@ stats! {
     swapouts,
     /// Pages brought back from the compressor.
     decompressed,
-    /// Pages that the page daemon looked at.
+    /// Rounds of the page daemon.
+    balances,
+    /// Searches for pages that can leave, by the page daemon and by those who needed memory.
+    searches,
+    /// Searches that found none.
+    searches_vain,
+    /// Pages that were looked at by them.
     scanned,
     /// Pages that left memory.
     evicted,
@@ -109,6 +115,9 @@ pub(crate) enum Event {
     SwapIn,
     SwapOut,
     Decompressed,
+    Balance,
+    Search,
+    SearchVain,
     Scan,
     Evict,
     Refault,

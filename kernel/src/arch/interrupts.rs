@@ -1,7 +1,7 @@
 //! Interrupt lines, and waiting for one.
 //!
-//! Handlers run in the idle loop or between two instructions of a program, never in the middle of
-//! the kernel: they may use what the rest of the kernel uses, but must not block.
+//! Handlers run in the idle loop, between two instructions of a program, or where long work in the
+//! kernel lets them, never in the middle of anything else: they may use what the rest of the kernel uses, but must not block.
 
 use core::arch::asm;
 
@@ -35,6 +35,14 @@ pub(super) fn on_line(line: u8) {
         task::after_interrupt();
     }
     pic::done(line);
+}
+
+/// Takes the interrupts that have come. Only where the caller may block.
+#[inline]
+pub fn take() {
+    // SAFETY: the caller holds nothing that a handler needs. An interrupt is taken only after the
+    // instruction that follows `sti`.
+    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
 }
 
 /// Waits until an interrupt has come and been handled. Only for the idle loop and for boot.

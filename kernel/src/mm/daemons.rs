@@ -11,9 +11,6 @@ const WRITE_BACK_PERIOD: u64 = 5 * SECOND;
 /// How long something may be dirty before it is written back, as on Linux.
 const DIRTY_AGE: u64 = 30 * SECOND;
 
-/// How long memory is left alone when nothing could be freed.
-const BREATH: u64 = SECOND / 50;
-
 /// Starts the threads. Not before processes can be.
 pub fn start() -> Result<(), Errno> {
     task::start_kernel_thread(keep_free)?;
@@ -27,14 +24,10 @@ pub fn start() -> Result<(), Errno> {
 
 /// Keeps memory free.
 extern "C" fn keep_free() -> ! {
-    let alarm = WaitQueue::new();
     loop {
+        // Where nothing can leave this lasts until something may.
         VM.wait_for_pressure();
-        if VM.balance() == 0 {
-            // Nothing can leave now. Until something can, programs need the processor more.
-            let at = now_ns() + BREATH;
-            alarm.wait((), State::Uninterruptible, Some(at));
-        }
+        VM.balance();
     }
 }
 

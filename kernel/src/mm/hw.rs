@@ -92,6 +92,10 @@ unsafe impl Machine for Hw {
         compiler_fence(SeqCst);
     }
 
+    fn pause(&self) {
+        task::pause();
+    }
+
     fn wait(&self, word: &AtomicU32, value: u32) {
         task::wait_on_word(word, value);
     }

@@ -45,7 +45,7 @@ pub use process::{Faults, Process};
 pub use reap::{WaitedFor, Wanted, wait_for_child};
 pub use sched::{
     after_interrupt, before_return, current, current_thread, fault, first_call, first_return,
-    idle_ns, interrupted, look, must_look, on_timer, user_stack_pointer, yield_now,
+    idle_ns, interrupted, look, must_look, on_timer, pause, user_stack_pointer, yield_now,
 };
 pub use signal::{
     Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process,

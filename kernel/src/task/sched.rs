@@ -207,6 +207,15 @@ pub fn yield_now() {
     }
 }
 
+/// Takes interrupts, and ends the turn if it is over: for long work in the kernel. The caller may
+/// block, and holds nothing that a handler needs.
+pub fn pause() {
+    interrupts::take();
+    if TURN_OVER.swap(false, Relaxed) {
+        yield_now();
+    }
+}
+
 /// Gives the processor up: the current thread is no longer ready. Returns when it is again.
 pub(super) fn give_up() {
     loop {

@@ -46,6 +46,7 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     test("swap/fails", &|| fails(lab));
     test("swap/oom", &|| oom(lab));
     test("swap/oom-choice", &|| oom_choice(lab));
+    test("swap/rest", &|| rest(lab));
     test("swap/promises", &|| promises(lab));
     test("swap/resident-limit", &|| resident_limit(lab));
 }
@@ -312,6 +313,26 @@ fn oom_choice(lab: &Lab) -> Result<()> {
         .patience(PATIENCE)
         .run()?;
     expect(&here, "Killed\nstatus 137\n0\nfull\nfull\n")
+}
+
+/// While nearly all memory is taken and nothing can leave, the page daemon rests: other programs
+/// run, and it looks again only when as many pages have come as make it worth while.
+fn rest(lab: &Lab) -> Result<()> {
+    let script = "sleep 1000 | /tests/eat 55 >/tmp/a & sleep 1; cat /tmp/a; \
+                  i=0; while [ $i -lt 300 ]; do cat /tmp/a >/dev/null; i=$((i + 1)); done; \
+                  cat /proc/scalvm";
+    let guest = lab.guest(&["/bin/sh", "-c", script]);
+    let here = guest.mem(MEM).patience(PATIENCE).run()?;
+    let count = |name: &str| -> u64 {
+        let line = here.output.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
+    };
+    let (rounds, forks) = (count("balances "), count("forks "));
+    let pages = count("zero_fills ") + count("cow_copies ");
+    if !here.output.starts_with("full\n") || forks < 300 || rounds == 0 || rounds * 100 > pages {
+        bail!("status {}, {rounds} rounds\n{}", here.status, here.output);
+    }
+    Ok(())
 }
 
 /// With strict promises a program is refused memory before there is none, and nobody is ended; what

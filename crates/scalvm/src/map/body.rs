@@ -163,6 +163,9 @@ impl<M: Machine> MapWrite<'_, M> {
             drop(guard);
             vm.release_object(object);
         }
+        if entry.attributes().wired {
+            vm.unwired();
+        }
         vm.entries.free(&vm.machine, &vm.frames, entry);
     }
 

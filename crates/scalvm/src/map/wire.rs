@@ -78,6 +78,8 @@ impl<'v, M: Machine> Map<'v, M> {
                 wired: false,
                 ..old
             },
-        )
+        )?;
+        self.vm.unwired();
+        Ok(())
     }
 }

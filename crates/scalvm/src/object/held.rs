@@ -86,6 +86,7 @@ impl<M: Machine> Drop for HeldPage<'_, M> {
         if let Some(family) = self.family {
             self.vm.end_write(family);
         }
+        self.vm.one_may_leave();
     }
 }
 

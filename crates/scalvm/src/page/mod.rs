@@ -33,7 +33,7 @@ pub(crate) use r#use::Identity;
 pub(crate) use r#use::{AHEAD, BUSY, DIRTY, KNOWN, LONE, TOUCHED, TRIMMED, WRITING};
 
 use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 use buddy::Buddy;
 use cache::{BATCH, FrameCache, HIGH};
@@ -55,6 +55,8 @@ pub(crate) struct Frames {
     low: AtomicU32,
     /// 1 under pressure; who sets it wakes the page daemon, who sleeps on it.
     pressure: AtomicU32,
+    /// So many frames are still to be taken before pressure is told of again.
+    patience: AtomicU32,
 }
 
 /// What is left of the reserve for whoever asks.
@@ -87,6 +89,7 @@ impl Frames {
             reserve: AtomicU32::new(0),
             low: AtomicU32::new(0),
             pressure: AtomicU32::new(0),
+            patience: AtomicU32::new(0),
         }
     }
 
@@ -123,11 +126,52 @@ impl Frames {
         })
     }
 
-    /// Tells of pressure if there is any.
-    fn notice<M: Machine>(&self, machine: &M) {
-        if self.buddy.free_count() < u64::from(self.low.load(Relaxed))
-            && self.pressure.swap(1, Release) == 0
-        {
+    /// From now on pressure is not told of, until so many pages have come, or [`renew`] is called:
+    /// what may leave memory is looked for, or was just looked for in vain.
+    ///
+    /// [`renew`]: Frames::renew
+    pub fn forbear(&self, pages: u32) {
+        self.patience.swap(pages, AcqRel);
+    }
+
+    /// Whether pressure is not told of now.
+    #[inline(always)]
+    pub fn is_forbearing(&self) -> bool {
+        self.patience.load(Relaxed) > 0
+    }
+
+    /// Shortens the time for which pressure is not told of. What has come since it began does not
+    /// count; if it has ended it stays so.
+    pub fn forbear_no_longer_than(&self, pages: u32) {
+        self.patience.fetch_min(pages, AcqRel);
+    }
+
+    /// Something may leave memory that could not before: pressure is told of again, if there is any.
+    /// Whoever has begun to look just before has seen it, or is told.
+    pub fn renew<M: Machine>(&self, machine: &M) {
+        if self.patience.swap(0, AcqRel) != 0 {
+            self.notice(machine, 0);
+        }
+    }
+
+    /// So many pages may leave memory that could not before: tells of pressure if there is any,
+    /// unless that is of no use yet.
+    pub fn notice<M: Machine>(&self, machine: &M, pages: u32) {
+        if self.buddy.free_count() >= u64::from(self.low.load(Relaxed)) {
+            return;
+        }
+        let patience = self.patience.load(Relaxed);
+        if patience > 0 {
+            let left = patience.saturating_sub(pages);
+            // Where others change it at this moment, these pages are not counted.
+            let changed = self
+                .patience
+                .compare_exchange(patience, left, AcqRel, Relaxed);
+            if left > 0 || changed.is_err() {
+                return;
+            }
+        }
+        if self.pressure.swap(1, Release) == 0 {
             machine.wake(&self.pressure);
         }
     }
@@ -326,6 +370,7 @@ impl Frames {
     #[cold]
     fn refill<M: Machine>(&self, machine: &M, state: State, claim: Claim) -> Option<Ptr<Page>> {
         loop {
+            let mut taken = 0;
             let cache = self.cache(machine);
             let held = cache.lock(machine);
             if claim != Claim::Pageout || cache.count() == 0 {
@@ -333,7 +378,10 @@ impl Frames {
                 let spare = self.buddy.free_count().saturating_sub(self.floor(claim));
                 let batch = if claim == Claim::Pageout { 1 } else { BATCH };
                 let room = batch.saturating_sub(cache.count()).min(spare as u32);
-                let sink = |page| cache.push(page, &held);
+                let sink = |page| {
+                    taken += 1;
+                    cache.push(page, &held);
+                };
                 self.buddy.take_singles(room, sink, &self.segments, &lists);
             }
             if let Some(page) = cache.pop(&held) {
@@ -341,11 +389,11 @@ impl Frames {
                 page.owner_raw().store(core::ptr::null_mut(), Relaxed);
                 page.move_state(State::Cached, state);
                 drop(held);
-                self.notice(machine);
+                self.notice(machine, taken);
                 return Some(page);
             }
             drop(held);
-            self.notice(machine);
+            self.notice(machine, taken);
             if self.drain_all(machine) == 0 {
                 return None;
             }

@@ -26,6 +26,9 @@ const FADE: u32 = 1 << 12;
 /// How often a search waits for dirty file pages to be written, which a disk may refuse each time.
 const ROUNDS: u32 = 3;
 
+/// Pages that are looked at between two pauses (arbitrary: some microseconds each).
+const PAUSE: u32 = 64;
+
 /// Revolutions of a policy's hand after which a search ends: one to clear the marks of use, one to
 /// find them clear, and as many again since a policy may change its mind about a page twice.
 const REVOLUTIONS: u64 = 4;
@@ -183,6 +186,31 @@ impl<M: Machine> Vm<M> {
     /// Frees frames, or begins writes that will. It is the caller's turn. Returns how many frames
     /// became free, or will when those writes are done.
     pub(super) fn reclaim(&self, want: u64) -> u64 {
+        if want == 0 {
+            return 0;
+        }
+        let pageout = &self.pageout;
+        match self.search(want) {
+            // What was wired may be so no more, though nobody has told.
+            0 if pageout.wired.swap(false, Relaxed) => {
+                pageout.unnoted.store(true, Release);
+                self.search(want)
+            }
+            freed => freed,
+        }
+    }
+
+    /// A page is wired no more.
+    #[cold]
+    pub(crate) fn unwired(&self) {
+        if self.pageout.wired.load(Relaxed) {
+            self.pageout.unnoted.store(true, Release);
+        }
+        self.more_may_leave();
+    }
+
+    fn search(&self, want: u64) -> u64 {
+        self.count(Event::Search);
         // Address spaces above their soft limits give first: what is taken from their page tables is
         // what the policies look at next.
         self.trim_most_over(want);
@@ -198,11 +226,15 @@ impl<M: Machine> Vm<M> {
             hopeful: true,
             left: [ANONYMOUS, FILE].map(|kind| REVOLUTIONS * (len(kind) + 1)),
         };
-        let mut rounds = ROUNDS;
+        let (mut rounds, mut looks) = (ROUNDS, 0u32);
         while search.freed + search.written < want {
             if let Some(kind) = self.choose(&search) {
                 self.look_at_next(kind, &mut search);
                 self.relieve(&mut search);
+                looks += 1;
+                if looks % PAUSE == 0 {
+                    self.machine.pause();
+                }
                 continue;
             }
             // Nothing is left but what others use right now, or is being cleaned.
@@ -220,10 +252,13 @@ impl<M: Machine> Vm<M> {
         search.batch.flush(self);
         search.written -= search.batch.refused;
         self.wait_for_writes();
-        if search.freed + search.written > 0 {
+        let freed = search.freed + search.written;
+        if freed > 0 {
             self.progressed();
+            return freed;
         }
-        search.freed + search.written
+        self.count(Event::SearchVain);
+        0
     }
 
     /// Which kind of pages is to be looked at.
@@ -327,6 +362,7 @@ impl<M: Machine> Vm<M> {
                     self.cooled(page);
                 }
                 Evicted::Kept => self.readmit(page),
+                Evicted::Wired => self.pageout.wired.store(true, Relaxed),
                 Evicted::Refused => {
                     self.readmit(page);
                     search.refusals += 1;

@@ -35,6 +35,7 @@ impl<M: Machine> Vm<M> {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.swap.cancel_remove(&self.machine, id);
+                self.more_may_leave();
                 Err(error)
             }
         }

@@ -6,7 +6,8 @@
 //! 2. every object that has its anon is visited, one after the other, and the page unmapped there.
 //!    Whoever had found the page plain just before has by now let go of that object, so all that it
 //!    entered is found;
-//! 3. if somebody else holds the page, or it is wired, it stays;
+//! 3. if somebody else holds the page, or it is wired, it stays; of a wired page the policies need not
+//!    know (R1);
 //! 4. its contents are stored, unless a copy is still good: by the compressor at once, else by the
 //!    swap pager, together with others ([`Batch`]);
 //! 5. the anon is cut from it, and the frame is free.
@@ -24,6 +25,7 @@ use crate::page::{BUSY, DIRTY, Page, WRITING};
 use crate::pageout::batch::Batch;
 use crate::pageout::claim::Claim;
 use crate::pager::{Backing, Put};
+use crate::rmap::Unmapped;
 use crate::vm::Vm;
 
 /// What became of a page.
@@ -33,8 +35,10 @@ pub(crate) enum Evicted {
     Freed,
     /// It is being written, and will then be gone, or clean.
     Writing,
-    /// It stays: it is wired, held or busy.
+    /// It stays: it is held or busy, or shared with somebody who has it wired.
     Kept,
+    /// It stays: it is wired.
+    Wired,
     /// It stays, since no store has room for it.
     Refused,
 }
@@ -57,14 +61,19 @@ impl<M: Machine> Vm<M> {
             self.unclaim(claim);
             return Evicted::Kept;
         }
-        let mut may_leave = true;
+        let mut unmapped = Unmapped::Done;
         self.visit(claim.family, anon, claim.index, |guard| {
-            may_leave = self.unmap_to_leave(guard, claim.index);
-            may_leave
+            unmapped = self.unmap_to_leave(guard, claim.index);
+            unmapped == Unmapped::Done
         });
+        if unmapped == Unmapped::Wired && anon.refs() == 1 {
+            self.keep(claim);
+            return Evicted::Wired;
+        }
         // It is still mapped where a part of an object has just been moved to another, which was not
         // visited.
-        if !may_leave || page.mapped.load(Relaxed) != 0 || !self.only_claimed(page) {
+        let may_leave = unmapped == Unmapped::Done && page.mapped.load(Relaxed) == 0;
+        if !may_leave || !self.only_claimed(page) {
             self.keep(claim);
             return Evicted::Kept;
         }
@@ -126,10 +135,14 @@ impl<M: Machine> Vm<M> {
         let mut dirty: Option<Ptr<ObjectBody<M>>> = None;
         self.visit(claim.family, claim.anon, claim.index, |guard| {
             let object = guard.object();
-            if page.test_flags(BUSY | WRITING) != 0
-                || !self.unmap_to_leave(guard, claim.index)
-                || !self.only_claimed(page)
-            {
+            if page.test_flags(BUSY | WRITING) != 0 {
+                return false;
+            }
+            let unmapped = self.unmap_to_leave(guard, claim.index);
+            if unmapped == Unmapped::Wired {
+                evicted = Evicted::Wired;
+            }
+            if unmapped != Unmapped::Done || !self.only_claimed(page) {
                 return false;
             }
             if page.test_flags(DIRTY) == 0 {

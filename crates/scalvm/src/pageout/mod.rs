@@ -104,6 +104,8 @@ pub(crate) struct Pageout {
     rings: [Ring; MAX_CPUS],
     /// Whether pages came that neither a ring nor a policy knows (R1).
     unnoted: AtomicBool,
+    /// Whether the policies were made to forget pages because they are wired (R1).
+    wired: AtomicBool,
     /// What evictions of each kind have cost lately; the policies' lock.
     missed: [AtomicU32; 2],
     /// Pages on their way to swap (P2).
@@ -126,6 +128,7 @@ impl Pageout {
             lock: SpinLock::new(),
             rings: [const { Ring::new() }; MAX_CPUS],
             unnoted: AtomicBool::new(false),
+            wired: AtomicBool::new(false),
             missed: [const { AtomicU32::new(0) }; 2],
             busy: AtomicU32::new(0),
             progress: AtomicU32::new(0),

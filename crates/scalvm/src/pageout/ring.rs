@@ -6,7 +6,8 @@
 //! all frames are gone through once. Pages that were freed meanwhile are skipped.
 //!
 //! Invariant **R1**: a page that a fault has noted is in a ring, or known to a policy, or
-//! `Pageout::unnoted` is set, until it is freed.
+//! `Pageout::unnoted` is set, until it is freed; or it was found wired, and `Pageout::wired` is set: then
+//! all frames are gone through again when something is unwired, or before a search ends in vain.
 //!
 //! No lock: places are taken by counting up, and emptied by exchange.
 

@@ -3,11 +3,20 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::machine::Machine;
+use crate::stats::Event;
 use crate::vm::Vm;
 
 /// How often an operation may be tried again (arbitrary: others take what was freed for it, or it brings
 /// a page back only to lose it, for want of another frame).
 const ROUNDS: u32 = 64;
+
+/// After a search that found too little, one page in so many must come, of those that were searched, before the
+/// daemon searches again: so it looks at about 500 pages at the most for each that comes
+/// (arbitrary).
+const SHARE: u32 = 128;
+
+/// The most frames that one search is for (arbitrary).
+const STEP: u64 = 32;
 
 /// What was free when an operation began that may run out of memory: see [`Vm::make_room`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +54,7 @@ impl<M: Machine> Vm<M> {
             let before = room.progress;
             if before == self.room().progress {
                 let least = 1 << room.rounds.min(6) >> 1;
-                if self.reclaim(self.frames_wanted().clamp(least, 32)) == 0 {
+                if self.reclaim(self.frames_wanted().clamp(least, STEP)) == 0 {
                     self.reclaim_kmem();
                 }
             }
@@ -69,7 +78,11 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// For the page daemon's thread: blocks until memory is short.
+    /// For the page daemon's thread: blocks until memory is short, and something may leave it. After
+    /// [`balance`](Vm::balance) has found too little that is when a request has ended, a place to put
+    /// pages has been added, or as many pages have come or places become free as make it worth
+    /// another search. Who needs memory before that does not wait: [`make_room`](Vm::make_room)
+    /// searches anyway.
     pub fn wait_for_pressure(&self) {
         let word = self.frames.pressure();
         while word.load(Acquire) == 0 {
@@ -84,19 +97,47 @@ impl<M: Machine> Vm<M> {
         if !self.pageout.is_on() {
             return 0;
         }
+        self.count(Event::Balance);
         let mut freed = match self.frames_wanted() {
             0 => 0,
             _ => self.reclaim_idle_kmem(),
         };
         loop {
-            let step = self.in_turn(|| match self.frames_wanted() {
-                0 => 0,
-                want => self.reclaim(want.min(32)),
+            // What becomes able to leave while it is searched is told at once.
+            self.frames.forbear(u32::MAX);
+            let (want, step) = self.in_turn(|| {
+                let want = self.frames_wanted();
+                (want, self.reclaim(want.min(STEP)))
             });
             freed += step;
-            if step == 0 {
+            // A search that finds less than it was for has looked at everything, for now.
+            if step < want.clamp(1, STEP) {
+                let patience = if want == 0 { 0 } else { self.patience() };
+                self.frames.forbear_no_longer_than(patience);
                 return freed;
             }
+        }
+    }
+
+    /// How many pages must come before it is worth to search again what was just searched.
+    fn patience(&self) -> u32 {
+        let known = self.pageout.policies.iter().map(|policy| policy.len());
+        known.sum::<u32>() / SHARE + 1
+    }
+
+    /// Something may leave memory that could not before: a request has ended, or there is a new place
+    /// for pages.
+    #[cold]
+    pub(crate) fn more_may_leave(&self) {
+        self.frames.renew(&self.machine);
+    }
+
+    /// One page may leave memory that could not before: a hold was given up, or a place for a page
+    /// became free.
+    #[inline]
+    pub(crate) fn one_may_leave(&self) {
+        if self.frames.is_forbearing() {
+            self.frames.notice(&self.machine, 1);
         }
     }
 

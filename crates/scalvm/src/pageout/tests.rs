@@ -221,6 +221,169 @@ fn without_a_store_memory_ends() {
     nothing_left(&vm);
 }
 
+/// Whether the page daemon would run now.
+fn is_told(vm: &Vm<TestMachine>) -> bool {
+    vm.frames.pressure().load(SeqCst) != 0
+}
+
+/// Memory of which nothing can leave, all taken, and known to the daemon as such.
+fn all_taken(vm: &Vm<TestMachine>) -> (Map<'_, TestMachine>, usize) {
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    let full = (0..600).find_map(|i| put(&map, at + i * PAGE_SIZE, 1).err());
+    assert_eq!(full, Some(FaultError::OutOfMemory));
+    assert!(is_told(vm));
+    assert_eq!(vm.balance(), 0);
+    (map, at)
+}
+
+#[test]
+fn the_daemon_rests_until_something_may_leave() {
+    let (vm, disk) = manager(200, 0);
+    let (map, at) = all_taken(&vm);
+    let rounds = vm.stats().balances;
+    for _ in 0..100 {
+        assert!(put(&map, at + 599 * PAGE_SIZE, 1).is_err());
+        assert!(!is_told(&vm), "nothing has changed");
+    }
+    // Whoever needs memory searches itself, again and again.
+    assert!(vm.stats().searches_vain >= 100);
+    assert_eq!(vm.stats().balances, rounds);
+    // The device needs a few frames.
+    let mut pages = 0..;
+    while vm.add_swap(disk, 0, 1000, SwapOptions::default()).is_err() {
+        let page = at + pages.next().unwrap() * PAGE_SIZE;
+        map.unmap(page, PAGE_SIZE).unwrap();
+    }
+    assert!(is_told(&vm), "there is a place for pages");
+    assert!(vm.balance() > 0);
+    assert!(!is_told(&vm));
+    put(&map, at + 599 * PAGE_SIZE, 1).unwrap();
+    drop(map);
+    nothing_left(&vm);
+}
+
+#[test]
+fn the_daemon_is_told_what_may_leave() {
+    let (vm, disk) = manager(200, 0);
+    let file = vm.new_vnode(disk, 0, 4 * PAGE_SIZE as u64).unwrap();
+    file.write_at(0, &[1; PAGE_SIZE]).unwrap();
+    disk.failing.store(true, SeqCst);
+    let (map, at) = all_taken(&vm);
+    // A page that could not be written.
+    assert!(file.sync(0, u64::MAX).is_err());
+    assert!(!is_told(&vm));
+    disk.failing.store(false, SeqCst);
+    file.sync(0, u64::MAX).unwrap();
+    assert!(is_told(&vm), "a page is clean");
+    assert!(vm.balance() > 0);
+    assert_eq!(vm.balance(), 0);
+    map.unwire(at, PAGE_SIZE).unwrap();
+    assert!(is_told(&vm), "a page is wired no more");
+    assert_eq!(vm.balance(), 0);
+    map.unmap(at, PAGE_SIZE).unwrap();
+    // Where there is a way out for pages, it is told even if it could not be taken.
+    let _ = vm.set_compressor(&Runs, 1);
+    assert!(is_told(&vm));
+    drop((map, file));
+    nothing_left(&vm);
+}
+
+/// What comes is searched when there is enough of it, though what was there before cannot leave.
+#[test]
+fn new_pages_are_worth_a_search() {
+    let (vm, _) = manager(8000, 0);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(9000 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    let low = vm.frames.low();
+    let mut i = 0;
+    let mut next = || {
+        i += 1;
+        map.fault_wait(at + i * PAGE_SIZE, Access::Write)
+    };
+    while vm.frames.free_count() > low {
+        next().unwrap();
+    }
+    while !is_told(&vm) {
+        next().unwrap();
+    }
+    assert_eq!(vm.balance(), 0);
+    let mut pages = 0;
+    while !is_told(&vm) {
+        next().unwrap();
+        pages += 1;
+    }
+    // Frames are counted when a processor gets a batch of them.
+    let enough = (8000 - low) / 128;
+    assert!((enough / 2..enough * 2).contains(&pages), "{pages}");
+    drop(map);
+    nothing_left(&vm);
+}
+
+/// What is wired is looked at once, not at each search; and can leave when it is wired no more,
+/// whether by munlock, munmap or the other sharers' write.
+#[test]
+fn wired_pages_are_out_of_the_way() {
+    let (vm, _) = manager(1000, 2000);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let all = |pages: usize| MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW);
+    let (wired, rest) = (map.map(all(600)).unwrap(), map.map(all(1000)).unwrap());
+    map.wire(wired, 600 * PAGE_SIZE).unwrap();
+    let touch = |i: usize| put(&map, rest + i % 1000 * PAGE_SIZE, 1).unwrap();
+    (0..2000).for_each(touch);
+    let before = vm.stats();
+    (0..2000).for_each(touch);
+    let after = vm.stats();
+    let scanned = after.scanned - before.scanned;
+    assert!(scanned < 4000, "{scanned}");
+    assert_eq!(map.usage().wired_bytes, 600 * PAGE_SIZE as u64);
+    assert!(map.resident().resident >= 600);
+    map.unwire(wired, 600 * PAGE_SIZE).unwrap();
+    (0..2000).for_each(touch);
+    let here = |i: &usize| {
+        let at = wired + i * PAGE_SIZE;
+        map.pmap().query(vm.machine(), at).is_some()
+    };
+    assert!((0..600).filter(here).count() < 300);
+    vm.check_invariants();
+    drop(map);
+    nothing_left(&vm);
+}
+
+/// Pages that a process has wired are its child's when it ends, and can leave.
+#[test]
+fn what_was_wired_is_found_when_its_process_has_ended() {
+    let (vm, _) = manager(300, 1000);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let at = map
+        .map(MapRequest::anonymous(150 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for i in 0..150 {
+        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
+    }
+    map.wire(at, 150 * PAGE_SIZE).unwrap();
+    let more = map
+        .map(MapRequest::anonymous(400 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for i in 0..400 {
+        put(&map, more + i * PAGE_SIZE, 1).unwrap();
+    }
+    let child = map.fork().unwrap();
+    drop(map);
+    for i in 0..400 {
+        put(&child, more + i * PAGE_SIZE, 2).unwrap();
+    }
+    for i in 0..150 {
+        assert_eq!(get(&child, at + i * PAGE_SIZE), Ok(i as u64));
+    }
+    drop(child);
+    nothing_left(&vm);
+}
+
 #[test]
 fn a_disk_that_fails_loses_nothing() {
     let (vm, disk) = manager(200, 1000);

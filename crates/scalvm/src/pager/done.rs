@@ -85,6 +85,9 @@ impl<M: Machine> Vm<M> {
         if io.background {
             self.dirty.one_less(&self.machine);
         }
+        if result.is_ok() {
+            self.more_may_leave();
+        }
         self.release_object(object);
     }
 

@@ -115,6 +115,8 @@ impl<M: Machine> Vm<M> {
             let count = io.frames().len() as u32;
             self.pageout.busy.fetch_sub(count, AcqRel);
             self.progressed();
+        } else if result.is_ok() {
+            self.more_may_leave();
         }
     }
 

@@ -288,7 +288,9 @@ impl<M: Machine> Vm<M> {
         codec: &'static dyn Codec,
         most_frames: u64,
     ) -> Result<(), OutOfMemory> {
-        self.compressor.set(self, codec, most_frames)
+        let set = self.compressor.set(self, codec, most_frames);
+        self.more_may_leave();
+        set
     }
 
     /// What the compressor has, and did.

@@ -378,8 +378,11 @@ impl<M: Machine> Vm<M> {
         pages: u64,
         how: SwapOptions,
     ) -> Result<SwapId, SwapError> {
-        self.swap
-            .add(&self.machine, &self.frames, store, cookie, pages, how)
+        let added = self
+            .swap
+            .add(&self.machine, &self.frames, store, cookie, pages, how);
+        self.more_may_leave();
+        added
     }
 
     /// Calls `f` for each swap device. No lock is held.

@@ -119,6 +119,6 @@ pub use pager::{
 };
 pub use pmap::*;
 pub use request::*;
-pub use stats::Stats;
+pub use stats::{PageCounts, Stats};
 pub use sync::{SpinGuard, SpinLock};
 pub use vm::Vm;

@@ -101,6 +101,21 @@ stats! {
     flushes,
 }
 
+/// Pages by what goes on with them, see [`Vm::page_counts`](crate::Vm::page_counts). Counted one after
+/// the other while they may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PageCounts {
+    /// Pages of anonymous objects that are in page tables.
+    pub anon_mapped: u64,
+    /// Pages of vnode objects that are in page tables.
+    pub file_mapped: u64,
+    /// Pages of vnode objects that must be written, as far as is known: what was written through a
+    /// mapping shows when that is looked at, by write-back or the page daemon.
+    pub file_dirty: u64,
+    /// Pages of vnode objects that are being written.
+    pub file_writing: u64,
+}
+
 /// What is counted as it happens.
 #[derive(Clone, Copy)]
 #[repr(usize)]

@@ -17,11 +17,11 @@ use crate::machine::Machine;
 use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
 use crate::object::ObjectBody;
-use crate::page::{Frames, Page, State};
+use crate::page::{DIRTY, Frames, Page, State, WRITING};
 use crate::pageout::Pageout;
 use crate::pager::{Compressor, DirtyObjects, Swap, Tracks};
 use crate::pmap::{Debt, TableFrames};
-use crate::stats::{Counters, Event, Stats};
+use crate::stats::{Counters, Event, PageCounts, Stats};
 
 /// Words that waiters for busy pages sleep on; pages share them by frame number.
 const WAIT_WORDS: usize = 64;
@@ -185,6 +185,25 @@ impl<M: Machine> Vm<M> {
             forks: event(Event::Fork),
             flushes: event(Event::Flush),
         }
+    }
+
+    /// Counts pages by what goes on with them: goes through all descriptors, a few nanoseconds each.
+    pub fn page_counts(&self) -> PageCounts {
+        let mut counts = PageCounts::default();
+        self.frames.for_each(|page| {
+            if !matches!(page.state(), State::Anon | State::File) {
+                return;
+            }
+            let mapped = u64::from(page.mapped.load(Relaxed) > 0);
+            if page.state() == State::Anon {
+                counts.anon_mapped += mapped;
+                return;
+            }
+            counts.file_mapped += mapped;
+            counts.file_dirty += u64::from(page.test_flags(DIRTY) != 0);
+            counts.file_writing += u64::from(page.test_flags(WRITING) != 0);
+        });
+        counts
     }
 
     #[inline(always)]

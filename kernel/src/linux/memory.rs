@@ -305,6 +305,7 @@ fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Result {
         MADV_NORMAL => space.advise(at, len, Advice::Normal)?,
         MADV_RANDOM => space.advise(at, len, Advice::Random)?,
         MADV_SEQUENTIAL => space.advise(at, len, Advice::Sequential)?,
+        MADV_WILLNEED => space.will_need(at, len)?,
         MADV_DONTNEED => space.discard(at, len)?,
         MADV_FREE => {
             if any_region(space, at, end, |region| {

@@ -6,7 +6,7 @@ use super::lab::stem;
 use super::{Lab, Plan, Report, compare, host};
 
 /// Programs that other groups run, with arguments.
-pub const OTHERS: [&str; 4] = ["devmsync", "eat", "patterns", "rounds"];
+pub const OTHERS: [&str; 5] = ["devmsync", "eat", "patterns", "rounds", "willneed"];
 
 /// Runs each program on both sides.
 pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {

@@ -26,6 +26,9 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     if plan.wants("disk/parallel") {
         report.test("disk/parallel", || parallel(lab));
     }
+    if plan.wants("disk/will-need") {
+        report.test("disk/will-need", || will_need(lab));
+    }
     if plan.wants("disk/fails") {
         report.test("disk/fails", || fails(lab));
     }
@@ -52,6 +55,27 @@ fn age(lab: &Lab) -> Result<()> {
         if is_there != written {
             bail!("after {seconds} seconds: written is {is_there}");
         }
+    }
+    Ok(())
+}
+
+/// What a program says it will need of a mapped disk is read before it is touched.
+fn will_need(lab: &Lab) -> Result<()> {
+    let file = lab.path("disk-need");
+    fs::write(
+        &file,
+        (0..128 * 4096)
+            .map(|at| (at / 4096 + 1) as u8)
+            .collect::<Vec<u8>>(),
+    )?;
+    let here = lab
+        .guest(&["/tests/willneed", "/dev/vda"])
+        .disk(&file)
+        .run()?;
+    let expected = "munmap: 0\n64 pages: 0\nread: 64\nwith a hole: ENOMEM\nread: 95\n\
+                    good: 64\n";
+    if here.status != 0 || here.output != expected {
+        bail!("{here:?}");
     }
     Ok(())
 }

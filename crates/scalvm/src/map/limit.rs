@@ -55,6 +55,8 @@ pub(crate) struct Limits<M: Machine> {
     pub turns: Field<u64>,
     pub trimmed: AtomicU64,
     pub refaults: AtomicU64,
+    /// The most pages that were in the page tables when some were about to leave them.
+    peak: AtomicU64,
     /// The last call of the balancer that trimmed this map, and `turns` before it did: the lock of
     /// the list.
     call: Field<u64>,
@@ -73,6 +75,7 @@ impl<M: Machine> Limits<M> {
             turns: Field::new(0),
             trimmed: AtomicU64::new(0),
             refaults: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
             call: Field::new(0),
             turns_before: Field::new(0),
             links: Links::new(),
@@ -133,6 +136,8 @@ impl<M: Machine> Maps<M> {
 pub struct ResidentInfo {
     /// Pages in the page tables.
     pub resident: u64,
+    /// The most that `resident` ever was.
+    pub peak: u64,
     /// Pages in wired entries; trimming spares them.
     pub wired: u64,
     /// Above this it gives pages up when memory is short.
@@ -169,6 +174,16 @@ impl<M: Machine> MapBody<M> {
         self.pmap.counts().mapped as u64
     }
 
+    /// Notes how many pages are in the page tables, before some leave them: so the most is known
+    /// without a look where pages come.
+    #[inline]
+    pub fn note_peak(&self) {
+        let resident = self.resident();
+        if resident > self.limits.peak.load(Relaxed) {
+            self.limits.peak.fetch_max(resident, Relaxed);
+        }
+    }
+
     /// Pages above a limit.
     fn over(&self, limit: &Field<u64>) -> u64 {
         self.resident().saturating_sub(limit.get())
@@ -200,8 +215,10 @@ impl<M: Machine> Map<'_, M> {
     /// How much of memory is mapped.
     pub fn resident(&self) -> ResidentInfo {
         let body = self.body.target();
+        body.note_peak();
         ResidentInfo {
             resident: body.resident(),
+            peak: body.limits.peak.load(Relaxed),
             wired: (body.wired.get() >> PAGE_SHIFT) as u64,
             soft: limit(&body.limits.soft),
             hard: limit(&body.limits.hard),

@@ -6,6 +6,7 @@ mod discard;
 mod enter;
 mod entry;
 pub(crate) mod limit;
+mod need;
 mod private;
 mod query;
 mod remap;

@@ -164,6 +164,7 @@ impl<M: Machine> Vm<M> {
     fn take_run(&self, entry: Ptr<MapEntry<M>>, range: Range<usize>) -> u64 {
         let (start, mut taken) = (range.start, 0);
         let mut frames = [Frame::NONE; MOST];
+        entry.map.note_peak();
         let debt = entry.map.pmap.remove(&self.machine, self, range, |gone| {
             self.unmapped(gone);
             taken += 1;

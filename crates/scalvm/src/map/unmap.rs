@@ -121,6 +121,7 @@ impl<M: Machine> Vm<M> {
     /// Removes a range from the page tables of a map, and flushes. Either the map is locked for
     /// writing, or the object that is mapped there is locked.
     pub(crate) fn unmap_range(&self, map: Ptr<crate::map::MapBody<M>>, range: Range<usize>) {
+        map.note_peak();
         let debt = map
             .pmap
             .remove(&self.machine, self, range, |gone| self.unmapped(gone));

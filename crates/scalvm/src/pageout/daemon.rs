@@ -33,6 +33,15 @@ const PAUSE: u32 = 64;
 /// find them clear, and as many again since a policy may change its mind about a page twice.
 const REVOLUTIONS: u64 = 4;
 
+/// Who searches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Who {
+    /// Nobody waits for it: others may run meanwhile.
+    Daemon,
+    /// A thread that needs frames, which others would take if they ran before it does.
+    Needy,
+}
+
 /// How a search goes.
 struct Search<'v, M: Machine> {
     batch: Batch<M>,
@@ -185,16 +194,16 @@ impl<M: Machine> Vm<M> {
 
     /// Frees frames, or begins writes that will. It is the caller's turn. Returns how many frames
     /// became free, or will when those writes are done.
-    pub(super) fn reclaim(&self, want: u64) -> u64 {
+    pub(super) fn reclaim(&self, want: u64, who: Who) -> u64 {
         if want == 0 {
             return 0;
         }
         let pageout = &self.pageout;
-        match self.search(want) {
+        match self.search(want, who) {
             // What was wired may be so no more, though nobody has told.
             0 if pageout.wired.swap(false, Relaxed) => {
                 pageout.unnoted.store(true, Release);
-                self.search(want)
+                self.search(want, who)
             }
             freed => freed,
         }
@@ -209,7 +218,7 @@ impl<M: Machine> Vm<M> {
         self.more_may_leave();
     }
 
-    fn search(&self, want: u64) -> u64 {
+    fn search(&self, want: u64, who: Who) -> u64 {
         self.count(Event::Search);
         // Address spaces above their soft limits give first: what is taken from their page tables is
         // what the policies look at next.
@@ -232,7 +241,7 @@ impl<M: Machine> Vm<M> {
                 self.look_at_next(kind, &mut search);
                 self.relieve(&mut search);
                 looks += 1;
-                if looks % PAUSE == 0 {
+                if who == Who::Daemon && looks % PAUSE == 0 {
                     self.machine.pause();
                 }
                 continue;

@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::machine::Machine;
+use crate::pageout::daemon::Who;
 use crate::stats::Event;
 use crate::vm::Vm;
 
@@ -54,7 +55,8 @@ impl<M: Machine> Vm<M> {
             let before = room.progress;
             if before == self.room().progress {
                 let least = 1 << room.rounds.min(6) >> 1;
-                if self.reclaim(self.frames_wanted().clamp(least, STEP)) == 0 {
+                let want = self.frames_wanted().clamp(least, STEP);
+                if self.reclaim(want, Who::Needy) == 0 {
                     self.reclaim_kmem();
                 }
             }
@@ -107,7 +109,7 @@ impl<M: Machine> Vm<M> {
             self.frames.forbear(u32::MAX);
             let (want, step) = self.in_turn(|| {
                 let want = self.frames_wanted();
-                (want, self.reclaim(want.min(STEP)))
+                (want, self.reclaim(want.min(STEP), Who::Daemon))
             });
             freed += step;
             // A search that finds less than it was for has looked at everything, for now.

@@ -384,6 +384,82 @@ fn what_was_wired_is_found_when_its_process_has_ended() {
     nothing_left(&vm);
 }
 
+/// Advice brings what was put back, and what a file has, without a fault that waits.
+#[test]
+fn what_will_be_needed_comes_before_it_is() {
+    let (vm, _) = manager(400, 2000);
+    let disk = MemoryDisk::new();
+    let file = vm.new_vnode(disk, 0, 100 * PAGE_SIZE as u64).unwrap();
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let all = |pages: usize| MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW);
+    let (first, more) = (map.map(all(100)).unwrap(), map.map(all(600)).unwrap());
+    for i in 0..100 {
+        put(&map, first + i * PAGE_SIZE, i as u64).unwrap();
+    }
+    for i in 0..600 {
+        put(&map, more + i * PAGE_SIZE, 1).unwrap();
+    }
+    let private = MapRequest::object(&file, 0, 100 * PAGE_SIZE, Prot::RW, Share::Private);
+    let private = map.map(private).unwrap();
+    map.discard(more, 600 * PAGE_SIZE).unwrap();
+    let before = vm.stats();
+    map.will_need(first, 100 * PAGE_SIZE).unwrap();
+    map.will_need(private, 50 * PAGE_SIZE).unwrap();
+    let middle = vm.stats();
+    assert!(middle.swapins > before.swapins);
+    assert_eq!(middle.pageins - before.pageins, 50);
+    for i in 0..100 {
+        assert_eq!(get(&map, first + i * PAGE_SIZE), Ok(i as u64));
+    }
+    for i in 0..50 {
+        get(&map, private + i * PAGE_SIZE).unwrap();
+    }
+    let after = vm.stats();
+    assert_eq!(
+        (after.swapins, after.pageins),
+        (middle.swapins, middle.pageins)
+    );
+    assert_eq!(after.faults_major, middle.faults_major);
+    // Behind a hole everything is brought in as well.
+    map.unmap(private + 60 * PAGE_SIZE, PAGE_SIZE).unwrap();
+    let holed = map.will_need(private, 100 * PAGE_SIZE);
+    assert_eq!(holed, Err(MapError::NotMapped));
+    let pageins = vm.stats().pageins - after.pageins;
+    assert!((49..=50).contains(&pageins), "{pageins}");
+    drop((map, file));
+    nothing_left(&vm);
+}
+
+#[test]
+fn pages_are_counted_by_what_goes_on_with_them() {
+    let (vm, disk) = manager(400, 0);
+    let file = vm.new_vnode(disk, 0, 10 * PAGE_SIZE as u64).unwrap();
+    file.write_at(0, &[1; 3 * PAGE_SIZE]).unwrap();
+    assert_eq!(vm.page_counts().file_dirty, 3);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let shared = MapRequest::object(&file, 0, 10 * PAGE_SIZE, Prot::RW, Share::Shared);
+    let shared = map.map(shared).unwrap();
+    let own = map.map(MapRequest::anonymous(10 * PAGE_SIZE, Prot::RW));
+    let own = own.unwrap();
+    for i in 0..7 {
+        map.fault_wait(own + i * PAGE_SIZE, Access::Write).unwrap();
+    }
+    map.fault_wait(shared + 4 * PAGE_SIZE, Access::Read)
+        .unwrap();
+    let counts = vm.page_counts();
+    assert_eq!(counts.anon_mapped, 7);
+    assert!(counts.file_mapped >= 1);
+    file.sync(0, u64::MAX).unwrap();
+    assert_eq!(vm.page_counts().file_dirty, 0);
+    let most = map.resident().resident;
+    map.discard(own, 10 * PAGE_SIZE).unwrap();
+    map.fault_wait(own, Access::Write).unwrap();
+    let resident = map.resident();
+    assert_eq!((resident.resident, resident.peak), (most - 6, most));
+    drop((map, file));
+    nothing_left(&vm);
+}
+
 #[test]
 fn a_disk_that_fails_loses_nothing() {
     let (vm, disk) = manager(200, 1000);

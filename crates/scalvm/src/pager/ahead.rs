@@ -16,6 +16,7 @@ use crate::page::{AHEAD, Page};
 use crate::pager::io::{Direction, Io, MOST};
 use crate::pager::stream::Stream;
 use crate::pager::tracks::{Span, Tracks};
+use crate::pager::{Backing, Return};
 use crate::request::Advice;
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -159,12 +160,7 @@ impl<M: Machine> Vm<M> {
     ) -> usize {
         guard.covers(object);
         let mut count = 0;
-        // Between the marks the page daemon makes room for what is read ahead as for all else.
-        let left = match self.frames.low() {
-            0 => self.frames.total() / LEFT_FREE,
-            low => low / 2,
-        };
-        let room = self.frames.free_count().saturating_sub(left);
+        let room = self.room_ahead();
         for (i, frame) in frames.iter_mut().enumerate().take(room as usize) {
             let index = first + i as u32;
             let amap = object.amap.get();
@@ -182,6 +178,55 @@ impl<M: Machine> Vm<M> {
         self.counters
             .add(self.machine.cpu(), Event::Ahead, count as u64);
         count
+    }
+
+    /// How many frames may be taken for what is read ahead.
+    fn room_ahead(&self) -> u64 {
+        // Between the marks the page daemon makes room for it as for all else.
+        let left = match self.frames.low() {
+            0 => self.frames.total() / LEFT_FREE,
+            low => low / 2,
+        };
+        self.frames.free_count().saturating_sub(left)
+    }
+
+    /// Begins to bring what an object shows from index `first` to `last` and is not in memory.
+    pub(crate) fn bring_range(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+        let count = last.saturating_sub(first).saturating_add(1);
+        let below = object.under.unwrap_or(object);
+        self.read_span(below, Span { first, count });
+        self.return_range(object, first, last);
+        if let Some(below) = object.under {
+            self.return_range(below, first, last);
+        }
+    }
+
+    /// Begins to bring back what was put back of an object's own pages.
+    fn return_range(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+        let mut at = Some(first);
+        while let Some(from) = at.filter(|from| *from <= last && self.room_ahead() > 0) {
+            let guard = object.lock(self);
+            let mut away = None;
+            if let Some(amap) = object.amap.get() {
+                amap.any(from, last, |index, anon| {
+                    let is_away = anon.page.get().is_none() && anon.backing() != Backing::None;
+                    away = is_away.then_some((index, anon));
+                    is_away
+                });
+            }
+            let Some((index, anon)) = away else {
+                return;
+            };
+            at = index.checked_add(1);
+            match self.begin_return(&guard, object, anon, index) {
+                Ok(Return::Read(read)) => {
+                    drop(guard);
+                    read.start(self);
+                }
+                Ok(Return::Here | Return::Wait(_)) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// A request for a run of pages, which are busy and held. The object is locked. Of an error the

@@ -222,6 +222,8 @@ fn status(process: &Process, text: &mut Text) -> Result<(), Errno> {
         let page = PAGE_SIZE as u64;
         writeln!(text, "VmSize:\t{:8} kB", kib(usage.mapped_bytes))?;
         writeln!(text, "VmLck:\t{:8} kB", kib(usage.wired_bytes))?;
+        let peak = process.map().resident().peak;
+        writeln!(text, "VmHWM:\t{:8} kB", kib(peak * page))?;
         writeln!(text, "VmRSS:\t{:8} kB", kib(usage.resident_pages * page))?;
         let away = process.map().private_pages().away;
         writeln!(text, "VmSwap:\t{:8} kB", kib(away * page))?;

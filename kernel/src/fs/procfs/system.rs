@@ -129,7 +129,7 @@ fn scalvm(text: &mut Text) -> Result<(), Errno> {
 }
 
 fn meminfo(text: &mut Text) -> Result<(), Errno> {
-    let stats = VM.stats();
+    let (stats, pages) = (VM.stats(), VM.page_counts());
     let shared = names::shared_memory_pages();
     let (swap_pages, swap_free) = swap::totals();
     let compressed = VM.compressor_stats();
@@ -144,7 +144,10 @@ fn meminfo(text: &mut Text) -> Result<(), Errno> {
         ("SwapCached", 0),
         ("SwapTotal", swap_pages),
         ("SwapFree", swap_free),
+        ("Dirty", pages.file_dirty),
+        ("Writeback", pages.file_writing),
         ("AnonPages", private_pages(&stats, shared)),
+        ("Mapped", pages.file_mapped),
         ("Shmem", shared),
         ("Slab", stats.frames_kernel),
         ("SReclaimable", 0),
@@ -170,14 +173,17 @@ fn private_pages(stats: &Stats, shared: u64) -> u64 {
 }
 
 fn vmstat(text: &mut Text) -> Result<(), Errno> {
-    let stats = VM.stats();
+    let (stats, pages) = (VM.stats(), VM.page_counts());
     let compressed = VM.compressor_stats();
     let shared = names::shared_memory_pages();
     const KIB_PER_PAGE: u64 = PAGE_SIZE as u64 / 1024;
     let lines = [
         ("nr_free_pages", stats.frames_free),
         ("nr_anon_pages", private_pages(&stats, shared)),
+        ("nr_mapped", pages.file_mapped),
         ("nr_file_pages", stats.frames_file + shared),
+        ("nr_dirty", pages.file_dirty),
+        ("nr_writeback", pages.file_writing),
         ("nr_shmem", shared),
         ("nr_slab_unreclaimable", stats.frames_kernel),
         ("nr_page_table_pages", stats.frames_tables),
@@ -187,6 +193,7 @@ fn vmstat(text: &mut Text) -> Result<(), Errno> {
         ("pswpout", stats.swapouts),
         ("pgfault", stats.faults),
         ("pgmajfault", stats.faults_major),
+        ("pageoutrun", stats.balances),
         ("pgscan", stats.scanned),
         ("pgsteal", stats.evicted),
         ("workingset_refault", stats.refaults),

@@ -44,11 +44,11 @@ impl Frames {
             }
             drop(held);
             if self.drain_all(machine) == 0 {
-                self.notice(machine);
+                self.notice(machine, 0);
                 return None;
             }
         };
-        self.notice(machine);
+        self.notice(machine, count);
         Some(first)
     }
 

@@ -261,6 +261,34 @@ fn a_large_device_goes_to_another_one() {
     nothing_left(&kit);
 }
 
+/// What is put back together is read together, and counted as what comes back for a program is. What cannot be
+/// read together is read alone.
+#[test]
+fn a_device_is_emptied_in_clusters() {
+    let frames = 1024;
+    for fails in [false, true] {
+        let kit = paging(frames, 250);
+        let map = anonymous(&kit, 240);
+        (0..240).for_each(|n| set(&map, page(n), n as u64));
+        evict(&kit, frames);
+        let before = (kit.vm().stats().swapins, kit.reads());
+        if fails {
+            kit.fail_io(3);
+        }
+        assert_eq!(kit.vm().remove_swap(swap_devices(&kit)[0].id), Ok(()));
+        let swapins = kit.vm().stats().swapins - before.0;
+        let reads = kit.reads() - before.1;
+        let again = if fails { 16 } else { 0 };
+        assert!(swapins >= 240 && swapins <= 240 + again, "{swapins} pages");
+        assert!(reads <= 240 / 16 + again, "{reads} requests");
+        kit.vm().check_invariants();
+        (0..240).for_each(|n| assert_eq!(get(&map, page(n)), Ok(n as u64)));
+        assert_eq!(kit.vm().stats().swapins - before.0, swapins);
+        drop(map);
+        nothing_left(&kit);
+    }
+}
+
 #[test]
 fn a_device_stays_if_memory_has_no_room_for_it() {
     let frames = 200;

@@ -19,7 +19,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::addr::Prot;
-use crate::error::OutOfMemory;
+use crate::error::NotPromised;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
 use crate::map::{Attributes, MapWrite};
@@ -101,19 +101,19 @@ impl<M: Machine> Vm<M> {
 
     /// Counts a promise, if it may be made. `credit` pages are about to be taken back by the same
     /// operation, so they do not stand against it.
-    pub(crate) fn promise(&self, pages: u64, credit: u64) -> Result<(), OutOfMemory> {
+    pub(crate) fn promise(&self, pages: u64, credit: u64) -> Result<(), NotPromised> {
         if pages == 0 {
             return Ok(());
         }
         if self.promises.heuristic.load(Relaxed)
             && pages > self.frames.total().saturating_add(self.swap.total())
         {
-            return Err(OutOfMemory);
+            return Err(NotPromised);
         }
         let most = self.promises.limit().saturating_add(credit);
         let add = |now: u64| now.checked_add(pages).filter(|&sum| sum <= most);
         let counted = self.promises.pages.fetch_update(Relaxed, Relaxed, add);
-        counted.map(|_| ()).map_err(|_| OutOfMemory)
+        counted.map(|_| ()).map_err(|_| NotPromised)
     }
 
     /// Takes back what was promised.

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-/// No memory for what was asked, or no more may be promised ([`Vm::set_commit`]); nothing was
-/// changed.
+/// No memory for what was asked; or, of a new object, no more may be promised ([`Vm::set_commit`]).
+/// Nothing was changed.
 ///
 /// [`Vm::set_commit`]: crate::Vm::set_commit
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,9 +30,15 @@ pub enum MapError {
     Pager(PagerError),
     /// A part of the range lies beyond the end of its object.
     BeyondEnd,
-    /// No memory, or no more may be promised.
+    /// No memory, though room may be made for it.
     OutOfMemory,
+    /// No more may be promised ([`Vm::set_commit`](crate::Vm::set_commit)), however much memory is free.
+    NotPromised,
 }
+
+/// No more may be promised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NotPromised;
 
 /// Why a pager could not bring a page, or put it back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +86,12 @@ impl From<OutOfMemory> for MapError {
     }
 }
 
+impl From<NotPromised> for MapError {
+    fn from(_: NotPromised) -> MapError {
+        MapError::NotPromised
+    }
+}
+
 impl From<OutOfMemory> for FaultError {
     fn from(_: OutOfMemory) -> FaultError {
         FaultError::OutOfMemory
@@ -104,6 +116,7 @@ impl fmt::Display for MapError {
             MapError::Pager(_) => "the pager failed",
             MapError::BeyondEnd => "beyond the end of the object",
             MapError::OutOfMemory => "out of memory",
+            MapError::NotPromised => "no more memory may be promised",
         })
     }
 }

@@ -17,7 +17,7 @@
 //! | none | nothing | nothing | nothing |
 
 use crate::addr::PAGE_SHIFT;
-use crate::error::OutOfMemory;
+use crate::error::{MapError, OutOfMemory};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
@@ -38,8 +38,8 @@ struct Given<M: Machine> {
 impl<'v, M: Machine> Map<'v, M> {
     /// A child's address space, with the same limits. The time it takes grows with the number of entries, not with what
     /// they hold, but for memory of which the kernel holds pages for writing: those are copied. On failure the parent is as it was (but that some of its memory may be copied
-    /// when it is next written).
-    pub fn fork(&self) -> Result<Map<'v, M>, OutOfMemory> {
+    /// when it is next written). Fails with [`MapError::OutOfMemory`] or [`MapError::NotPromised`].
+    pub fn fork(&self) -> Result<Map<'v, M>, MapError> {
         let vm = self.vm;
         let child = vm.new_map(self.body.low, self.body.high)?;
         let parent = self.body.write(vm);
@@ -91,7 +91,7 @@ impl<M: Machine> Vm<M> {
         parent: &MapWrite<'_, M>,
         entry: Ptr<MapEntry<M>>,
         child: Ptr<crate::map::MapBody<M>>,
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<(), MapError> {
         let attributes = entry.attributes();
         let given = match attributes.inherit {
             Inherit::None => return Ok(()),
@@ -116,10 +116,11 @@ impl<M: Machine> Vm<M> {
             0
         };
         let (start, end) = (entry.start.get(), entry.end.get());
-        let new = MapEntry::new(child, start, end, given.offset, attributes);
-        let new = self.promise(promised, 0).and_then(|()| {
-            let new = self.entries.alloc(&self.machine, &self.frames, new);
-            new.inspect_err(|_| self.take_back(promised))
+        let entry = MapEntry::new(child, start, end, given.offset, attributes);
+        let new = self.promise(promised, 0).map_err(MapError::from);
+        let new = new.and_then(|()| {
+            let new = self.entries.alloc(&self.machine, &self.frames, entry);
+            Ok(new.inspect_err(|_| self.take_back(promised))?)
         });
         match new {
             Ok(new) => {

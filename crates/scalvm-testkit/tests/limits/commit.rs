@@ -151,7 +151,7 @@ fn without_reserve() {
     assert_eq!(committed(&kit), 4);
     assert_eq!(
         map.map(request(12, Share::Shared)),
-        Err(MapError::OutOfMemory)
+        Err(MapError::NotPromised)
     );
     drop(map);
     nothing_left(&kit);
@@ -165,7 +165,7 @@ fn the_obvious_is_refused_by_heuristic() {
     kit.vm().set_commit(Commit::Heuristic);
     assert_eq!(
         private(&map, 0, 1 << 20, Prot::RW),
-        Err(MapError::OutOfMemory)
+        Err(MapError::NotPromised)
     );
     for n in 0..4 {
         assert_eq!(private(&map, n << 20, 3000, Prot::RW), Ok(page(n << 20)));
@@ -217,7 +217,11 @@ const DEEDS: &[Deed] = &[
     ("protect", 5, |_, map, _| {
         done(map.protect(page(4), 9 * PAGE_SIZE, Prot::RW))
     }),
-    ("fork", 8, |_, map, _| map.fork().ok().map(Left::Child)),
+    ("fork", 8, |_, map, _| match map.fork() {
+        Ok(child) => Some(Left::Child(child)),
+        Err(MapError::NotPromised | MapError::OutOfMemory) => None,
+        Err(other) => panic!("{other:?}"),
+    }),
     ("grow by moving", 3, |_, map, _| {
         done(map.remap(page(2), 4 * PAGE_SIZE, 7 * PAGE_SIZE, Remap::MayMove))
     }),
@@ -244,7 +248,7 @@ const DEEDS: &[Deed] = &[
 fn done<'v, T: std::fmt::Debug>(result: Result<T, MapError>) -> Option<Left<'v>> {
     match result {
         Ok(_) => Some(Left::Nothing),
-        Err(MapError::OutOfMemory) => None,
+        Err(MapError::NotPromised | MapError::OutOfMemory) => None,
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -296,4 +300,27 @@ fn what_fails_for_lack_of_memory_is_not_promised() {
             nothing_left(&kit);
         }
     }
+}
+
+/// A kernel that makes room where memory is short need not do so in vain.
+#[test]
+fn a_refusal_is_told_from_a_lack_of_memory() {
+    let kit = kit();
+    let map = new_map(&kit);
+    assert_eq!(private(&map, 0, 4, Prot::RW), Ok(page(0)));
+    assert_eq!(private(&map, 8, 4, Prot::READ), Ok(page(8)));
+    allow(&kit, 0);
+    let refused = Err(MapError::NotPromised);
+    assert_eq!(map.protect(page(8), 4 * PAGE_SIZE, Prot::RW), refused);
+    let grown = map.remap(page(0), 4 * PAGE_SIZE, 5 * PAGE_SIZE, Remap::InPlace);
+    assert_eq!(grown.map(|_| ()), refused);
+    assert_eq!(map.fork().map(|_| ()), refused);
+    let mapped = private(&map, 20, 1, Prot::RW);
+    assert_eq!(mapped.map(|_| ()), refused);
+    kit.fail_allocation(1);
+    allow(&kit, 100);
+    assert_eq!(map.fork().map(|_| ()), Err(MapError::OutOfMemory));
+    kit.fail_nothing();
+    drop(map);
+    nothing_left(&kit);
 }

@@ -4,8 +4,8 @@
 //! mapped any more, and nothing may be left.
 
 use scalvm::{
-    Access, Advice, FaultError, Inherit, Map, MapError, MapRequest, Object, OutOfMemory, PAGE_SIZE,
-    Place, Prot, Remap, Share,
+    Access, Advice, FaultError, Inherit, Map, MapError, MapRequest, Object, PAGE_SIZE, Place, Prot,
+    Remap, Share,
 };
 use scalvm_testkit::program::Rng;
 use scalvm_testkit::{Hw, Kit};
@@ -73,7 +73,10 @@ impl<'v> Actor<'_, 'v> {
             }
             match self.world.maps[self.below(2)].fork() {
                 Ok(child) => self.child = Some(child),
-                Err(OutOfMemory) => self.may_end_in(FaultError::OutOfMemory),
+                Err(error) => {
+                    assert_eq!(error, MapError::OutOfMemory);
+                    self.may_end_in(FaultError::OutOfMemory);
+                }
             }
         }
     }

@@ -1,8 +1,6 @@
 //! Scenes in which address spaces are trimmed.
 
-use scalvm::{
-    Commit, FaultError, MapError, MapRequest, OutOfMemory, PAGE_SIZE, Place, Prot, Share,
-};
+use scalvm::{Commit, FaultError, MapError, MapRequest, PAGE_SIZE, Place, Prot, Share};
 
 use crate::common::*;
 use crate::crew::Crew;
@@ -216,7 +214,7 @@ pub fn no_more_is_promised_than_there_may_be(crew: &dyn Crew) {
             let request = MapRequest::anonymous(4 * PAGE_SIZE, Prot::RW);
             match map.map(request.at(Place::Free(page(n)))) {
                 Ok(at) => assert_eq!(map.unmap(at, 4 * PAGE_SIZE), Ok(())),
-                Err(error) => assert_eq!(error, MapError::OutOfMemory),
+                Err(error) => assert_eq!(error, MapError::NotPromised),
             }
             within();
         }
@@ -228,7 +226,7 @@ pub fn no_more_is_promised_than_there_may_be(crew: &dyn Crew) {
                     within();
                     drop(child);
                 }
-                Err(error) => assert_eq!(error, OutOfMemory),
+                Err(error) => assert_eq!(error, MapError::NotPromised),
             }
         }
     };

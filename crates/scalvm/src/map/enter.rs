@@ -53,7 +53,7 @@ impl<'v, M: Machine> Map<'v, M> {
                     promised: !attributes.no_reserve,
                     ..NewObject::public(Kind::Anonymous, len as u64)
                 };
-                (Some(vm.make_object(new)?), Some(0))
+                (Some(vm.promise_object(new)?), Some(0))
             }
             Source::Anonymous => (None, None),
         };

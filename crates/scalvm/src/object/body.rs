@@ -27,7 +27,7 @@ use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::addr::{Frame, PAGE_SHIFT, PAGE_SIZE};
 use crate::amap::Amap;
-use crate::error::OutOfMemory;
+use crate::error::{MapError, OutOfMemory};
 use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::link::{Linked, Links, List};
@@ -230,16 +230,19 @@ impl<M: Machine> ObjectBody<M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// A new object with one holder, in a family given or new. Without `amap` it gets none; a
-    /// device never has one, nor a family. No lock of an object may be held.
-    pub(crate) fn make_object(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, OutOfMemory> {
+    /// A new object whose size, where that counts, is promised with it; else as
+    /// [`make_object`](Vm::make_object).
+    pub(crate) fn promise_object(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, MapError> {
         let promised = if new.promised { pages_of(new.size) } else { 0 };
         self.promise(promised, 0)?;
-        let made = self.make_promised(new);
-        made.inspect_err(|_| self.take_back(promised))
+        let made = self.make_object(new);
+        Ok(made.inspect_err(|_| self.take_back(promised))?)
     }
 
-    fn make_promised(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, OutOfMemory> {
+    /// A new object with one holder, in a family given or new; what its size promises has been
+    /// promised. Without `amap` it gets none; a device never has one, nor a family. No lock of an
+    /// object may be held.
+    pub(crate) fn make_object(&self, new: NewObject<M>) -> Result<Ptr<ObjectBody<M>>, OutOfMemory> {
         let (machine, frames) = (&self.machine, &self.frames);
         let device = matches!(new.kind, Kind::Device(..));
         let object = self.objects.alloc(

@@ -72,10 +72,11 @@ impl<M: Machine> Vm<M> {
         if size > MOST_BYTES {
             return Err(OutOfMemory);
         }
-        let body = self.make_object(NewObject {
+        let body = self.promise_object(NewObject {
             cookie,
             ..NewObject::public(kind, size)
-        })?;
+        });
+        let body = body.map_err(|_| OutOfMemory)?;
         Ok(Object { vm: self, body })
     }
 }

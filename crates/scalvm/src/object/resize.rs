@@ -29,7 +29,8 @@ impl<M: Machine> Object<'_, M> {
             let guard = self.body.lock(vm);
             if bytes >= self.body.size.get() {
                 if self.body.promised {
-                    vm.promise(pages_of(bytes) - self.body.pages(), 0)?;
+                    let promised = vm.promise(pages_of(bytes) - self.body.pages(), 0);
+                    promised.map_err(|_| FaultError::OutOfMemory)?;
                 }
                 self.body.size.set(bytes);
                 return Ok(());

@@ -34,8 +34,7 @@ impl<M: Machine> Vm<M> {
         if let Some(map) = self.kernel_map() {
             map.check_invariants();
         }
-        self.types.check_invariants(&self.machine, &self.frames);
-        self.check_debug();
+        self.check_accounts();
         self.swap.check_invariants(&self.machine, &self.frames);
         self.pageout.check_invariants(self.frames.segments());
         self.compressor.check_invariants(self);

@@ -50,6 +50,7 @@ impl<M: Machine> Vm<M> {
         f("compressor store", self.compressor.pool());
         f("swap device", self.swap.pool());
         f("malloc row", self.types.pool());
+        f("debug record", self.debug.records());
         self.arenas.each_raw(f);
         for pool in self.heap.pools() {
             f("heap", pool);

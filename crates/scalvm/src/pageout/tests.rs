@@ -141,6 +141,40 @@ fn more_memory_than_there_is() {
 }
 
 #[test]
+fn kernel_memory_that_may_wait_takes_the_frames_of_programs() {
+    crate::malloc_type!(M_GREEDY, "test greedy", "of a test of paging");
+    let (vm, _) = manager(200, 1000);
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let pages = 300;
+    let at = map
+        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    for i in 0..pages {
+        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
+    }
+    let malloc = |flags| vm.malloc(&M_GREEDY, 4000, flags);
+    let mut held = Vec::new();
+    while let Ok(memory) = malloc(MallocFlags::NOWAIT) {
+        held.push(memory);
+    }
+    assert!(held.len() < 60, "programs have the most of it");
+    for _ in 0..60 {
+        held.push(malloc(MallocFlags::WAIT).unwrap());
+    }
+    vm.check_invariants();
+    assert_eq!(vm.type_stats(&M_GREEDY).unwrap().failures, 1);
+    for i in 0..pages {
+        assert_eq!(get(&map, at + i * PAGE_SIZE), Ok(i as u64));
+    }
+    for memory in held {
+        // SAFETY: not freed yet.
+        unsafe { vm.free(&M_GREEDY, memory) };
+    }
+    drop(map);
+    nothing_left(&vm);
+}
+
+#[test]
 fn shared_copies_leave_and_return() {
     let (vm, _) = manager(200, 3000);
     let map = vm.new_map(LOW, HIGH).unwrap();

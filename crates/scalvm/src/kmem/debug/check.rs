@@ -1,13 +1,22 @@
 //! The invariants of debug mode, checked.
 
 use super::record::Record;
-use crate::kmem::{Heap, Ptr};
+use crate::kmem::{Heap, Piece, Ptr};
 use crate::machine::Machine;
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
+    /// Tells of the pieces in quarantine.
+    pub(in crate::kmem) fn each_quarantined(&self, f: &mut dyn FnMut(Piece)) {
+        if let Some(watch) = self.debug.watch() {
+            let held = watch.lock(&self.machine);
+            let records = watch.records(&held).filter(|it| !it.is_in_use());
+            records.for_each(|record| f(record.piece));
+        }
+    }
+
     /// Panics where debug mode contradicts itself (D1 to D3). Nothing else may run meanwhile.
-    pub(crate) fn check_debug(&self) {
+    pub(in crate::kmem) fn check_debug(&self) {
         let debug = &self.debug;
         debug.watches.check_invariants(&self.machine, &self.frames);
         debug.records.check_invariants(&self.machine, &self.frames);

@@ -48,6 +48,7 @@ pub use options::DebugOptions;
 use record::Record;
 use watch::Watch;
 
+use super::slab::RawPool;
 use super::{Pool, Ptr};
 use crate::sync::Field;
 
@@ -66,6 +67,11 @@ impl Debug {
             watches: Pool::new(),
             records: Pool::new(),
         }
+    }
+
+    /// The pool of what is known of pieces.
+    pub fn records(&self) -> &RawPool {
+        self.records.raw()
     }
 
     /// What watches, if the mode is on.

@@ -13,10 +13,14 @@
 //! processor's magazine and two words of its row; it takes no lock and no locked instruction where
 //! the machine lets it.
 //!
+//! - **N1** the pieces that the heap has given out are those that types have in use and those in the
+//!   quarantine of debug mode, by size.
+//!
 //! Locks: none of its own.
 
 mod account;
 mod alloc;
+mod check;
 mod error;
 mod free;
 mod realloc;

@@ -34,6 +34,14 @@ pub fn hwcap() -> usize {
     __cpuid(1).edx as usize
 }
 
+/// The address of the last page fault.
+pub fn fault_address() -> usize {
+    let address;
+    // SAFETY: it only reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
 /// The time stamp counter.
 #[inline(always)]
 pub fn tsc() -> u64 {

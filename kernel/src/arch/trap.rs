@@ -12,9 +12,9 @@ use scalvm::{Access, FaultError};
 
 use super::frame::Frame;
 use super::idt::{EXCEPTIONS, FIRST_LINE, PAGE_FAULT, SPURIOUS, TIMER};
-use super::layout::USER_HIGH;
-use super::{interrupts, timer};
-use crate::mm::user;
+use super::layout::{KERNEL_MAP, USER_HIGH};
+use super::{cpu, interrupts, timer};
+use crate::mm::{VM, user};
 use crate::task::{self, FaultContext, SigInfo};
 
 /// Bits of a page fault's error code.
@@ -51,12 +51,20 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
                     frame.rip = go_on;
                 }
             }
+            // Pageable memory of the kernel's own.
+            _ if KERNEL_MAP.contains(&address) && kernel_fault(address, access) => {}
             _ => panic!(
                 "page fault in the kernel: {access:?} of {address:#x} at {:#x}, error {:#x}",
                 frame.rip, frame.error
             ),
         }
     }
+}
+
+/// A fault in the kernel map: of its pageable memory there is some to be brought in. Blocks.
+fn kernel_fault(address: usize, access: Access) -> bool {
+    VM.kernel_map()
+        .is_some_and(|map| map.fault_wait(address, access).is_ok())
 }
 
 /// Any other exception or interrupt.
@@ -146,11 +154,17 @@ fn float_code(exceptions: u32) -> u32 {
 }
 
 fn kernel_exception(frame: &mut Frame) {
+    const DOUBLE_FAULT: usize = 8;
     const GENERAL_PROTECTION: usize = 13;
     match user::fixup(frame.rip) {
         // A state of the floating-point unit that the processor refuses, or an address that is
         // none.
         Some(go_on) if frame.vector == GENERAL_PROTECTION => frame.rip = go_on,
+        // The page fault's frame found no place where the stack is not mapped.
+        _ if frame.vector == DOUBLE_FAULT && KERNEL_MAP.contains(&cpu::fault_address()) => panic!(
+            "the kernel stack has overflown: at {:#x}, stack pointer {:#x}",
+            frame.rip, frame.rsp
+        ),
         _ => panic!(
             "exception {} in the kernel at {:#x}, error {:#x}",
             frame.vector, frame.rip, frame.error

@@ -2,10 +2,10 @@
 
 use core::ptr::NonNull;
 
-use scalvm::{Frame, Machine, PAGE_SIZE};
+use scalvm::{Frame, Machine, PAGE_SIZE, Pmap};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
-use crate::arch::layout::{phys_to_virt, virt_to_phys};
+use crate::arch::layout::{KERNEL_MAP, phys_to_virt, virt_to_phys};
 use crate::mm::VM;
 
 /// The manager's frames, and the direct map.
@@ -17,8 +17,8 @@ fn order(pages: usize) -> u32 {
 }
 
 // SAFETY: frames from the manager are nobody else's until they are given back, and the direct map shows
-// them, and the devices' registers, for ever. The kernel's memory is all in the direct map or in the
-// image, whose physical addresses are known.
+// them, and the devices' registers, for ever. The kernel's memory is all in the direct map, in the
+// image, or in the kernel map, whose physical addresses are known.
 unsafe impl Hal for VirtioHal {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         match VM.alloc_frames(order(pages)) {
@@ -47,7 +47,23 @@ unsafe impl Hal for VirtioHal {
     }
 
     unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> PhysAddr {
-        virt_to_phys(buffer.cast::<u8>().as_ptr().addr())
+        let at = buffer.cast::<u8>().as_ptr().addr();
+        let last = at + buffer.len().saturating_sub(1);
+        if !KERNEL_MAP.contains(&at) {
+            return virt_to_phys(at);
+        }
+        // On a kernel stack, say: pages there need not lie in a row.
+        assert!(
+            at / PAGE_SIZE == last / PAGE_SIZE,
+            "a device is given pages that do not lie in a row"
+        );
+        let map = VM
+            .kernel_map()
+            .and_then(|map| map.pmap().query(VM.machine(), at));
+        match map {
+            Some(mapping) => mapping.frame.address() + (at % PAGE_SIZE) as u64,
+            None => panic!("a device is given memory at {at:#x}, where there is none"),
+        }
     }
 
     unsafe fn unshare(_address: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}

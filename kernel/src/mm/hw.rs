@@ -37,8 +37,9 @@ impl Hw {
 // 1. The direct map shows each frame at a place of its own, for ever.
 // 2. There is one processor, number 0.
 // 3. Translations are cached for one space at a time: loading a root table forgets all of them but
-//    the kernel's, which do not change. If the space is in use, its translations and those of upper
-//    levels are forgotten by invlpg or by loading the root again.
+//    global ones, those of the kernel's image and the direct map, which do not change. If the space is
+//    in use, or is the kernel's, its translations and those of upper levels are forgotten by invlpg or
+//    by loading the root again.
 // 4. Kernel code is not preempted, and is interrupted only where it waits.
 // 5. One processor sees its own stores in their order, once the compiler keeps it.
 unsafe impl Machine for Hw {
@@ -64,7 +65,8 @@ unsafe impl Machine for Hw {
 
     #[inline]
     fn flush(&self, _cpus: CpuSet, root: Frame, scope: Scope) {
-        if self.root.load(Relaxed) != root.0 {
+        let current = Frame(self.root.load(Relaxed));
+        if current != root && root != arch::boot::kernel_root() {
             return;
         }
         match scope {
@@ -77,8 +79,10 @@ unsafe impl Machine for Hw {
                     page += PAGE_SIZE;
                 }
             }
-            // SAFETY: the same root again.
-            _ => unsafe { load_root(root) },
+            // Before the first space there is but the kernel's.
+            _ if current == Frame::NONE => self.leave_space(),
+            // SAFETY: the same root again. What is in the kernel map is not global, and so forgotten.
+            _ => unsafe { load_root(current) },
         }
     }
 
@@ -130,9 +134,10 @@ unsafe impl Machine for Hw {
 }
 
 // SAFETY:
-// 1. The kernel's root table is complete when boot hands over; what changes later are tables below
-// it.
-// 2. Loading CR3 forgets all translations but global ones, and only the kernel's are global.
+// 1. The kernel's root table is complete when boot hands over, but for the entry of the kernel map,
+// which is made before the first space; what changes later are tables below it.
+// 2. `flush` looks at that first.
+// 3. Loading CR3 forgets all translations but global ones, and only the kernel's are global.
 unsafe impl TableMachine for Hw {
     fn kernel_root(&self) -> Option<Frame> {
         Some(arch::boot::kernel_root())

@@ -4,7 +4,7 @@ use scalvm::{Frame, PAGE_SIZE};
 
 use super::VM;
 use crate::arch::boot::{self, PhysRange, StartInfo};
-use crate::arch::layout::{DIRECT_FIRST, phys_to_virt};
+use crate::arch::layout::{DIRECT_FIRST, KERNEL_MAP, KERNEL_MAP_PAGEABLE, phys_to_virt};
 use crate::println;
 
 /// Memory below this belongs to the firmware and the loader.
@@ -52,7 +52,16 @@ pub unsafe fn init(info: &StartInfo) -> Archive {
     if let Err(error) = VM.check_types() {
         panic!("malloc types of this kernel: {error}");
     }
+    make_kernel_map();
     Archive(module)
+}
+
+/// Makes the kernel map, before there is any address space that is to share it.
+fn make_kernel_map() {
+    let made = VM.new_kernel_map(KERNEL_MAP.start, KERNEL_MAP.end, KERNEL_MAP_PAGEABLE);
+    if !made.is_ok_and(|map| VM.set_kernel_map(map).is_ok()) {
+        println!("scalvm: there is no memory for the kernel map");
+    }
 }
 
 /// Adds the RAM within `bounds`, without what is taken: the largest piece first, in which the manager

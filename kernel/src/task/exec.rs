@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::elf::Elf;
+use super::pid::release;
 use super::signal::AltStack;
 use super::space::Space;
 use super::stack::{self, Strings, Told};
@@ -158,7 +159,11 @@ pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Res
     if thread.is_killed() {
         return Err(Errno::EINTR);
     }
+    let own = thread.tid();
     thread.become_leader();
+    if own != process.pid {
+        release(own);
+    }
 
     // Whoever shared the table of files goes on with it alone.
     let old = process.replace_files(files);

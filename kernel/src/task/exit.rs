@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{CLD_EXITED, CLD_KILLED, SIGCHLD};
 
+use super::pid::release;
 use super::process::{EXITING, Process};
 use super::signal::SigInfo;
 use super::space::Space;
@@ -64,6 +65,9 @@ pub(super) fn end_thread() -> ! {
             drop(gone);
             threads.is_empty()
         };
+        if me.tid() != process.pid {
+            release(me.tid());
+        }
         thread.pending.forget(super::SigSet(u64::MAX));
         if last {
             end_of_process(process);

@@ -8,6 +8,7 @@ use linux_raw_sys::general::{
     CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
 };
 
+use super::pid::NewPid;
 use super::process::{Parts, Process};
 use super::signal::AltStack;
 use super::thread::{Start, Thread};
@@ -72,7 +73,8 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
     if request.stack != 0 {
         registers.rsp = request.stack;
     }
-    let tid = table::new_pid();
+    let number = NewPid::new()?;
+    let tid = number.get();
     let is_thread = request.has(CLONE_THREAD);
     let process = if is_thread {
         me.process().clone()
@@ -106,6 +108,7 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
         let _ = process.map().write(request.child_tid, &tid.to_le_bytes());
     }
     enter(&me, &process, thread.clone(), request)?;
+    number.keep();
     table::thread_begins();
     sched::make_ready(&thread);
     drop(thread);

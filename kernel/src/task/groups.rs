@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{SIGCONT, SIGHUP};
 
+use super::pid::release;
 use super::process::Process;
 use super::{Pid, sched, signal_group, table};
 use crate::linux::Errno;
@@ -42,7 +43,7 @@ pub fn set_group(pid: Pid, group: Pid) -> Result<(), Errno> {
     if group != pid && !any(|other| other.pgid() == group && other.sid() == session) {
         return Err(Errno::EPERM);
     }
-    process.group.store(group, Relaxed);
+    release(process.group.swap(group, Relaxed));
     Ok(())
 }
 
@@ -53,8 +54,9 @@ pub fn new_session() -> Result<Pid, Errno> {
     if any(|process| process.pgid() == pid) {
         return Err(Errno::EPERM);
     }
-    me.group.store(pid, Relaxed);
-    me.session.store(pid, Relaxed);
+    for number in [me.group.swap(pid, Relaxed), me.session.swap(pid, Relaxed)] {
+        release(number);
+    }
     Ok(pid)
 }
 

@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 
+use super::pid::NewPid;
 use super::process::{Parts, Process};
 use super::signal::Actions;
 use super::thread::{Start, Thread};
@@ -20,8 +21,10 @@ static KERNEL: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 /// do. Not before there is what a zombie has (see [`start`]).
 pub fn start_kernel_thread(body: extern "C" fn() -> !) -> Result<(), Errno> {
     let process = process()?;
-    let thread = Thread::new(table::new_pid(), process.clone(), Start::Kernel(body))?;
+    let number = NewPid::new()?;
+    let thread = Thread::new(number.get(), process.clone(), Start::Kernel(body))?;
     memory::push(&mut *process.threads.lock(), thread.clone())?;
+    number.keep();
     table::thread_begins();
     sched::make_ready(&thread);
     Ok(())

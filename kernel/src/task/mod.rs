@@ -6,7 +6,8 @@
 //! in an atomic is consistent whenever no thread is in the middle of changing it, and no lock may
 //! be held while waiting.
 //!
-//! Files: `process`, `thread`, `space` (what they are), `table` (all of them), `sched` (who runs),
+//! Files: `process`, `thread`, `space`, `kernel_stack` (what they are), `table` (all of them), `pid` (their
+//! numbers), `sched` (who runs),
 //! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4),
 //! `groups`, `signal`, `kernel` (threads without a program), `oom` (when memory
 //! runs out).
@@ -20,7 +21,9 @@ mod exit;
 mod fork;
 mod groups;
 mod kernel;
+mod kernel_stack;
 mod oom;
+mod pid;
 mod process;
 mod reap;
 mod sched;

@@ -261,7 +261,6 @@ fn switch_to(next: Arc<Thread>) {
     // SAFETY: CURRENT is a counted reference, or null at boot.
     let saved_stack = match unsafe { current.as_ref() } {
         Some(current) => {
-            current.check_stack();
             if current.state() != State::Dead {
                 current.fpu.save();
             }

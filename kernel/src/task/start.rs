@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::exit::Nothing;
+use super::pid::{self, NewPid};
 use super::process::{Parts, Process};
 use super::signal::Actions;
 use super::space::Space;
@@ -59,7 +60,9 @@ fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
     }
     let (context, files) = fs::first_process()?;
     let loaded = exec::load(&context, path, strings, &env)?;
-    let pid = table::new_pid();
+    pid::init()?;
+    let number = NewPid::new()?;
+    let pid = number.get();
     let process = memory::arc(Process::new(
         pid,
         Parts {
@@ -76,6 +79,7 @@ fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
     let thread = Thread::new(pid, process.clone(), Start::Program(&registers))?;
     memory::push(&mut *process.threads.lock(), thread.clone())?;
     table::add(process)?;
+    number.keep();
     table::thread_begins();
     Ok(thread)
 }

@@ -2,53 +2,24 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::Pid;
+use super::pid::release;
 use super::process::Process;
 use super::thread::Thread;
 use crate::linux::Errno;
 use crate::sync::Mutex;
 
-/// Numbers are below this; then they start again.
-const PID_MAX: Pid = 4_194_304;
-/// Numbers below this are not given again.
-const FIRST_AGAIN: Pid = 300;
-
 static PROCESSES: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
-static NEXT: AtomicI32 = AtomicI32::new(1);
-/// Whether numbers are given again.
-static AGAIN: AtomicBool = AtomicBool::new(false);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// A number that nobody has.
-pub fn new_pid() -> Pid {
-    loop {
-        let pid = NEXT.load(Relaxed);
-        if pid + 1 < PID_MAX {
-            NEXT.store(pid + 1, Relaxed);
-        } else {
-            NEXT.store(FIRST_AGAIN, Relaxed);
-            AGAIN.store(true, Relaxed);
-        }
-        if !AGAIN.load(Relaxed) || !is_used(pid) {
-            return pid;
-        }
-    }
-}
-
-/// Whether a number is that of a process, thread, group or session.
-fn is_used(pid: Pid) -> bool {
-    PROCESSES.lock().iter().any(|process| {
-        process.pid == pid
-            || process.pgid() == pid
-            || process.sid() == pid
-            || process
-                .threads
-                .lock()
-                .iter()
-                .any(|thread| thread.tid() == pid)
-    })
+/// Whether a process has this number, or is of the group or session that it names.
+pub(super) fn is_used(pid: Pid) -> bool {
+    PROCESSES
+        .lock()
+        .iter()
+        .any(|process| process.pid == pid || process.pgid() == pid || process.sid() == pid)
 }
 
 /// Adds a process.
@@ -66,6 +37,9 @@ pub fn remove(pid: Pid) {
     if let Ok(at) = processes.binary_search_by_key(&pid, |process| process.pid) {
         let process = processes.remove(at);
         drop(processes);
+        for number in [pid, process.pgid(), process.sid()] {
+            release(number);
+        }
         drop(process);
     }
 }

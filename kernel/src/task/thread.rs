@@ -6,9 +6,8 @@ use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
 
-use scalvm::{Frame, Machine};
-
 use super::Pid;
+use super::kernel_stack::KernelStack;
 use super::process::Process;
 use super::signal::{AltStack, FaultContext, Pending, SigInfo, SigSet};
 use super::{sched, table, timers};
@@ -17,13 +16,6 @@ use crate::arch::frame;
 use crate::arch::switch::{self, SegmentBases};
 use crate::fs::memory;
 use crate::linux::Errno;
-use crate::mm::VM;
-
-/// log2 of the pages of a kernel stack.
-const STACK_ORDER: u32 = 2;
-const STACK_SIZE: usize = scalvm::PAGE_SIZE << STACK_ORDER;
-/// Lies at the far end of each kernel stack.
-const CANARY: u64 = 0x5ca1_ab1e_0b57_ac1e;
 
 /// What a thread does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +37,7 @@ pub enum State {
 pub struct Thread {
     tid: AtomicI32,
     process: Arc<Process>,
-    stack: Stack,
+    stack: KernelStack,
     state: AtomicU8,
     /// The kernel stack's pointer while another thread runs.
     pub(super) saved_stack: Cell<usize>,
@@ -87,33 +79,6 @@ pub(super) enum Start<'a> {
     Kernel(extern "C" fn() -> !),
 }
 
-/// A kernel stack.
-struct Stack(Frame);
-
-impl Stack {
-    fn new() -> Result<Stack, Errno> {
-        let stack = Stack(VM.alloc_frames(STACK_ORDER)?);
-        // SAFETY: the stack is new.
-        unsafe { stack.canary().write(CANARY) };
-        Ok(stack)
-    }
-
-    fn canary(&self) -> *mut u64 {
-        VM.machine().frame_ptr(self.0).cast()
-    }
-
-    fn top(&self) -> usize {
-        VM.machine().frame_ptr(self.0) as usize + STACK_SIZE
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: it came from alloc_frames, and its thread runs no more.
-        unsafe { VM.free_frames(self.0, STACK_ORDER) };
-    }
-}
-
 impl Thread {
     /// A thread of a process. It is not ready yet.
     pub(super) fn new(
@@ -124,7 +89,7 @@ impl Thread {
         let threads = table::count_threads() + 1;
         sched::reserve(threads)?;
         timers::reserve(threads)?;
-        let stack = Stack::new()?;
+        let stack = KernelStack::new()?;
         // SAFETY: the stack is new.
         let saved_stack = unsafe {
             match start {
@@ -172,15 +137,6 @@ impl Thread {
     #[inline(always)]
     pub(super) fn stack_top(&self) -> usize {
         self.stack.top()
-    }
-
-    /// Panics if the thread has used more of its kernel stack than there is.
-    #[inline(always)]
-    pub(super) fn check_stack(&self) {
-        // SAFETY: the word was written when the stack was made.
-        if unsafe { self.stack.canary().read() } != CANARY {
-            panic!("the kernel stack of thread {} has overflown", self.tid());
-        }
     }
 
     /// What it does.

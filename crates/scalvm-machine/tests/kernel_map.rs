@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use scalvm::{
-    Access, ArenaError, Fault, FaultError, Frame, KernelAlloc, KernelMap, MapError, MapRequest,
-    PAGE_SIZE, Prot, Vm,
+    Access, ArenaError, Fault, FaultError, Frame, FrameLimits, KernelAlloc, KernelMap, MapError,
+    MapRequest, PAGE_SIZE, Prot, Vm,
 };
 use scalvm_machine::{Config, Cpu, Emulated};
 
@@ -88,10 +88,12 @@ fn wired_memory_is_pages_one_behind_the_other() {
     two.run(|| space.activate());
     let two_kernel = two.as_kernel();
     // Frames in a row are rare.
-    let frames: Vec<_> = (0..300).map(|_| vm.alloc_frames(0).unwrap()).collect();
+    let frames: Vec<_> = (0..300)
+        .map(|_| vm.alloc_frames(1, &FrameLimits::NONE).unwrap())
+        .collect();
     for frame in frames.iter().step_by(2) {
         // SAFETY: nobody uses it.
-        unsafe { vm.free_frames(*frame, 0) };
+        unsafe { vm.free_frames(*frame, 1) };
     }
     let before = vm.stats().frames_kernel;
     let at = map.alloc(pages(40), KernelAlloc::default()).unwrap();
@@ -125,7 +127,7 @@ fn wired_memory_is_pages_one_behind_the_other() {
     free(&map, again).unwrap();
     for frame in frames.iter().skip(1).step_by(2) {
         // SAFETY: nobody uses it.
-        unsafe { vm.free_frames(*frame, 0) };
+        unsafe { vm.free_frames(*frame, 1) };
     }
     assert_eq!(map.stats().in_use, 0);
     assert!(vm.stats().frames_kernel < before);

@@ -104,6 +104,7 @@ pub use addr::*;
 pub use commit::Commit;
 pub use error::*;
 pub use fault::{Fault, Ticket};
+pub use kmem::contiguous::FrameLimits;
 pub use kmem::kernel_map::{KernelAlloc, KernelMap, Submap};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
 pub use kmem::{

@@ -108,36 +108,6 @@ impl<M: Machine> Vm<M> {
         unsafe { self.frames.add_segment(&self.machine, start, end) }
     }
 
-    /// 2^`order` frames that follow each other, of undefined contents, until
-    /// [`free_frames`](Vm::free_frames). Order 0 to 10. Does not block.
-    pub fn alloc_frames(&self, order: u32) -> Result<Frame, OutOfMemory> {
-        self.frames
-            .alloc_block(&self.machine, order, None, State::Kernel)
-            .map(|page| page.frame())
-            .ok_or(OutOfMemory)
-    }
-
-    /// The same from below a frame, for devices that cannot reach all of memory.
-    pub fn alloc_frames_below(&self, order: u32, limit: Frame) -> Result<Frame, OutOfMemory> {
-        self.frames
-            .alloc_block(&self.machine, order, Some(limit), State::Kernel)
-            .map(|page| page.frame())
-            .ok_or(OutOfMemory)
-    }
-
-    /// Takes frames back.
-    ///
-    /// # Safety
-    ///
-    /// They came from `alloc_frames` or `alloc_frames_below` with this order, and nobody uses them
-    /// any more.
-    pub unsafe fn free_frames(&self, first: Frame, order: u32) {
-        if let Some(page) = self.frames.page(first) {
-            debug_assert_eq!(page.order(), order);
-            self.frames.free_block(&self.machine, page);
-        }
-    }
-
     /// All counters. They are read one after the other while others may change them.
     pub fn stats(&self) -> Stats {
         let frames = &self.frames;

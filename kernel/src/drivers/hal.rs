@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use scalvm::{Frame, Machine, PAGE_SIZE, Pmap};
+use scalvm::{Frame, FrameLimits, Machine, PAGE_SIZE, Pmap};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
 use crate::arch::layout::{KERNEL_MAP, phys_to_virt, virt_to_phys};
@@ -11,17 +11,12 @@ use crate::mm::VM;
 /// The manager's frames, and the direct map.
 pub struct VirtioHal;
 
-/// The order of the least power of two that holds so many pages.
-fn order(pages: usize) -> u32 {
-    pages.next_power_of_two().trailing_zeros()
-}
-
 // SAFETY: frames from the manager are nobody else's until they are given back, and the direct map shows
 // them, and the devices' registers, for ever. The kernel's memory is all in the direct map, in the
 // image, or in the kernel map, whose physical addresses are known.
 unsafe impl Hal for VirtioHal {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        match VM.alloc_frames(order(pages)) {
+        match VM.alloc_frames(pages, &FrameLimits::NONE) {
             Ok(first) => {
                 let bytes = VM.machine().frame_ptr(first);
                 // SAFETY: the frames are ours, at least `pages` of them.
@@ -38,7 +33,7 @@ unsafe impl Hal for VirtioHal {
 
     unsafe fn dma_dealloc(address: PhysAddr, _bytes: NonNull<u8>, pages: usize) -> i32 {
         // SAFETY: the caller gives back what dma_alloc gave.
-        unsafe { VM.free_frames(Frame::containing(address), order(pages)) };
+        unsafe { VM.free_frames(Frame::containing(address), pages) };
         0
     }
 

@@ -8,7 +8,7 @@
 
 use core::ptr;
 
-use scalvm::{Frame, Machine, PAGE_SIZE};
+use scalvm::{Frame, FrameLimits, Machine, PAGE_SIZE};
 
 use crate::linux::Errno;
 use crate::mm::VM;
@@ -73,7 +73,9 @@ impl Ring {
         let offset = end % PAGE_SIZE;
         let page = &mut self.pages[end / PAGE_SIZE];
         if !page.is_some() {
-            *page = VM.alloc_frames(0).map_err(|_| Errno::ENOMEM)?;
+            *page = VM
+                .alloc_frames(1, &FrameLimits::NONE)
+                .map_err(|_| Errno::ENOMEM)?;
         }
         let room = (CAPACITY - self.len).min(PAGE_SIZE - offset);
         Ok((VM.machine().frame_ptr(*page).wrapping_add(offset), room))
@@ -103,8 +105,8 @@ impl Ring {
     fn free(&mut self, page: usize) {
         let frame = core::mem::replace(&mut self.pages[page], Frame::NONE);
         if frame.is_some() {
-            // SAFETY: it came from alloc_frames(0), and with no byte in it nobody looks there.
-            unsafe { VM.free_frames(frame, 0) };
+            // SAFETY: it came from alloc_frames(1), and with no byte in it nobody looks there.
+            unsafe { VM.free_frames(frame, 1) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Handing the machine's memory to the manager.
 
-use scalvm::{Frame, PAGE_SIZE};
+use scalvm::{Frame, FrameLimits, PAGE_SIZE};
 
 use super::VM;
 use crate::arch::boot::{self, PhysRange, StartInfo};
@@ -42,7 +42,7 @@ pub unsafe fn init(info: &StartInfo) -> Archive {
     unsafe { add_all(info, LOW..DIRECT_FIRST, &[image, module]) };
     let end = info.ram().map(|range| range.end).max().unwrap_or(0);
     let mapped = boot::extend_direct_map(end, || {
-        let frame = VM.alloc_frames(0).ok()?;
+        let frame = VM.alloc_frames(1, &FrameLimits::NONE).ok()?;
         // SAFETY: the frame is ours.
         unsafe { phys_to_virt(frame.address()).write_bytes(0, PAGE_SIZE) };
         Some(frame)

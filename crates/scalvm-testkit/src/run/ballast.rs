@@ -4,7 +4,7 @@
 //! or used for pages, are as many as there is to be room for. When memory is really short for an operation,
 //! some are given back, for that step.
 
-use scalvm::Frame;
+use scalvm::{Frame, FrameLimits};
 
 use crate::kit::{Kit, marks};
 
@@ -65,7 +65,7 @@ impl Ballast {
         let mut order = 6;
         while frames > 0 {
             if 1 << order <= frames
-                && let Ok(frame) = kit.vm().alloc_frames(order)
+                && let Ok(frame) = kit.vm().alloc_frames(1 << order, &FrameLimits::NONE)
             {
                 self.blocks.push((frame, order));
                 frames -= 1 << order;
@@ -86,7 +86,7 @@ impl Ballast {
                 break;
             };
             // SAFETY: allocated in `take`, and given back once.
-            unsafe { kit.vm().free_frames(frame, order) };
+            unsafe { kit.vm().free_frames(frame, 1 << order) };
             given += 1 << order;
         }
         given > 0

@@ -1,6 +1,8 @@
 //! Files: private and shared mappings, truncation, sync, failing disks.
 
-use scalvm::{Access, FaultError, MapError, PAGE_SIZE, PagerError, Prot, Remap, Share};
+use scalvm::{
+    Access, FaultError, FrameLimits, MapError, PAGE_SIZE, PagerError, Prot, Remap, Share,
+};
 use scalvm_testkit::Kit;
 
 use crate::common::*;
@@ -288,7 +290,11 @@ fn a_page_that_is_held_survives_truncation() {
     kit.truncate(0, PAGE_SIZE as u64);
     kit.vm().check_invariants();
     let others: Vec<_> = (0..64)
-        .map(|_| kit.vm().alloc_frames(0).expect("memory"))
+        .map(|_| {
+            kit.vm()
+                .alloc_frames(1, &FrameLimits::NONE)
+                .expect("memory")
+        })
         .collect();
     assert!(
         !others.contains(&frame),
@@ -300,7 +306,7 @@ fn a_page_that_is_held_survives_truncation() {
     drop(held);
     for frame in others {
         // SAFETY: they were allocated above and nothing uses them.
-        unsafe { kit.vm().free_frames(frame, 0) };
+        unsafe { kit.vm().free_frames(frame, 1) };
     }
     drop(object);
     nothing_left(&kit);

@@ -4,8 +4,8 @@
 //! mapped any more, and nothing may be left.
 
 use scalvm::{
-    Access, Advice, FaultError, Inherit, Map, MapError, MapRequest, Object, PAGE_SIZE, Place, Prot,
-    Remap, Share,
+    Access, Advice, FaultError, FrameLimits, Inherit, Map, MapError, MapRequest, Object, PAGE_SIZE,
+    Place, Prot, Remap, Share,
 };
 use scalvm_testkit::program::Rng;
 use scalvm_testkit::{Hw, Kit};
@@ -181,7 +181,7 @@ impl<'v> Actor<'_, 'v> {
 fn watch(kit: &Kit, rounds: usize) {
     for _ in 0..rounds {
         let frames: Vec<_> = (0..3)
-            .filter_map(|_| kit.vm().alloc_frames(0).ok())
+            .filter_map(|_| kit.vm().alloc_frames(1, &FrameLimits::NONE).ok())
             .collect();
         frames
             .iter()
@@ -195,7 +195,7 @@ fn watch(kit: &Kit, rounds: usize) {
                 "somebody else's store"
             );
             // SAFETY: allocated above.
-            unsafe { kit.vm().free_frames(frame, 0) };
+            unsafe { kit.vm().free_frames(frame, 1) };
         }
     }
 }

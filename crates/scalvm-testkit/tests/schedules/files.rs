@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use scalvm::{Access, Fault, FaultError, PAGE_SIZE, PagerError, Share, Stream};
+use scalvm::{Access, Fault, FaultError, FrameLimits, PAGE_SIZE, PagerError, Share, Stream};
 use scalvm_testkit::{Hw, Kit};
 
 use crate::common::*;
@@ -172,7 +172,11 @@ pub fn stores_while_truncated(crew: &dyn Crew) {
     let truncate = || {
         assert_eq!(object.set_size(2 * PAGE_SIZE as u64), Ok(()));
         let frames: Vec<_> = (0..4)
-            .map(|_| kit.vm().alloc_frames(0).expect("memory"))
+            .map(|_| {
+                kit.vm()
+                    .alloc_frames(1, &FrameLimits::NONE)
+                    .expect("memory")
+            })
             .collect();
         frames
             .iter()
@@ -185,7 +189,7 @@ pub fn stores_while_truncated(crew: &dyn Crew) {
                 "somebody else's store"
             );
             // SAFETY: allocated above.
-            unsafe { kit.vm().free_frames(frame, 0) };
+            unsafe { kit.vm().free_frames(frame, 1) };
         }
     };
     crew.together(&kit, &[&|| write(0), &|| write(1), &truncate]);
@@ -300,7 +304,11 @@ pub fn held_pages_meet_truncation(crew: &dyn Crew) {
     let truncate = || {
         assert_eq!(object.set_size(PAGE_SIZE as u64), Ok(()));
         let frames: Vec<_> = (0..3)
-            .map(|_| kit.vm().alloc_frames(0).expect("memory"))
+            .map(|_| {
+                kit.vm()
+                    .alloc_frames(1, &FrameLimits::NONE)
+                    .expect("memory")
+            })
             .collect();
         frames
             .iter()
@@ -308,7 +316,7 @@ pub fn held_pages_meet_truncation(crew: &dyn Crew) {
         for frame in frames {
             assert_eq!(kit.bytes(frame).as_slice(), &[0xee; PAGE_SIZE]);
             // SAFETY: allocated above.
-            unsafe { kit.vm().free_frames(frame, 0) };
+            unsafe { kit.vm().free_frames(frame, 1) };
         }
     };
     crew.together(&kit, &[&hold, &truncate]);

@@ -1,6 +1,6 @@
 //! Scenes of anonymous memory.
 
-use scalvm::{Access, FaultError, Inherit, MapRequest, PAGE_SIZE, Place, Prot, Remap};
+use scalvm::{Access, FaultError, FrameLimits, Inherit, MapRequest, PAGE_SIZE, Place, Prot, Remap};
 
 use crate::common::*;
 use crate::crew::Crew;
@@ -119,7 +119,11 @@ pub fn stores_while_unmapped(crew: &dyn Crew) {
     let unmap = || {
         assert_eq!(map.unmap(page(1), 2 * PAGE_SIZE), Ok(()));
         let frames: Vec<_> = (0..4)
-            .map(|_| kit.vm().alloc_frames(0).expect("memory"))
+            .map(|_| {
+                kit.vm()
+                    .alloc_frames(1, &FrameLimits::NONE)
+                    .expect("memory")
+            })
             .collect();
         frames
             .iter()
@@ -132,7 +136,7 @@ pub fn stores_while_unmapped(crew: &dyn Crew) {
                 "somebody else's store"
             );
             // SAFETY: allocated above.
-            unsafe { kit.vm().free_frames(frame, 0) };
+            unsafe { kit.vm().free_frames(frame, 1) };
         }
     };
     crew.together(&kit, &[&|| act(0), &|| act(1), &unmap]);
@@ -476,10 +480,13 @@ pub fn kernel_reads_while_unmapped(crew: &dyn Crew) {
     let unmap = || assert_eq!(map.unmap(page(0), 2 * PAGE_SIZE), Ok(()));
     let write = || {
         set(&child, page(1), 8);
-        let frame = kit.vm().alloc_frames(0).expect("memory");
+        let frame = kit
+            .vm()
+            .alloc_frames(1, &FrameLimits::NONE)
+            .expect("memory");
         kit.write(frame, 0, &[0xdb; PAGE_SIZE]);
         // SAFETY: allocated above.
-        unsafe { kit.vm().free_frames(frame, 0) };
+        unsafe { kit.vm().free_frames(frame, 1) };
     };
     crew.together(&kit, &[&read, &unmap, &write]);
     end!(kit, map, child);

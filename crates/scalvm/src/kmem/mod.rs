@@ -6,6 +6,7 @@
 //! describe them in structures from pools.
 
 mod buffer;
+pub(crate) mod contiguous;
 mod debug;
 mod heap;
 pub(crate) mod kernel_map;

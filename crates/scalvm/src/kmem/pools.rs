@@ -49,6 +49,7 @@ impl<M: Machine> Vm<M> {
         f("track", self.tracks.raw());
         f("compressor store", self.compressor.pool());
         f("swap device", self.swap.pool());
+        f("kernel map", self.kernel_maps.raw());
         f("malloc row", self.types.pool());
         f("debug record", self.debug.records());
         self.arenas.each_raw(f);

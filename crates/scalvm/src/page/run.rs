@@ -23,21 +23,47 @@ impl Frames {
         debug_assert!(state.in_use() && count > 0);
         match count {
             1 => self.take_page(machine, state),
-            _ => self.cut_run(machine, count, state),
+            _ => self.take_run_within(machine, count, 1, None, state),
         }
     }
 
-    /// Takes a block from the free lists and gives back what is too much of it.
-    fn cut_run<M: Machine>(&self, machine: &M, count: u32, state: State) -> Option<Ptr<Page>> {
+    /// The same where the first frame's number is to be a multiple of `align`, a power of two, and all
+    /// below a limit if there is one.
+    pub fn take_run_within<M: Machine>(
+        &self,
+        machine: &M,
+        count: u32,
+        align: u64,
+        below: Option<Frame>,
+        state: State,
+    ) -> Option<Ptr<Page>> {
         let order = count.checked_next_power_of_two()?.trailing_zeros();
+        let order = order.max(align.trailing_zeros());
         if order > MAX_ORDER {
             return None;
         }
+        // The limit of the block from which the run is cut.
+        let limit = match below {
+            Some(below) => Some(Frame(below.0.checked_sub(u64::from(count))? + (1 << order))),
+            None => None,
+        };
+        self.cut_run(machine, count, order, limit, state)
+    }
+
+    /// Takes a block from the free lists and gives back what is too much of it.
+    fn cut_run<M: Machine>(
+        &self,
+        machine: &M,
+        count: u32,
+        order: u32,
+        limit: Option<Frame>,
+        state: State,
+    ) -> Option<Ptr<Page>> {
         let first = loop {
             let held = self.buddy.lock(machine);
             let enough = self.buddy.free_count() >= u64::from(count) + self.floor(Claim::of(state));
             if enough
-                && let Some(first) = self.buddy.take(order, None, state, &self.segments, &held)
+                && let Some(first) = self.buddy.take(order, limit, state, &self.segments, &held)
             {
                 self.buddy.cut(first, count, state, &self.segments, &held);
                 break first;

@@ -1,7 +1,7 @@
 //! System calls that move bytes from file to file.
 
 use linux_raw_sys::general::O_APPEND;
-use scalvm::{Machine, PAGE_SIZE};
+use scalvm::{FrameLimits, Machine, PAGE_SIZE};
 
 use super::{checked, file};
 use crate::fs::FileHandle;
@@ -15,7 +15,7 @@ struct Page(scalvm::Frame);
 
 impl Page {
     fn new() -> Result<Page, Errno> {
-        Ok(Page(VM.alloc_frames(0)?))
+        Ok(Page(VM.alloc_frames(1, &FrameLimits::NONE)?))
     }
 
     fn bytes(&mut self) -> &mut [u8] {
@@ -27,8 +27,8 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: it came from alloc_frames(0), and the slices of it are gone.
-        unsafe { VM.free_frames(self.0, 0) };
+        // SAFETY: it came from alloc_frames(1), and the slices of it are gone.
+        unsafe { VM.free_frames(self.0, 1) };
     }
 }
 

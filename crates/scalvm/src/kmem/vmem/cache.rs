@@ -8,15 +8,17 @@
 //! That tags may be looked at without the lock is why such an arena keeps its spare ones until it
 //! ends: they never become anything else.
 //!
-//! Locks: each processor's magazines have one, of the rank of arenas. Magazines are emptied when the
-//! arena has nothing else left, so caches never make an allocation fail.
+//! Locks: each processor's magazines have one, of the rank of arenas, which costs the processor no
+//! locked instruction. Magazines are emptied when the arena has nothing else left, so caches never
+//! make an allocation fail.
 
+use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::{Body, Tag, UNCLAIMED};
 use crate::kmem::Ptr;
 use crate::machine::{MAX_CPUS, Machine, Rank};
-use crate::sync::{Field, SpinLock};
+use crate::sync::{Field, OwnerGuard, OwnerLock, Pinned};
 use crate::vm::Vm;
 
 /// The most multiples of a quantum that are cached.
@@ -61,10 +63,17 @@ impl Magazine {
 
 /// The magazines of one processor in one arena.
 pub(crate) struct Magazines {
-    lock: SpinLock,
+    lock: OwnerLock,
     /// Allocations that were served from here.
     hits: Field<u64>,
     sizes: [Magazine; SIZES],
+}
+
+impl Magazines {
+    /// Takes the lock, whatever processor this is.
+    fn steal<'a, M: Machine>(&'a self, vm: &'a Vm<M>) -> OwnerGuard<'a, M> {
+        self.lock.steal(&vm.machine, Rank::Arena)
+    }
 }
 
 impl Body {
@@ -74,36 +83,53 @@ impl Body {
         (n < self.cached).then_some(n)
     }
 
-    /// The magazines of the processor that calls, made if there are none yet and there is memory.
-    fn magazines<M: Machine>(&self, vm: &Vm<M>) -> Option<Ptr<Magazines>> {
-        let place = &self.magazines[vm.machine.cpu() % MAX_CPUS];
-        if let Some(magazines) = Ptr::from_raw(place.load(Acquire)) {
-            return Some(magazines);
+    /// Stays on this processor and does something with its magazines, with their lock held. None if
+    /// it has none, and there is no memory for them.
+    fn with_magazines<M: Machine, R>(
+        &self,
+        vm: &Vm<M>,
+        act: impl FnOnce(&Magazines) -> R,
+    ) -> Option<R> {
+        let mut pinned = Pinned::new(&vm.machine);
+        let mut place = &self.magazines[pinned.cpu() % MAX_CPUS];
+        if place.load(Acquire).is_null() {
+            // Pools pin for themselves.
+            drop(pinned);
+            self.make_magazines(vm, place)?;
+            // This may be another processor, which will make its own the next time.
+            pinned = Pinned::new(&vm.machine);
+            place = &self.magazines[pinned.cpu() % MAX_CPUS];
         }
+        let magazines = Ptr::from_raw(place.load(Acquire))?.target();
+        let _held = magazines.lock.enter(&vm.machine, Rank::Arena);
+        Some(act(magazines))
+    }
+
+    /// Makes the magazines that belong in a place.
+    #[cold]
+    fn make_magazines<M: Machine>(&self, vm: &Vm<M>, place: &AtomicPtr<Magazines>) -> Option<()> {
         let pool = &vm.arenas.magazines;
         let new = pool.alloc_with(&vm.machine, &vm.frames, || Magazines {
-            lock: SpinLock::new(),
+            lock: OwnerLock::new(),
             hits: Field::new(0),
             sizes: core::array::from_fn(|_| Magazine::new()),
         });
         let new = new.ok()?;
         let null = core::ptr::null_mut();
-        match place.compare_exchange(null, new.as_ptr(), AcqRel, Acquire) {
-            Ok(_) => Some(new),
-            Err(other) => {
-                pool.free(&vm.machine, &vm.frames, new);
-                Ptr::from_raw(other)
-            }
+        let placed = place.compare_exchange(null, new.as_ptr(), AcqRel, Acquire);
+        if placed.is_err() {
+            pool.free(&vm.machine, &vm.frames, new);
         }
+        Some(())
     }
 
     /// A segment from the magazines of this processor. No lock is held.
     pub(super) fn pop_cached<M: Machine>(&self, vm: &Vm<M>, n: usize) -> Option<Ptr<Tag>> {
-        let magazines = self.magazines(vm)?.target();
-        let _held = magazines.lock.lock(&vm.machine, Rank::Arena);
-        let tag = magazines.sizes[n].pop()?;
-        magazines.hits.set(magazines.hits.get() + 1);
-        Some(tag)
+        self.with_magazines(vm, |magazines| {
+            let tag = magazines.sizes[n].pop()?;
+            magazines.hits.set(magazines.hits.get() + 1);
+            Some(tag)
+        })?
     }
 
     /// Puts a segment that nobody claims into a magazine of this processor. If that is full, some of
@@ -118,17 +144,15 @@ impl Body {
         if tag.start.get() == UNCLAIMED {
             return false;
         }
-        let Some(magazines) = self.magazines(vm) else {
-            return false;
-        };
-        let magazines = magazines.target();
-        let _held = magazines.lock.lock(&vm.machine, Rank::Arena);
-        let magazine = &magazines.sizes[n];
-        if magazine.push(tag) {
-            return true;
-        }
-        out.fill_with(|| magazine.pop());
-        magazine.push(tag)
+        let pushed = self.with_magazines(vm, |magazines| {
+            let magazine = &magazines.sizes[n];
+            if magazine.push(tag) {
+                return true;
+            }
+            out.fill_with(|| magazine.pop());
+            magazine.push(tag)
+        });
+        pushed == Some(true)
     }
 
     /// Takes a segment out of any magazine.
@@ -137,7 +161,7 @@ impl Body {
         let mut all = all.filter_map(|place| Ptr::from_raw(place.load(Acquire)));
         all.find_map(|magazines| {
             let magazines = magazines.target();
-            let _held = magazines.lock.lock(&vm.machine, Rank::Arena);
+            let _held = magazines.steal(vm);
             magazines.sizes.iter().find_map(Magazine::pop)
         })
     }
@@ -167,7 +191,7 @@ impl Body {
                 continue;
             };
             let magazines = magazines.target();
-            let _held = magazines.lock.lock(&vm.machine, Rank::Arena);
+            let _held = magazines.steal(vm);
             hits += magazines.hits.get();
             for (n, magazine) in magazines.sizes.iter().enumerate() {
                 let count = magazine.count.get() as u64;

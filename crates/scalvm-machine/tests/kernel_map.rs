@@ -271,6 +271,8 @@ fn a_failed_allocation_anywhere_is_undone() {
         "a table, a space, an arena, two tags, the map: {count}"
     );
     let tables = vm.stats().frames_tables;
+    vm.reclaim_kmem();
+    let free_before = vm.stats().frames_free;
     for (n, how) in [
         (1, KernelAlloc::default()),
         (40, KernelAlloc::GUARD | KernelAlloc::ZERO),
@@ -282,9 +284,9 @@ fn a_failed_allocation_anywhere_is_undone() {
                 check(&vm, &map);
                 assert_eq!(map.stats().in_use, 0);
                 assert_eq!(vm.stats().frames_tables, tables);
-                // None but those of the pools, which may be in use or not.
-                let slabs = vm.stats().frames_kernel;
-                assert!(slabs <= 8, "{slabs}");
+                // A frame lost each time would show soon; a slab or two of the records' may come.
+                vm.reclaim_kmem();
+                assert!(vm.stats().frames_free + 4 >= free_before);
             },
         );
         assert!(count >= n as u64, "each frame is asked for: {count}");

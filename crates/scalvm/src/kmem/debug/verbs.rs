@@ -51,7 +51,9 @@ impl<M: Machine> Vm<M> {
         let (machine, frames) = (&self.machine, &self.frames);
         let (wide, front) =
             zones::widen(layout, watch.options.red_zones).ok_or(MallocError::TooLarge)?;
-        let piece = Heap::piece_for(wide).ok_or(MallocError::TooLarge)?;
+        let Some(piece) = Heap::piece_for(wide) else {
+            return self.malloc_mapped(attached, layout, flags);
+        };
         let base = match self.take_piece(attached, wide, flags) {
             Err(MallocError::OutOfMemory) if self.leave_quarantine(watch, 0, 0, site) => {
                 self.take_piece(attached, wide, flags)?
@@ -100,6 +102,9 @@ impl<M: Machine> Vm<M> {
         layout: Option<Layout>,
         site: Site,
     ) {
+        if self.free_mapped(ty, memory) {
+            return;
+        }
         let machine = &self.machine;
         let number = self.types.number_freed(ty);
         let held = watch.lock(machine);
@@ -154,6 +159,9 @@ impl<M: Machine> Vm<M> {
         memory: NonNull<u8>,
         site: Site,
     ) -> Option<usize> {
+        if let Some(bytes) = self.mapped_size(memory) {
+            return Some(bytes);
+        }
         let held = watch.lock(&self.machine);
         let record = watch.find(memory.addr().get(), &held);
         let size = record.filter(|it| it.is_in_use()).map(|it| it.size);

@@ -4,7 +4,7 @@ use crate::addr::PAGE_SIZE;
 
 /// How many pages an allocation has, and whether it is guarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Extent {
+pub(crate) struct Extent {
     pub pages: usize,
     pub guarded: bool,
 }

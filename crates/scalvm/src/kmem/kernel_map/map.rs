@@ -56,8 +56,8 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Keeps this kernel map for as long as the manager lives, for [`kernel_map`](Vm::kernel_map) and
-    /// for allocations that are too large for a run of frames. The first one stays: a second is
-    /// given back.
+    /// for [`malloc`](Vm::malloc) of what is too large for a run of frames: whoever frees or resizes that
+    /// uses it through its addresses. The first one stays: a second is given back.
     pub fn set_kernel_map<'v>(&'v self, map: KernelMap<'v, M>) -> Result<(), KernelMap<'v, M>> {
         let mut map = map;
         // A map of another manager is none of this one.

@@ -110,7 +110,7 @@ impl<M: Machine> KernelBody<M> {
     }
 
     /// The frame that is mapped at an address of the wired part.
-    pub(super) fn page_at(&self, vm: &Vm<M>, at: usize) -> Option<Ptr<Page>> {
+    pub fn page_at(&self, vm: &Vm<M>, at: usize) -> Option<Ptr<Page>> {
         if at < self.middle || at >= self.high {
             return None;
         }
@@ -119,11 +119,16 @@ impl<M: Machine> KernelBody<M> {
     }
 
     /// What was allocated at an address, where it begins.
-    pub(super) fn extent_at(&self, vm: &Vm<M>, at: usize) -> Option<Extent> {
+    pub fn extent_at(&self, vm: &Vm<M>, at: usize) -> Option<Extent> {
         if at & PAGE_MASK != 0 {
             return None;
         }
         Extent::from_word(self.page_at(vm, at)?.word().load(Relaxed))
+    }
+
+    /// The bytes of all addresses for wired memory.
+    pub fn wired_bytes(&self) -> usize {
+        self.high - self.middle
     }
 
     /// Frees what begins at `at`, whose addresses came from this arena; tells how many pages. Does not

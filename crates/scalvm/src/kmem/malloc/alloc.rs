@@ -14,7 +14,9 @@ use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
     /// Kernel memory of a type: `size` bytes or more, aligned to 16, wired, and physically
-    /// contiguous. Sizes are rounded up to a class, above 64 KiB to frames in a row.
+    /// contiguous. Sizes are rounded up to a class, above 64 KiB to frames in a row, above 4 MiB to
+    /// pages of the kernel map ([`set_kernel_map`](Vm::set_kernel_map)), which are contiguous by
+    /// their addresses only.
     ///
     /// The bytes are of any value, or zero with [`MallocFlags::ZERO`]. Without
     /// [`MallocFlags::WAIT`] it does not block. With it, it waits where memory is short for what the
@@ -77,7 +79,9 @@ impl<M: Machine> Vm<M> {
     ) -> Result<NonNull<u8>, MallocError> {
         let mut first = Some(error);
         let attempt = || match first.take() {
-            None | Some(HeapError::Refused) => self.attempt(ty, layout, flags, site),
+            None | Some(HeapError::Refused | HeapError::TooLarge) => {
+                self.attempt(ty, layout, flags, site)
+            }
             Some(error) => Err(error.into()),
         };
         let wait = flags.contains(MallocFlags::WAIT);
@@ -98,6 +102,9 @@ impl<M: Machine> Vm<M> {
         site: &'static Location<'static>,
     ) -> Result<NonNull<u8>, MallocError> {
         let attached = self.types.get(&self.machine, &self.frames, ty)?;
+        if Heap::piece_for(layout).is_none() {
+            return self.malloc_mapped(attached, layout, flags);
+        }
         if let Some(watch) = self.debug.watch() {
             return self.watched_malloc(watch, attached, layout, flags, site);
         }
@@ -117,15 +124,10 @@ impl<M: Machine> Vm<M> {
     ) -> Result<NonNull<u8>, MallocError> {
         let state = attached.state;
         let bytes = Heap::piece_for(layout).ok_or(MallocError::TooLarge)?.bytes as u64;
-        let credit = if flags.contains(MallocFlags::WAIT) {
-            state.draw_waiting(&self.machine, bytes)
-        } else {
-            state.draw(bytes)
-        };
         let account = Drawn {
             types: &self.types,
             attached,
-            credit: credit.map_err(|AtLimit| MallocError::Limit)?,
+            credit: self.draw(attached, bytes, flags)?,
             spare: Cell::new(0),
         };
         let piece = self
@@ -135,5 +137,21 @@ impl<M: Machine> Vm<M> {
             state.refund(&self.machine, account.spare.get());
         }
         Ok(piece?)
+    }
+
+    /// Draws so many bytes from the type's state, waiting for them if that is allowed; tells how many
+    /// it drew, at least those.
+    pub(super) fn draw(
+        &self,
+        attached: Attached,
+        bytes: u64,
+        flags: MallocFlags,
+    ) -> Result<u64, MallocError> {
+        let credit = if flags.contains(MallocFlags::WAIT) {
+            attached.state.draw_waiting(&self.machine, bytes)
+        } else {
+            attached.state.draw(bytes)
+        };
+        credit.map_err(|AtLimit| MallocError::Limit)
     }
 }

@@ -6,7 +6,7 @@ use core::panic::Location;
 use core::ptr::NonNull;
 
 use super::account::Back;
-use crate::kmem::MallocType;
+use crate::kmem::{Heap, MallocType};
 use crate::machine::Machine;
 use crate::vm::Vm;
 
@@ -27,6 +27,7 @@ impl<M: Machine> Vm<M> {
             return self.watched_free(watch, ty, memory, None, Location::caller());
         }
         let Some(piece) = self.heap.piece_at(&self.frames, memory.addr().get()) else {
+            self.free_mapped(ty, memory);
             return;
         };
         let account = self.back(ty);
@@ -47,6 +48,10 @@ impl<M: Machine> Vm<M> {
     #[inline]
     #[track_caller]
     pub unsafe fn free_sized(&self, ty: &'static MallocType, memory: NonNull<u8>, layout: Layout) {
+        if Heap::piece_for(layout).is_none() {
+            self.free_mapped(ty, memory);
+            return;
+        }
         if let Some(watch) = self.debug.watch() {
             return self.watched_free(watch, ty, memory, Some(layout), Location::caller());
         }
@@ -60,7 +65,7 @@ impl<M: Machine> Vm<M> {
     }
 
     #[inline(always)]
-    fn back(&self, ty: &'static MallocType) -> Back<'_, M> {
+    pub(super) fn back(&self, ty: &'static MallocType) -> Back<'_, M> {
         Back {
             vm: self,
             ty,
@@ -69,7 +74,7 @@ impl<M: Machine> Vm<M> {
     }
 
     #[inline(always)]
-    fn freed(&self, account: Back<'_, M>) {
+    pub(super) fn freed(&self, account: Back<'_, M>) {
         if account.missed.get() {
             self.find_row(account.ty);
         }

@@ -8,6 +8,8 @@
 //!                 └── make_room ◄──────────────────────────────────────┘
 //! ```
 //!
+//! What is larger than any piece of the heap comes from the kernel map (`mapped.rs`).
+//!
 //! Each piece is charged before it is taken, and credited after it has come back: so what a type
 //! holds is never less than what is out (T1 of `types/`). The fast path is a piece from the
 //! processor's magazine and two words of its row; it takes no lock and no locked instruction where
@@ -23,6 +25,7 @@ mod alloc;
 mod check;
 mod error;
 mod free;
+mod mapped;
 mod realloc;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::panic::Location;
 use core::ptr::NonNull;
 
+use super::mapped::charge_for;
 use super::{MALLOC_ALIGN, MallocError, MallocFlags};
 use crate::kmem::{Heap, MallocType};
 use crate::machine::Machine;
@@ -34,11 +35,16 @@ impl<M: Machine> Vm<M> {
             // It moves always, so that who still uses the old memory is found.
             Some(watch) => self.watched_size(watch, ty, memory, Location::caller()),
             None => match self.heap.piece_at(&self.frames, memory.addr().get()) {
-                piece if piece == Heap::piece_for(layout) => return Ok(memory),
+                piece if piece.is_some() && piece == Heap::piece_for(layout) => return Ok(memory),
                 piece => piece.map(|piece| piece.bytes),
             },
         };
-        let old = old.ok_or(MallocError::BadPointer)?;
+        let old = match old.or_else(|| self.mapped_size(memory)) {
+            Some(old) if Heap::piece_for(layout).is_none() && old == charge_for(layout) => {
+                return Ok(memory);
+            }
+            old => old.ok_or(MallocError::BadPointer)?,
+        };
         let flags = flags.difference(MallocFlags::ZERO);
         match self.malloc_aligned(ty, layout, flags) {
             Ok(new) => {
@@ -70,7 +76,12 @@ impl<M: Machine> Vm<M> {
         flags: MallocFlags,
     ) -> Result<NonNull<u8>, MallocError> {
         let new = Layout::from_size_align(size, old.align()).or(Err(MallocError::TooLarge))?;
-        if self.debug.watch().is_none() && Heap::piece_for(new) == Heap::piece_for(old) {
+        let (piece, before) = (Heap::piece_for(new), Heap::piece_for(old));
+        let same = match piece {
+            Some(_) => self.debug.watch().is_none() && piece == before,
+            None => before.is_none() && charge_for(new) == charge_for(old),
+        };
+        if same {
             return Ok(memory);
         }
         let flags = flags.difference(MallocFlags::ZERO);

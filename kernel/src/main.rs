@@ -31,6 +31,7 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
     };
     // SAFETY: as above.
     let archive = unsafe { mm::init(&info) };
+    mm::debug::start(info.command_line());
     let options = BootOptions::parse(info.command_line());
     tty::configure(options.raw_console, options.rows, options.columns);
     drivers::init();

@@ -72,9 +72,13 @@ pub struct RunOptions {
     /// One nanosecond of guest time for each instruction executed
     #[arg(long)]
     pub icount: bool,
-    /// Print the memory manager's counters at power-off
+    /// Print the memory manager's counters at power-off, and tables of kernel memory
     #[arg(long)]
     pub stats: bool,
+    /// Watch over the kernel's own memory: some of fill, poison, redzones[=BYTES], quarantine[=SIZE],
+    /// separated by commas; sites for nothing but who allocated what; or all
+    #[arg(long, value_name = "MODES", value_parser = parse_modes)]
+    pub kmem_debug: Option<String>,
     /// End the guest after so many seconds, and say where it was
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
@@ -159,6 +163,21 @@ fn parse_number(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a number followed by K, M or G is wanted, such as 256M".to_owned())
 }
 
+/// Debug modes of kernel memory.
+fn parse_modes(text: &str) -> Result<String, String> {
+    let is_known = |mode: &str| {
+        let (name, value) = mode.split_once('=').unwrap_or((mode, "0"));
+        match name {
+            "redzones" | "quarantine" => parse_number(value).is_ok(),
+            _ => ["all", "fill", "poison", "sites"].contains(&mode),
+        }
+    };
+    match text.split(',').find(|mode| !is_known(mode)) {
+        Some(mode) => Err(format!("{mode:?} is no mode")),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// The size of a guest's memory.
 fn parse_size(text: &str) -> Result<u64, String> {
     let size = parse_number(text)?;
@@ -190,6 +209,20 @@ mod tests {
         assert_eq!(parse_store("1048577"), Ok(1 << 20));
         for bad in ["0", "1K", "2048G", "much"] {
             assert!(parse_store(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modes_of_kernel_memory() {
+        for good in [
+            "all",
+            "poison,redzones,quarantine=64K,sites",
+            "redzones=16,fill",
+        ] {
+            assert_eq!(parse_modes(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "al", "poison,", "quarantine=x", "fill=1"] {
+            assert!(parse_modes(bad).is_err(), "{bad}");
         }
     }
 

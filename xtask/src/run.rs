@@ -57,6 +57,7 @@ pub fn run(options: RunOptions) -> Result<u8> {
         paging,
         icount: options.icount,
         stats: options.stats,
+        kmem_debug: options.kmem_debug,
         timeout: options.timeout.map(Duration::from_secs),
         notices: true,
         gdb: options.gdb,
@@ -78,9 +79,12 @@ pub fn run(options: RunOptions) -> Result<u8> {
     };
     let finished = machine::run(&config, input, Box::new(std::io::stdout()));
     drop(raw);
-    let end = finished?.end;
-    end.tell();
-    Ok(end.status())
+    let finished = finished?;
+    for table in &finished.tables {
+        eprint!("{table}");
+    }
+    finished.end.tell();
+    Ok(finished.end.status())
 }
 
 /// The program to run, found in the root, with its arguments.

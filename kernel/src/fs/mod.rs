@@ -32,7 +32,7 @@ pub mod procfs;
 mod ring;
 pub mod swap;
 pub mod table;
-mod text;
+pub mod text;
 pub mod tmpfs;
 mod unpack;
 pub mod wait;

@@ -5,6 +5,7 @@
 
 pub mod commit;
 pub mod daemons;
+pub mod debug;
 mod heap;
 mod hw;
 mod init;

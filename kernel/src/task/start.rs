@@ -13,6 +13,9 @@ use super::stack::Strings;
 use super::thread::{Start, Thread};
 use super::{Pid, exec, sched, table, vdso};
 use crate::arch::frame::Frame;
+use crate::arch::print::tell;
+use crate::fs::procfs::kmem;
+use crate::fs::text::Text;
 use crate::fs::{self, FileTable, memory};
 use crate::linux::Errno;
 use crate::mm::{daemons, paging};
@@ -91,6 +94,7 @@ pub fn power_off(status: i32) -> ! {
     }
     if PRINT_STATS.load(Relaxed) {
         paging::for_each_counter(|name, value| println!("scalvm: {name} {value}"));
+        print_tables();
     }
     let signal = status & 0x7f;
     crate::arch::power_off(if signal != 0 {
@@ -98,4 +102,21 @@ pub fn power_off(status: i32) -> ! {
     } else {
         status >> 8 & 0xff
     })
+}
+
+/// Tells whoever started the emulator what is in the files about kernel memory, line by line.
+fn print_tables() {
+    for (name, make) in kmem::TABLES {
+        let mut text = Text::default();
+        if make(&mut text).is_err() {
+            continue;
+        }
+        for line in text.as_bytes().split(|byte| *byte == b'\n') {
+            if let Ok(line) = core::str::from_utf8(line)
+                && !line.is_empty()
+            {
+                tell(format_args!("table {name} {line}"));
+            }
+        }
+    }
 }

@@ -18,6 +18,9 @@ pub fn command_line(config: &Config) -> String {
     if config.stats {
         words.push("scalvm.stats=1".to_owned());
     }
+    if let Some(modes) = &config.kmem_debug {
+        words.push(format!("scalvm.kmem-debug={modes}"));
+    }
     words.extend(paging(&config.paging));
     words.push("--".to_owned());
     words.extend(

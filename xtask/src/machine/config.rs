@@ -80,6 +80,8 @@ pub struct Config {
     pub waits: bool,
     /// Whether the kernel prints the manager's counters before it powers off.
     pub stats: bool,
+    /// The debug modes of the kernel's own memory, if any.
+    pub kmem_debug: Option<String>,
     /// How long the guest may run.
     pub timeout: Option<Duration>,
     /// Whether the kernel's notices are shown as they come.
@@ -109,6 +111,7 @@ impl Config {
             icount: false,
             waits: false,
             stats: false,
+            kmem_debug: None,
             timeout: None,
             notices: false,
             gdb: false,

@@ -22,6 +22,7 @@ use super::qemu;
 use super::qmp::Qmp;
 use super::registers::{Registers, interrupt_pending};
 use super::scratch::Scratch;
+use super::table::Table;
 use super::watch::Watch;
 use crate::say;
 
@@ -61,6 +62,8 @@ pub struct Finished {
     pub end: End,
     /// The lines of the control port that are neither for this tool nor about a panic.
     pub notices: Vec<String>,
+    /// What the kernel told of its memory at the end.
+    pub tables: Vec<Table>,
 }
 
 /// Starts a guest and waits for its end. Errors are of the host; whatever the guest does is an
@@ -94,6 +97,7 @@ pub fn run(config: &Config, input: Input, output: Output) -> Result<Finished> {
         status: None,
         panic: Panic::default(),
         notices: Vec::new(),
+        tables: Vec::new(),
         complaints: Vec::new(),
     };
     let end = guest.wait();
@@ -104,6 +108,7 @@ pub fn run(config: &Config, input: Input, output: Output) -> Result<Finished> {
     Ok(Finished {
         end: end?,
         notices: guest.notices,
+        tables: guest.tables,
     })
 }
 
@@ -167,6 +172,7 @@ struct Guest<'a> {
     status: Option<u8>,
     panic: Panic,
     notices: Vec<String>,
+    tables: Vec<Table>,
     /// What QEMU itself said.
     complaints: Vec<String>,
 }
@@ -272,6 +278,8 @@ impl Guest<'_> {
             .and_then(|text| text.parse().ok())
         {
             self.status = Some(status);
+        } else if let Some(row) = line.strip_prefix("table ") {
+            Table::add(&mut self.tables, row);
         } else if line.starts_with("qemu-system-x86_64: ") {
             self.complaints.push(line);
         } else if !self.panic.line(&line) {

@@ -11,6 +11,7 @@ mod qemu;
 mod qmp;
 mod registers;
 mod scratch;
+mod table;
 pub mod terminal;
 mod watch;
 
@@ -20,3 +21,4 @@ pub use console::{Input, Memory};
 pub use end::End;
 pub use guest::{Finished, TRACE_BEGINS, run};
 pub use scratch::Scratch;
+pub use table::Table;

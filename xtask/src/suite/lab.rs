@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use super::{Plan, Report};
 use crate::image::{self, Image, Node};
-use crate::machine::{self, Config, Disk, End, Failing, Input, Memory, Paging, Scratch};
+use crate::machine::{
+    self, Config, Disk, End, Failing, Finished, Input, Memory, Paging, Scratch, Table,
+};
 use crate::{build, paths, setup};
 
 /// How long a guest may run, unless a test says otherwise.
@@ -42,6 +44,8 @@ pub struct Run<'a> {
     swap: Option<(u64, Option<Failing>)>,
     paging: Paging,
     icount: bool,
+    stats: bool,
+    kmem_debug: Option<String>,
     mem: u64,
     patience: Duration,
     stop_at: Option<&'static str>,
@@ -151,6 +155,8 @@ impl Lab {
             swap: None,
             paging: Paging::default(),
             icount: false,
+            stats: false,
+            kmem_debug: None,
             mem: self.config.mem,
             patience: PATIENCE,
             stop_at: None,
@@ -211,6 +217,12 @@ impl Run<'_> {
         self
     }
 
+    /// Lets the kernel watch over its own memory in these modes.
+    pub fn kmem_debug(mut self, modes: &str) -> Self {
+        self.kmem_debug = Some(modes.to_owned());
+        self
+    }
+
     /// Gives the guest so many bytes of memory.
     pub fn mem(mut self, bytes: u64) -> Self {
         self.mem = bytes;
@@ -235,7 +247,19 @@ impl Run<'_> {
     }
 
     /// The same; and what the kernel itself has said, line by line.
-    pub fn run_telling(mut self) -> Result<(Outcome, Vec<String>)> {
+    pub fn run_telling(self) -> Result<(Outcome, Vec<String>)> {
+        let (outcome, finished) = self.finish()?;
+        Ok((outcome, finished.notices))
+    }
+
+    /// The same; and the tables of kernel memory that it tells of at its end.
+    pub fn run_with_tables(mut self) -> Result<(Outcome, Vec<Table>)> {
+        self.stats = true;
+        let (outcome, finished) = self.finish()?;
+        Ok((outcome, finished.tables))
+    }
+
+    fn finish(mut self) -> Result<(Outcome, Finished)> {
         let scratch = Scratch::new()?;
         if let Some((bytes, fails)) = self.swap {
             self.paging.swap_disk = Some(self.disks.len());
@@ -247,6 +271,8 @@ impl Run<'_> {
             disks: self.disks,
             paging: self.paging,
             icount: self.icount,
+            stats: self.stats,
+            kmem_debug: self.kmem_debug,
             timeout: Some(self.patience),
             stop_at: self.stop_at,
             program: self.program,
@@ -264,15 +290,15 @@ impl Run<'_> {
             status,
             output: output.clone(),
         };
-        match finished.end {
-            End::Exited(status) => Ok((outcome(status), finished.notices)),
+        match &finished.end {
+            End::Exited(status) => Ok((outcome(*status), finished)),
             End::Crashed { what, trace } => bail!("{what}\n{}\nafter:\n{output}", trace.join("\n")),
             End::TimedOut { after, trace } => bail!(
                 "not done after {} seconds\n{}\nafter:\n{output}",
                 after.as_secs(),
                 trace.join("\n")
             ),
-            End::Left => Ok((outcome(0), finished.notices)),
+            End::Left => Ok((outcome(0), finished)),
             End::Signalled(_) => bail!("interrupted"),
         }
     }

@@ -10,6 +10,7 @@ mod disk;
 mod host;
 mod host_tests;
 mod interactive;
+mod kmem;
 mod lab;
 mod long;
 mod report;
@@ -77,6 +78,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         disk::run(&plan, &mut report, &lab);
         shell::run(&plan, &mut report, &lab);
         swap::run(&plan, &mut report, &lab);
+        kmem::run(&plan, &mut report, &lab);
         interactive::run(&plan, &mut report);
         rounds::run(&plan, &mut report, &lab);
         vmbench::run(&plan, &mut report, &lab);

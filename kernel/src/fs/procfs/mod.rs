@@ -4,6 +4,7 @@
 //! are texts, made anew when they are read from their start ([`ProcText`]): [`system`] has those of
 //! the kernel, [`process`] and [`maps`] those of a process.
 
+pub mod kmem;
 mod maps;
 mod name;
 mod node;
@@ -27,7 +28,7 @@ pub fn new_root() -> Result<Node, Errno> {
 }
 
 /// What makes the text of a file about the kernel.
-type SystemText = fn(&mut Text) -> Result<(), Errno>;
+pub type SystemText = fn(&mut Text) -> Result<(), Errno>;
 /// What makes the text of a file about a process.
 type ProcessText = fn(&crate::task::Process, &mut Text) -> Result<(), Errno>;
 /// What takes the bytes that are written to a file. EINVAL for what is no setting.

@@ -4,7 +4,7 @@ use core::arch::x86_64::__cpuid;
 
 use scalvm::{CompressorStats, PAGE_SIZE, Stats};
 
-use super::{SystemText, Writer, written};
+use super::{SystemText, Writer, kmem, written};
 use crate::arch::time::{SECOND, now_ns, wall_ns};
 use crate::fs::text::Text;
 use crate::fs::{block, mount, names, pipe, swap, table};
@@ -33,9 +33,12 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     }),
     ("filesystems", filesystems),
     ("loadavg", loadavg),
+    ("mallocsites", kmem::mallocsites),
+    ("malloctypes", kmem::malloctypes),
     ("meminfo", meminfo),
     ("partitions", partitions),
     ("scalvm", scalvm),
+    ("slabinfo", kmem::slabinfo),
     ("stat", stat),
     ("swaps", swaps),
     ("sys/fs/file-max", |text| {
@@ -59,6 +62,7 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("version", |text| {
         writeln!(text, "Linux version {RELEASE} {VERSION}")
     }),
+    ("vmemstat", kmem::vmemstat),
     ("vmstat", vmstat),
 ];
 

@@ -140,6 +140,13 @@ impl<M: Machine> Vm<M> {
         }
     }
 
+    /// The same for each type that is known, one after the other: what all kernel memory is used for.
+    pub fn each_use(&self, report: &mut dyn FnMut(&'static MallocType, Leak)) {
+        for (ty, attached) in self.types.known() {
+            self.tell_leaks(attached, &mut |leak| report(ty, leak));
+        }
+    }
+
     /// The same. Tells whether there was any.
     fn tell_leaks(&self, of: Attached, report: &mut dyn FnMut(Leak)) -> bool {
         let (sums, held) = (of.state.sums(), of.state.held());

@@ -83,7 +83,7 @@ pub enum Rank {
 ///    and writable for as long as the manager lives, always the same for the same frame, aligned to
 ///    `PAGE_SIZE`, and not overlapping those of another frame. Within a segment the bytes of the
 ///    next frame follow those of the one before.
-/// 2. [`cpu`](Machine::cpu) is below `MAX_CPUS`.
+/// 2. [`cpu`](Machine::cpu) and [`pin`](Machine::pin) are below `MAX_CPUS`.
 /// 3. [`flush`](Machine::flush) returns only when no processor of the set can use a translation of
 ///    that space in that scope which it had cached before the call, page-table pages included.
 /// 4. From [`pin`](Machine::pin) to [`unpin`](Machine::unpin) nobody else is pinned under the same

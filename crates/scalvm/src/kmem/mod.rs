@@ -28,8 +28,8 @@ pub use types::{BucketStats, Leak, Leaks, M_ORPHANS, MallocType, TypeError, Type
 
 pub(crate) use buffer::Buffer;
 pub(crate) use debug::Debug;
-pub(crate) use heap::Heap;
-use heap::{Account, HeapError, Piece};
+use heap::{Account, Piece};
+pub(crate) use heap::{Heap, HeapError};
 pub(crate) use pool::Pool;
 pub(crate) use ptr::Ptr;
 pub use slab::PoolStats;

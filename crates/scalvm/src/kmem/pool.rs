@@ -2,14 +2,12 @@
 
 use core::marker::PhantomData;
 use core::mem::{align_of, needs_drop, size_of};
-use core::ptr::NonNull;
 
 use super::Ptr;
 use super::slab::{RawPool, Use};
 use crate::error::OutOfMemory;
 use crate::machine::Machine;
 use crate::page::Frames;
-use crate::sync::Pinned;
 
 /// A pool of structures of one type, which are never dropped, only freed.
 pub(crate) struct Pool<T> {
@@ -60,7 +58,7 @@ impl<T> Pool<T> {
         frames: &Frames,
         value: impl FnOnce() -> T,
     ) -> Result<Ptr<T>, OutOfMemory> {
-        let slot = self.slot(machine, frames).ok_or(OutOfMemory)?;
+        let slot = self.raw.alloc(machine, frames).ok_or(OutOfMemory)?;
         let slot = slot.cast::<T>();
         // SAFETY: a slot has the size and alignment of a T and is ours now. It stays a T until it
         // is freed.
@@ -78,7 +76,7 @@ impl<T> Pool<T> {
         frames: &Frames,
         value: T,
     ) -> Result<Ptr<T>, T> {
-        let Some(slot) = self.slot(machine, frames) else {
+        let Some(slot) = self.raw.alloc(machine, frames) else {
             return Err(value);
         };
         let slot = slot.cast::<T>();
@@ -94,9 +92,8 @@ impl<T> Pool<T> {
         // SAFETY: the invariant of Ptr: it is alive, and this is the last use of it.
         unsafe {
             let value = structure.as_non_null().read();
-            let pinned = Pinned::new(machine);
             self.raw
-                .free(&pinned, frames, structure.as_non_null().cast());
+                .free(machine, frames, structure.as_non_null().cast());
             value
         }
     }
@@ -108,15 +105,9 @@ impl<T> Pool<T> {
         // SAFETY: the invariant of Ptr. That it is of this pool follows from there being one for
         // each type.
         unsafe {
-            let pinned = Pinned::new(machine);
             self.raw
-                .free(&pinned, frames, structure.as_non_null().cast());
+                .free(machine, frames, structure.as_non_null().cast());
         }
-    }
-
-    #[inline(always)]
-    fn slot<M: Machine>(&self, machine: &M, frames: &Frames) -> Option<NonNull<()>> {
-        self.raw.alloc(&Pinned::new(machine), frames)
     }
 
     /// The pool without its type, for figures and reclaim.

@@ -10,7 +10,7 @@ impl<M: Machine> Vm<M> {
     pub fn each_pool(&self, f: &mut dyn FnMut(&PoolStats)) {
         self.each_raw(&mut |name, pool| {
             let stats = pool.stats(name);
-            if stats.allocs != 0 || stats.slabs != 0 {
+            if stats.loads != 0 || stats.slabs != 0 {
                 f(&stats);
             }
         });

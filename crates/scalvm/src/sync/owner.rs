@@ -50,6 +50,27 @@ impl OwnerLock {
         }
     }
 
+    /// The same, unless somebody has stolen the lock.
+    #[inline(always)]
+    pub fn try_enter<'a, M: Machine>(
+        &'a self,
+        machine: &'a M,
+        rank: Rank,
+    ) -> Option<OwnerGuard<'a, M>> {
+        machine.lock_event(LockEvent::Acquire, rank);
+        self.busy.store(true, Relaxed);
+        machine.light_fence();
+        let guard = OwnerGuard {
+            word: &self.busy,
+            machine,
+            rank,
+        };
+        if self.stolen.load(Acquire) {
+            return None;
+        }
+        Some(guard)
+    }
+
     /// Waits until no thief has the lock, and takes it.
     #[cold]
     fn give_way<M: Machine>(&self, machine: &M) {

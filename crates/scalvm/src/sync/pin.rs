@@ -1,6 +1,8 @@
 //! [`Pinned`]: staying on a processor.
 
-use crate::machine::Machine;
+use core::hint::assert_unchecked;
+
+use crate::machine::{MAX_CPUS, Machine};
 
 /// The processor is the caller's; dropping this ends it.
 #[must_use]
@@ -14,6 +16,9 @@ impl<'a, M: Machine> Pinned<'a, M> {
     #[inline(always)]
     pub fn new(machine: &'a M) -> Pinned<'a, M> {
         let cpu = machine.pin();
+        debug_assert!(cpu < MAX_CPUS);
+        // SAFETY: the machine's word (`pin`).
+        unsafe { assert_unchecked(cpu < MAX_CPUS) };
         Pinned { machine, cpu }
     }
 

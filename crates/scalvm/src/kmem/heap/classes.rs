@@ -1,6 +1,7 @@
 //! The sizes of pieces.
 
 use core::alloc::Layout;
+use core::hint::assert_unchecked;
 
 use crate::addr::PAGE_SIZE;
 
@@ -30,6 +31,14 @@ const CLASS_OF: [u8; SMALL / GRAIN + 1] = {
     table
 };
 
+const _: () = {
+    let mut grains = 0;
+    while grains < CLASS_OF.len() {
+        assert!((CLASS_OF[grains] as usize) < CLASSES.len());
+        grains += 1;
+    }
+};
+
 /// Where a piece comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum From {
@@ -43,15 +52,21 @@ impl From {
     /// Where pieces of a layout come from.
     #[inline(always)]
     pub fn of(layout: Layout) -> From {
-        // Sizes and alignments are at most isize::MAX, so this cannot wrap.
         let size = match layout.align() {
             ..=GRAIN => layout.size(),
-            // A power of two is aligned to itself.
-            align => layout.size().max(align).next_power_of_two(),
+            // A power of two is aligned to itself, as far as frames are. Sizes and alignments are at
+            // most isize::MAX, so this cannot wrap.
+            align => {
+                let size = layout.size().max(align).next_power_of_two();
+                if align > PAGE_SIZE {
+                    return From::Frames(size / PAGE_SIZE);
+                }
+                size
+            }
         };
         match class_of(size) {
-            Some(class) if layout.align() <= PAGE_SIZE => From::Pool(class),
-            _ => From::Frames(size.div_ceil(PAGE_SIZE)),
+            Some(class) => From::Pool(class),
+            None => From::Frames(size.div_ceil(PAGE_SIZE)),
         }
     }
 }
@@ -59,9 +74,12 @@ impl From {
 /// The smallest class with so much room.
 #[inline(always)]
 pub(super) fn class_of(size: usize) -> Option<usize> {
-    CLASS_OF
-        .get(size.div_ceil(GRAIN))
-        .map(|&class| usize::from(class))
+    // Sizes are at most isize::MAX: this does not wrap.
+    let grains = size.wrapping_add(GRAIN - 1) / GRAIN;
+    let class = usize::from(*CLASS_OF.get(grains)?);
+    // SAFETY: the table has no other numbers, as is asserted above.
+    unsafe { assert_unchecked(class < CLASSES.len()) };
+    Some(class)
 }
 
 #[cfg(test)]

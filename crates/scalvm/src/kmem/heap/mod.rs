@@ -60,6 +60,33 @@ impl Heap {
         }
     }
 
+    /// A piece that the processor has at hand, if `account` agrees. Refused is also what only
+    /// [`alloc`](Heap::alloc) can do. No call is made on the way but to the machine.
+    #[inline(always)]
+    pub fn alloc_quickly<M: Machine, A: Account>(
+        &self,
+        machine: &M,
+        layout: Layout,
+        account: &A,
+    ) -> Result<NonNull<u8>, HeapError> {
+        let From::Pool(class) = From::of(layout) else {
+            return Err(HeapError::Refused);
+        };
+        let mut error = HeapError::Refused;
+        // The machine is asked once for each piece: last, when nothing else stands in the way.
+        let charge = |cpu| {
+            let charged = account.charge(cpu, class, CLASSES[class]);
+            if charged && !machine.may_allocate() {
+                account.credit(cpu, class, CLASSES[class]);
+                error = HeapError::OutOfMemory;
+                return false;
+            }
+            charged
+        };
+        let slot = self.pools[class].alloc_quickly(machine, charge);
+        slot.map(NonNull::cast).ok_or(error)
+    }
+
     /// A piece with room and alignment for `layout`, of undefined contents. Does not block.
     #[inline]
     pub fn alloc<M: Machine, A: Account>(
@@ -81,8 +108,9 @@ impl Heap {
             return Err(HeapError::Refused);
         }
         let piece = match self.pools.get(bucket) {
+            Some(_) if !machine.may_allocate() => Err(HeapError::OutOfMemory),
             Some(pool) => pool
-                .alloc(&pinned, frames)
+                .alloc_slowly(&pinned, frames)
                 .map(NonNull::cast)
                 .ok_or(HeapError::OutOfMemory),
             None => runs::alloc(machine, frames, count, layout.align()),
@@ -91,6 +119,29 @@ impl Heap {
             account.credit(pinned.cpu(), bucket, bytes);
         }
         piece
+    }
+
+    /// Takes a piece back where the processor has room for it, if `account` agrees; tells whether it
+    /// did. No call is made on the way but to the machine.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Heap::free).
+    #[inline(always)]
+    pub unsafe fn free_quickly<M: Machine, A: Account>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        bytes: NonNull<u8>,
+        layout: Layout,
+        account: &A,
+    ) -> bool {
+        let From::Pool(class) = From::of(layout) else {
+            return false;
+        };
+        let credit = |cpu| account.credit_quickly(cpu, class, CLASSES[class]);
+        // SAFETY: the caller's word; the layout leads to the same pool.
+        unsafe { self.pools[class].free_quickly(machine, frames, bytes.cast(), credit) }
     }
 
     /// Takes a piece back.
@@ -140,7 +191,7 @@ impl Heap {
         let pinned = Pinned::new(machine);
         match self.pools.get(piece.bucket) {
             // SAFETY: the caller's word.
-            Some(pool) => unsafe { pool.free(&pinned, frames, bytes.cast()) },
+            Some(pool) => unsafe { pool.free_slowly(&pinned, frames, bytes.cast()) },
             None => runs::free(machine, frames, bytes),
         }
         account.credit(pinned.cpu(), piece.bucket, piece.bytes);

@@ -17,9 +17,8 @@ pub(super) struct Quick<'a> {
 impl Account for Quick<'_> {
     #[inline(always)]
     fn charge(&self, cpu: usize, bucket: usize, bytes: usize) -> bool {
-        self.types
-            .row(cpu, self.number)
-            .is_some_and(|row| row.charge(bucket, bytes))
+        let row = self.types.row_or_none(cpu, self.number);
+        row.charge(bucket, bytes)
     }
 
     fn credit(&self, cpu: usize, bucket: usize, bytes: usize) {
@@ -88,6 +87,12 @@ impl<M: Machine> Account for Back<'_, M> {
                 self.vm.credit_slowly(self.ty, bucket, bytes);
             }
         }
+    }
+
+    #[inline(always)]
+    fn credit_quickly(&self, cpu: usize, bucket: usize, bytes: usize) -> bool {
+        let row = self.vm.types.row_or_none(cpu, self.ty.known_number());
+        row.give_within_cap(bucket, bytes)
     }
 }
 

@@ -52,23 +52,18 @@ impl<M: Machine> Vm<M> {
             types: &self.types,
             number: ty.known_number(),
         };
-        let piece = self
-            .heap
-            .alloc(&self.machine, &self.frames, layout, &account);
-        let piece = match piece {
+        let piece = match self.heap.alloc_quickly(&self.machine, layout, &account) {
             Ok(piece) => piece,
-            Err(error) => self.malloc_slowly(ty, layout, flags, error, Location::caller())?,
+            // Nothing is left to do after this, so that the way above needs no stack.
+            Err(error) => return self.malloc_slowly(ty, layout, flags, error, Location::caller()),
         };
-        if flags.contains(MallocFlags::ZERO) {
-            // SAFETY: a piece that is ours, with so many bytes.
-            unsafe { piece.write_bytes(0, layout.size()) };
-        }
-        Ok(piece)
+        Ok(cleared(piece, layout, flags))
     }
 
-    /// What is left to do when the processor's credit and magazine have not been enough, as `error`
-    /// tells.
+    /// What is left to do when the processor's credit and loaded magazine have not been enough, as
+    /// `error` tells.
     #[cold]
+    #[inline(never)]
     fn malloc_slowly(
         &self,
         ty: &'static MallocType,
@@ -77,7 +72,20 @@ impl<M: Machine> Vm<M> {
         error: HeapError,
         site: &'static Location<'static>,
     ) -> Result<NonNull<u8>, MallocError> {
-        let mut first = Some(error);
+        let mut first = match error {
+            HeapError::Refused => {
+                let account = Quick {
+                    types: &self.types,
+                    number: ty.known_number(),
+                };
+                let (machine, frames) = (&self.machine, &self.frames);
+                match self.heap.alloc(machine, frames, layout, &account) {
+                    Ok(piece) => return Ok(cleared(piece, layout, flags)),
+                    Err(error) => Some(error),
+                }
+            }
+            error => Some(error),
+        };
         let attempt = || match first.take() {
             None | Some(HeapError::Refused | HeapError::TooLarge) => {
                 self.attempt(ty, layout, flags, site)
@@ -91,7 +99,7 @@ impl<M: Machine> Vm<M> {
         {
             attached.state.failed();
         }
-        result
+        result.map(|piece| cleared(piece, layout, flags))
     }
 
     fn attempt(
@@ -154,4 +162,14 @@ impl<M: Machine> Vm<M> {
         };
         credit.map_err(|AtLimit| MallocError::Limit)
     }
+}
+
+/// A new piece as the flags want it.
+#[inline(always)]
+fn cleared(piece: NonNull<u8>, layout: Layout, flags: MallocFlags) -> NonNull<u8> {
+    if flags.contains(MallocFlags::ZERO) {
+        // SAFETY: a piece that is the caller's, with so many bytes.
+        unsafe { piece.write_bytes(0, layout.size()) };
+    }
+    piece
 }

@@ -48,12 +48,35 @@ impl<M: Machine> Vm<M> {
     #[inline]
     #[track_caller]
     pub unsafe fn free_sized(&self, ty: &'static MallocType, memory: NonNull<u8>, layout: Layout) {
+        let (heap, machine, frames) = (&self.heap, &self.machine, &self.frames);
+        // SAFETY: the caller's word. In debug mode there is no row, so that the account refuses.
+        unsafe {
+            if !heap.free_quickly(machine, frames, memory, layout, &self.back(ty)) {
+                self.free_slowly(ty, memory, layout, Location::caller());
+            }
+        }
+    }
+
+    /// The same where the processor's magazine has no room, or the account is not simple.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free_sized`](Vm::free_sized).
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_slowly(
+        &self,
+        ty: &'static MallocType,
+        memory: NonNull<u8>,
+        layout: Layout,
+        site: &'static Location<'static>,
+    ) {
         if Heap::piece_for(layout).is_none() {
             self.free_mapped(ty, memory);
             return;
         }
         if let Some(watch) = self.debug.watch() {
-            return self.watched_free(watch, ty, memory, Some(layout), Location::caller());
+            return self.watched_free(watch, ty, memory, Some(layout), site);
         }
         let account = self.back(ty);
         // SAFETY: the caller's word.

@@ -29,7 +29,7 @@ impl Chain {
     pub unsafe fn pop(&mut self, link: usize) -> Option<NonNull<()>> {
         let slot = NonNull::new(self.first)?;
         // SAFETY: the caller's word.
-        self.first = unsafe { next(slot, link).read() };
+        self.first = unsafe { place(slot, link).read() };
         self.count -= 1;
         Some(slot)
     }
@@ -41,7 +41,7 @@ impl Chain {
     /// As for [`push`].
     pub unsafe fn push(&mut self, slot: NonNull<()>, link: usize) {
         // SAFETY: the caller's word.
-        unsafe { next(slot, link).write(self.first) };
+        unsafe { place(slot, link).write(self.first) };
         self.first = slot.as_ptr();
         self.count += 1;
     }
@@ -53,9 +53,20 @@ impl Chain {
 ///
 /// The slot has a pointer's room at `link`.
 #[inline(always)]
-unsafe fn next(slot: NonNull<()>, link: usize) -> NonNull<*mut ()> {
+unsafe fn place(slot: NonNull<()>, link: usize) -> NonNull<*mut ()> {
     // SAFETY: within the slot.
     unsafe { slot.byte_add(link).cast() }
+}
+
+/// The slot behind one in a chain; null behind the last.
+///
+/// # Safety
+///
+/// As for [`pop`].
+#[inline(always)]
+pub(super) unsafe fn next(slot: NonNull<()>, link: usize) -> *mut () {
+    // SAFETY: the caller's word.
+    unsafe { place(slot, link).read() }
 }
 
 /// Takes the first slot out of the chain that begins in a field.
@@ -67,7 +78,7 @@ unsafe fn next(slot: NonNull<()>, link: usize) -> NonNull<*mut ()> {
 pub(super) unsafe fn pop(first: &AtomicPtr<()>, link: usize) -> Option<NonNull<()>> {
     let slot = NonNull::new(first.load(Relaxed))?;
     // SAFETY: the caller's word.
-    first.store(unsafe { next(slot, link).read() }, Relaxed);
+    first.store(unsafe { place(slot, link).read() }, Relaxed);
     Some(slot)
 }
 
@@ -79,7 +90,7 @@ pub(super) unsafe fn pop(first: &AtomicPtr<()>, link: usize) -> Option<NonNull<(
 #[inline(always)]
 pub(super) unsafe fn push(first: &AtomicPtr<()>, slot: NonNull<()>, link: usize) {
     // SAFETY: the caller's word.
-    unsafe { next(slot, link).write(first.load(Relaxed)) };
+    unsafe { place(slot, link).write(first.load(Relaxed)) };
     first.store(slot.as_ptr(), Relaxed);
 }
 
@@ -96,7 +107,7 @@ pub(super) unsafe fn len(first: *mut (), link: usize, most: u32) -> u32 {
     {
         len += 1;
         // SAFETY: a free slot of the chain.
-        slot = NonNull::new(unsafe { next(at, link).read() });
+        slot = NonNull::new(unsafe { place(at, link).read() });
     }
     len
 }

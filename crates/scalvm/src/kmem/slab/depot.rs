@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::sync::{Field, SpinGuard};
 
 /// The most magazines in a depot.
-pub(super) const PLACES: usize = 8;
+const PLACES: usize = 32;
 
 /// Full magazines.
 pub(super) struct Depot {

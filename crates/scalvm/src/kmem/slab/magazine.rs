@@ -30,8 +30,8 @@ pub(super) struct Magazine {
     previous_count: Field<u32>,
     loaded: AtomicPtr<()>,
     previous: AtomicPtr<()>,
-    /// Slots that were taken out of the loaded chain, ever.
-    allocs: Field<u64>,
+    /// How often a full chain was loaded in place of an empty one.
+    loads: Field<u64>,
 }
 
 const _: () = assert!(size_of::<Magazine>() == 64);
@@ -45,7 +45,7 @@ impl Magazine {
             previous_count: Field::<u32>::constant(0),
             loaded: AtomicPtr::new(null_mut()),
             previous: AtomicPtr::new(null_mut()),
-            allocs: Field::<u64>::constant(0),
+            loads: Field::<u64>::constant(0),
         }
     }
 
@@ -53,6 +53,12 @@ impl Magazine {
     #[inline(always)]
     pub fn enter<'a, M: Machine>(&'a self, machine: &'a M) -> OwnerGuard<'a, M> {
         self.lock.enter(machine, Rank::Pool)
+    }
+
+    /// The same, unless somebody has taken it away.
+    #[inline(always)]
+    pub fn try_enter<'a, M: Machine>(&'a self, machine: &'a M) -> Option<OwnerGuard<'a, M>> {
+        self.lock.try_enter(machine, Rank::Pool)
     }
 
     /// Takes the lock away from its processor.
@@ -67,41 +73,55 @@ impl Magazine {
 
     /// Whether there is nothing here, nor ever was.
     pub fn is_untouched(&self) -> bool {
-        self.size.get() == 0 && self.allocs.get() == 0
+        self.size.get() == 0 && self.loads.get() == 0
     }
 
     /// See the field. (Without the lock: about.)
-    pub fn allocs(&self) -> u64 {
-        self.allocs.get()
+    pub fn loads(&self) -> u64 {
+        self.loads.get()
     }
 
-    /// Takes a slot out of the loaded chain.
+    /// Takes a slot out of the loaded chain if it has one, and `agrees` when it is known.
     #[inline(always)]
-    pub fn pop<M: Machine>(&self, link: usize, _held: &OwnerGuard<'_, M>) -> Option<NonNull<()>> {
+    pub fn pop<M: Machine>(
+        &self,
+        link: usize,
+        agrees: impl FnOnce() -> bool,
+        _held: &OwnerGuard<'_, M>,
+    ) -> Option<NonNull<()>> {
+        let slot = NonNull::new(self.loaded.load(Relaxed))?;
+        if !agrees() {
+            return None;
+        }
         // SAFETY: invariant 1.
-        let slot = unsafe { chain::pop(&self.loaded, link) }?;
-        self.room.set(self.room.get() + 1);
-        self.allocs.set(self.allocs.get() + 1);
+        self.loaded
+            .store(unsafe { chain::next(slot, link) }, Relaxed);
+        self.room.set(self.room.get().wrapping_add(1));
         Some(slot)
     }
 
-    /// Adds a slot to the loaded chain if it has room; tells whether it had.
+    /// Adds a slot to the loaded chain if it has room, and `agrees` when that is known; tells whether
+    /// it did.
     ///
     /// # Safety
     ///
-    /// The slot is free and has a link there, and the caller forgets it if this is true.
+    /// The slot is free once `agrees` has been called, has a link there, and the caller forgets it if
+    /// this is true.
     #[inline(always)]
     pub unsafe fn push<M: Machine>(
         &self,
         slot: NonNull<()>,
         link: usize,
+        agrees: impl FnOnce() -> bool,
         _held: &OwnerGuard<'_, M>,
     ) -> bool {
-        let room = self.room.get();
-        if room == 0 {
+        let Some(room) = self.room.get().checked_sub(1) else {
+            return false;
+        };
+        if !agrees() {
             return false;
         }
-        self.room.set(room - 1);
+        self.room.set(room);
         // SAFETY: the caller's word.
         unsafe { chain::push(&self.loaded, slot, link) };
         true
@@ -119,6 +139,9 @@ impl Magazine {
     pub fn load<M: Machine>(&self, chain: Chain, size: u32, _held: &OwnerGuard<'_, M>) {
         debug_assert!(self.loaded.load(Relaxed).is_null());
         let size = size.max(chain.count);
+        if chain.count != 0 {
+            self.loads.set(self.loads.get() + 1);
+        }
         self.size.set(size);
         self.room.set(size - chain.count);
         self.loaded.store(chain.first, Relaxed);

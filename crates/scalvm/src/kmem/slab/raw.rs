@@ -5,25 +5,26 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::chain::Chain;
-use super::depot::{Depot, PLACES};
+use super::depot::Depot;
 use super::magazine::Magazine;
 use super::poison;
 use super::slabs::Slabs;
 use super::tag::Use;
+use crate::addr::PAGE_SIZE;
 use crate::machine::{MAX_CPUS, Machine};
 use crate::page::Frames;
 use crate::sync::{Field, OwnerGuard, Pinned, SpinGuard};
 
-/// Bytes of a magazine at first.
-const MAGAZINE: usize = 8 << 10;
-/// Slots of a magazine at first, at most.
-const FEW: usize = 32;
-/// Bytes that a magazine may grow to.
-const LARGE_MAGAZINE: usize = 32 << 10;
-/// Slots that a magazine may grow to.
-const MANY: usize = 128;
-/// Bytes in a depot.
-const DEPOT: usize = 64 << 10;
+/// Bytes of a magazine at first, and slots, at most.
+const SMALL: (usize, usize) = (32 << 10, 64);
+/// What it may grow to.
+const LARGE: (usize, usize) = (128 << 10, 256);
+/// A magazine has as many slots even so, unless that were more bytes than this.
+const FEW: (usize, usize) = (64 << 10, 4);
+/// A depot has at most one part in so many of all memory.
+const SHARE: usize = 128;
+/// Bytes that a depot may have of any memory, and the most.
+const DEPOT: (usize, usize) = (64 << 10, 2 << 20);
 /// So many times the depot's lock has been found taken before magazines grow.
 const CONTENDED: u32 = 16;
 
@@ -52,7 +53,7 @@ impl RawPool {
         RawPool {
             slabs: Slabs::new(size, link, user),
             depot: Depot::new(),
-            magazine: Field::<u32>::constant(slots(size, MAGAZINE, FEW)),
+            magazine: Field::<u32>::constant(slots(size, SMALL)),
             contended: Field::<u32>::constant(0),
             fails: AtomicU64::new(0),
             magazines: [const { Magazine::new() }; MAX_CPUS],
@@ -61,21 +62,29 @@ impl RawPool {
 
     /// Allocates a slot of a pool that was made by [`new`](RawPool::new). Its bytes are undefined.
     #[inline(always)]
-    pub fn alloc<M: Machine>(
-        &self,
-        pinned: &Pinned<'_, M>,
-        frames: &Frames,
-    ) -> Option<NonNull<()>> {
-        let machine = pinned.machine();
+    pub fn alloc<M: Machine>(&self, machine: &M, frames: &Frames) -> Option<NonNull<()>> {
         if !machine.may_allocate() {
             return None;
         }
-        let magazine = self.magazine(pinned);
-        let held = magazine.enter(machine);
-        let slot = match magazine.pop(0, &held) {
-            Some(slot) => slot,
-            None => self.alloc_slowly(machine, frames, magazine, held)?,
-        };
+        match self.alloc_quickly(machine, |_| true) {
+            None => self.alloc_slowly(&Pinned::new(machine), frames),
+            slot => slot,
+        }
+    }
+
+    /// The same from the loaded chain of this processor alone, if `charge` agrees, which is told the
+    /// processor's number and takes no lock. The machine is not asked. Calls nothing that is not
+    /// inlined: all else is for [`alloc_slowly`](RawPool::alloc_slowly).
+    #[inline(always)]
+    pub fn alloc_quickly<M: Machine>(
+        &self,
+        machine: &M,
+        charge: impl FnOnce(usize) -> bool,
+    ) -> Option<NonNull<()>> {
+        let pinned = Pinned::new(machine);
+        let magazine = self.magazine(&pinned);
+        let held = magazine.try_enter(machine)?;
+        let slot = magazine.pop(0, || charge(pinned.cpu()), &held)?;
         // SAFETY: a slot of this size, now ours.
         unsafe { poison::taken(slot, self.slabs.size()) };
         Some(slot)
@@ -87,24 +96,52 @@ impl RawPool {
     ///
     /// It came from [`alloc`](RawPool::alloc) of this pool and is used no more.
     #[inline(always)]
-    pub unsafe fn free<M: Machine>(
+    pub unsafe fn free<M: Machine>(&self, machine: &M, frames: &Frames, slot: NonNull<()>) {
+        // SAFETY: the caller's word.
+        unsafe {
+            if !self.free_quickly(machine, frames, slot, |_| true) {
+                self.free_slowly(&Pinned::new(machine), frames, slot);
+            }
+        }
+    }
+
+    /// The same where the loaded chain of this processor has room, if `credit` agrees; tells whether
+    /// it was done. As [`alloc_quickly`](RawPool::alloc_quickly).
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](RawPool::free).
+    #[inline(always)]
+    pub unsafe fn free_quickly<M: Machine>(
         &self,
-        pinned: &Pinned<'_, M>,
+        machine: &M,
         frames: &Frames,
         slot: NonNull<()>,
-    ) {
-        let machine = pinned.machine();
+        credit: impl FnOnce(usize) -> bool,
+    ) -> bool {
+        let pinned = Pinned::new(machine);
+        let magazine = self.magazine(&pinned);
+        let Some(held) = magazine.try_enter(machine) else {
+            return false;
+        };
+        let agrees = || {
+            let agrees = credit(pinned.cpu());
+            if agrees {
+                self.note_free(machine, frames, slot);
+            }
+            agrees
+        };
+        // SAFETY: the caller's word.
+        unsafe { magazine.push(slot, 0, agrees, &held) }
+    }
+
+    /// In debug builds: panics if `slot` is none of this pool, or is free, and marks it so.
+    #[inline(always)]
+    fn note_free<M: Machine>(&self, machine: &M, frames: &Frames, slot: NonNull<()>) {
         if cfg!(debug_assertions) {
             self.slabs.check_slot(machine, frames, slot);
-        }
-        // SAFETY: a slot of this size, no longer its user's.
-        unsafe { poison::freed(slot, self.slabs.size()) };
-        let magazine = self.magazine(pinned);
-        let held = magazine.enter(machine);
-        // SAFETY: the caller's word.
-        if !unsafe { magazine.push(slot, 0, &held) } {
-            // SAFETY: the same.
-            unsafe { self.free_slowly(machine, frames, magazine, slot, held) };
+            // SAFETY: a slot of this size, no longer its user's.
+            unsafe { poison::freed(slot, self.slabs.size()) };
         }
     }
 
@@ -114,28 +151,35 @@ impl RawPool {
         &self.magazines[pinned.cpu() % MAX_CPUS]
     }
 
-    /// Takes a slot where the loaded chain has none.
+    /// Allocates by whatever way there is. The machine has been asked already.
     #[cold]
     #[inline(never)]
-    fn alloc_slowly<M: Machine>(
+    pub fn alloc_slowly<M: Machine>(
         &self,
-        machine: &M,
+        pinned: &Pinned<'_, M>,
         frames: &Frames,
-        magazine: &Magazine,
-        held: OwnerGuard<'_, M>,
     ) -> Option<NonNull<()>> {
-        let slot = self.reload(machine, magazine, &held).or_else(|| {
+        let machine = pinned.machine();
+        let magazine = self.magazine(pinned);
+        let held = magazine.enter(machine);
+        let mut slot = magazine.pop(0, || true, &held);
+        if slot.is_none() {
+            slot = self.reload(machine, magazine, &held);
+        }
+        if slot.is_none() {
             let slabs = self.slabs.lock(machine);
             let size = self.magazine.get();
             let chain = self.slabs.take(machine, frames, size, &slabs);
             drop(slabs);
             magazine.load(chain, size, &held);
-            magazine.pop(0, &held)
-        });
+            slot = magazine.pop(0, || true, &held);
+        }
         drop(held);
         let slot = slot.or_else(|| self.alloc_from_others(machine, frames));
-        if slot.is_none() {
-            self.fails.fetch_add(1, Relaxed);
+        match slot {
+            // SAFETY: a slot of this size, now ours.
+            Some(slot) => unsafe { poison::taken(slot, self.slabs.size()) },
+            None => drop(self.fails.fetch_add(1, Relaxed)),
         }
         slot
     }
@@ -157,7 +201,7 @@ impl RawPool {
             drop(slabs);
             magazine.load(chain, size, held);
         }
-        magazine.pop(self.slabs.link(), held)
+        magazine.pop(self.slabs.link(), || true, held)
     }
 
     /// Takes a slot that other processors have at hand: no frame is to be had. All of them give
@@ -170,26 +214,33 @@ impl RawPool {
         unsafe { chain.pop(self.slabs.link()) }
     }
 
-    /// Frees a slot where the loaded chain has no room.
+    /// Frees a slot by whatever way there is.
     ///
     /// # Safety
     ///
     /// As for [`free`](RawPool::free).
     #[cold]
     #[inline(never)]
-    unsafe fn free_slowly<M: Machine>(
+    pub unsafe fn free_slowly<M: Machine>(
         &self,
-        machine: &M,
+        pinned: &Pinned<'_, M>,
         frames: &Frames,
-        magazine: &Magazine,
         slot: NonNull<()>,
-        held: OwnerGuard<'_, M>,
     ) {
+        let machine = pinned.machine();
+        self.note_free(machine, frames, slot);
+        let magazine = self.magazine(pinned);
+        let held = magazine.enter(machine);
         // SAFETY: the caller's word.
-        if let Some(chain) = unsafe { self.unload(machine, magazine, slot, &held) } {
-            let slabs = self.slabs.lock(machine);
-            // SAFETY: slots in a magazine are free and came from these slabs.
-            unsafe { self.slabs.give(machine, frames, chain, &slabs) };
+        if unsafe { magazine.push(slot, 0, || true, &held) } {
+            return;
+        }
+        // SAFETY: the same; slots in a magazine are free and came from these slabs.
+        unsafe {
+            if let Some(chain) = self.unload(machine, frames, magazine, slot, &held) {
+                let slabs = self.slabs.lock(machine);
+                self.slabs.give(machine, frames, chain, &slabs);
+            }
         }
     }
 
@@ -202,6 +253,7 @@ impl RawPool {
     pub(super) unsafe fn unload<M: Machine>(
         &self,
         machine: &M,
+        frames: &Frames,
         magazine: &Magazine,
         slot: NonNull<()>,
         held: &OwnerGuard<'_, M>,
@@ -211,16 +263,18 @@ impl RawPool {
         if loaded.count != 0 {
             let previous = magazine.take_previous(held);
             if previous.count != 0 {
+                let bytes = frames.total() as usize / SHARE * PAGE_SIZE;
+                let bytes = bytes.clamp(DEPOT.0, DEPOT.1);
+                let magazine = previous.count as usize * self.slabs.size();
+                let most = (bytes / magazine).max(1) as u32;
                 let slabs = self.lock_depot(machine);
-                let bytes = previous.count as usize * self.slabs.size();
-                let most = (DEPOT / bytes).clamp(1, PLACES) as u32;
                 over = self.depot.put(previous, most, &slabs).err();
             }
             magazine.put_previous(loaded, held);
         }
         magazine.load(Chain::empty(), self.magazine.get(), held);
         // SAFETY: the caller's word.
-        let pushed = unsafe { magazine.push(slot, self.slabs.link(), held) };
+        let pushed = unsafe { magazine.push(slot, self.slabs.link(), || true, held) };
         debug_assert!(pushed, "an empty magazine has room");
         over
     }
@@ -235,7 +289,7 @@ impl RawPool {
         self.contended.set(self.contended.get() + 1);
         if self.contended.get() >= CONTENDED {
             self.contended.set(0);
-            let most = slots(self.slabs.size(), LARGE_MAGAZINE, MANY);
+            let most = slots(self.slabs.size(), LARGE);
             self.magazine.set((2 * self.magazine.get()).min(most));
         }
         held
@@ -247,10 +301,15 @@ impl RawPool {
     }
 }
 
-/// How many slots fill so many bytes: at least one, at most `most`.
-const fn slots(size: usize, bytes: usize, most: usize) -> u32 {
-    match bytes / size {
+/// How many slots a magazine has, for so many bytes and so many slots at most: at least one.
+const fn slots(size: usize, (bytes, most): (usize, usize)) -> u32 {
+    let few = match FEW.0 / size {
         0 => 1,
+        count if count > FEW.1 => FEW.1,
+        count => count,
+    };
+    match bytes / size {
+        count if count < few => few as u32,
         count if count > most => most as u32,
         count => count as u32,
     }

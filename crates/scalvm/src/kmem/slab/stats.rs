@@ -25,9 +25,8 @@ pub struct PoolStats {
     pub slabs: u64,
     /// Frames of all slabs.
     pub frames: u64,
-    /// Allocations from the beginning on that took what a processor had at hand: all but those that
-    /// met with exhaustion.
-    pub allocs: u64,
+    /// How often a processor has loaded a magazine in place of one that it had emptied.
+    pub loads: u64,
     /// Allocations that failed.
     pub fails: u64,
     /// Slots in a full magazine: more than at first if processors got in each other's way.
@@ -46,7 +45,7 @@ impl RawPool {
             reserve: self.slabs.reserve(),
             slabs: self.slabs.slabs(),
             frames: self.slabs.frames(),
-            allocs: self.magazines.iter().map(|it| it.allocs()).sum(),
+            loads: self.magazines.iter().map(|it| it.loads()).sum(),
             fails: self.fails.load(Relaxed),
             magazine: self.magazine_size(),
         }

@@ -7,7 +7,6 @@ use std::vec::Vec;
 use super::{RawPool, Reclaim, Use};
 use crate::machine::Rank;
 use crate::page::{Frames, State};
-use crate::sync::Pinned;
 use crate::testing::{Random, TestMachine};
 use crate::{OutOfMemory, PAGE_SIZE};
 
@@ -21,12 +20,12 @@ fn setup(frames: u64) -> (TestMachine, Frames) {
 }
 
 fn alloc(pool: &RawPool, machine: &TestMachine, frames: &Frames) -> Option<NonNull<()>> {
-    pool.alloc(&Pinned::new(machine), frames)
+    pool.alloc(machine, frames)
 }
 
 fn free(pool: &RawPool, machine: &TestMachine, frames: &Frames, slot: NonNull<()>) {
     // SAFETY: the tests free what they have allocated, once.
-    unsafe { pool.free(&Pinned::new(machine), frames, slot) }
+    unsafe { pool.free(machine, frames, slot) }
 }
 
 fn take(pool: &RawPool, machine: &TestMachine, frames: &Frames, count: usize) -> Vec<NonNull<()>> {

@@ -67,15 +67,19 @@ use crate::addr::PAGE_SIZE;
 use crate::error::OutOfMemory;
 use crate::machine::{MAX_CPUS, Machine, Rank};
 use crate::page::{Frames, State};
-use crate::sync::{Field, SpinGuard, SpinLock};
+use crate::sync::{SpinGuard, SpinLock};
 
 crate::malloc_type!(pub M_ORPHANS, "orphans", "left behind by types that were detached");
 
 /// One processor's rows by the number of their type.
-type Directory = [Field<Option<Ptr<Row>>>; NUMBERS];
+type Directory = [AtomicPtr<Row>; NUMBERS];
 
 /// What processors have that never used a type.
-static EMPTY: Directory = [const { Field::nothing() }; NUMBERS];
+static EMPTY: Directory = [const { AtomicPtr::new((&raw const NO_ROW).cast_mut()) }; NUMBERS];
+
+/// The row of what a processor has no row of: it has no credit, and none may stay with it, so it
+/// refuses all and never changes.
+static NO_ROW: Row = Row::none();
 
 /// The types of one manager.
 pub(crate) struct Types {
@@ -115,7 +119,19 @@ impl Types {
     /// A processor's row of the type with this number, if both were used before.
     #[inline(always)]
     pub fn row(&self, cpu: usize, number: usize) -> Option<Ptr<Row>> {
-        self.directory(cpu)[number % NUMBERS].get()
+        let row = self.directory(cpu)[number % NUMBERS].load(Acquire);
+        if core::ptr::eq(row, &NO_ROW) {
+            None
+        } else {
+            Ptr::from_raw(row)
+        }
+    }
+
+    /// The same row, or one that refuses all.
+    #[inline(always)]
+    pub fn row_or_none(&self, cpu: usize, number: usize) -> &Row {
+        // SAFETY: entries point to `NO_ROW` or to rows, which stay as long as there are types (T3).
+        unsafe { &*self.directory(cpu)[number % NUMBERS].load(Acquire) }
     }
 
     #[inline(always)]
@@ -198,7 +214,9 @@ impl Types {
             of.state.add_row(row);
             Some(row)
         });
-        directory[of.number].set(row);
+        if let Some(row) = row {
+            directory[of.number].store(row.as_ptr(), Release);
+        }
     }
 
     fn make_directory<M: Machine>(
@@ -211,9 +229,10 @@ impl Types {
         const { assert!(size_of::<Directory>() <= PAGE_SIZE) };
         if core::ptr::eq(self.directory(cpu), &EMPTY) {
             let frame = frames.alloc_page(machine, State::Kernel)?.frame();
-            machine.zero_frame(frame);
-            // Null pointers are zeros.
-            let directory = machine.frame_ptr(frame).cast();
+            let directory = machine.frame_ptr(frame).cast::<Directory>();
+            let empty = [const { AtomicPtr::new((&raw const NO_ROW).cast_mut()) }; NUMBERS];
+            // SAFETY: a frame of ours, which has room for it.
+            unsafe { directory.write(empty) };
             self.directories[cpu % MAX_CPUS].store(directory, Release);
         }
         Some(self.directory(cpu))
@@ -236,7 +255,7 @@ impl Types {
         for cpu in 0..MAX_CPUS {
             let directory = self.directory(cpu);
             if !core::ptr::eq(directory, &EMPTY) {
-                directory[number].set(None);
+                directory[number].store((&raw const NO_ROW).cast_mut(), Release);
             }
         }
     }
@@ -264,7 +283,7 @@ impl Types {
             };
             state.check_invariants(number);
             for cpu in 0..MAX_CPUS {
-                let row = self.directory(cpu)[number % NUMBERS].get();
+                let row = self.row(cpu, number);
                 let good = row.is_none() || row == state.row(cpu) && state.ty().is_some();
                 assert!(good, "T3: the row of type {number} on processor {cpu}");
             }

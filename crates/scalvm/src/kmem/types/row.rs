@@ -54,6 +54,22 @@ impl Row {
         }
     }
 
+    /// A row that refuses all.
+    pub const fn none() -> Row {
+        Row {
+            credit: Field::<u64>::constant(0),
+            cap: Field::<u64>::constant(0),
+            counts: [const {
+                Count {
+                    taken: AtomicU64::new(0),
+                    given: AtomicU64::new(0),
+                }
+            }; Heap::BUCKETS],
+            cpu: usize::MAX,
+            next: Field::nothing(),
+        }
+    }
+
     /// Bytes of credit.
     pub fn credit(&self) -> u64 {
         self.credit.get()
@@ -79,6 +95,18 @@ impl Row {
         }
         self.credit.set(credit - bytes as u64);
         add(&self.counts[bucket].taken, 1);
+        true
+    }
+
+    /// The owner gives a piece back, if the credit may stay.
+    #[inline(always)]
+    pub fn give_within_cap(&self, bucket: usize, bytes: usize) -> bool {
+        let credit = self.credit.get() + bytes as u64;
+        if credit > self.cap.get() {
+            return false;
+        }
+        self.credit.set(credit);
+        add(&self.counts[bucket].given, 1);
         true
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Drawn<'a> {
 impl Account for Drawn<'_> {
     fn charge(&self, cpu: usize, bucket: usize, _bytes: usize) -> bool {
         match self.types.row(cpu, self.attached.number) {
-            Some(row) => row.take_charged(bucket, self.credit),
+            Some(row) => self.spare.set(row.take_charged(bucket, self.credit)),
             None => {
                 self.attached.state.shared().shared_taken(bucket, 1);
                 self.spare.set(self.credit);

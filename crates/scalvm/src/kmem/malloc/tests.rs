@@ -372,3 +372,36 @@ fn threads_add_up() {
     vm.check_invariants();
     assert_eq!(vm.heap.in_use(), 0);
 }
+
+#[test]
+fn the_high_water_mark_is_above_the_truth_by_no_more_than_credit() {
+    let vm = setup(2000);
+    crate::malloc_type!(M_HIGH, "test high", "of a test of the high-water mark");
+    let mut random = Random(11);
+    let (mut held, mut most, mut cpus) = (Vec::new(), 0, [false; 4]);
+    for step in 0..30_000 {
+        let cpu = random.below(4);
+        vm.machine.set_cpu(cpu);
+        cpus[cpu] = true;
+        // It grows and shrinks as a whole.
+        let grows = random.below(10) < if step / 3000 % 2 == 0 { 6 } else { 4 };
+        if grows {
+            let large = random.below(500) == 0;
+            let size = random.below(if large { 200_000 } else { 1000 });
+            held.push(vm.malloc(&M_HIGH, size, NOWAIT).unwrap());
+        } else if !held.is_empty() {
+            let memory = held.swap_remove(random.below(held.len()));
+            // SAFETY: not freed yet.
+            unsafe { vm.free(&M_HIGH, memory) };
+        }
+        most = most.max(in_use(&vm, &M_HIGH).1);
+        let high = vm.type_stats(&M_HIGH).unwrap().high_water;
+        let credit = cpus.iter().filter(|&&used| used).count() as u64 * (128 << 10);
+        assert!(high >= most && high <= most + credit, "{high}, {most}");
+    }
+    for memory in held {
+        // SAFETY: not freed yet.
+        unsafe { vm.free(&M_HIGH, memory) };
+    }
+    vm.check_invariants();
+}

@@ -126,10 +126,13 @@ impl Row {
     }
 
     /// The owner takes a piece that was charged to the type already, and so much credit along with
-    /// it.
-    pub fn take_charged(&self, bucket: usize, credit: u64) {
+    /// it. What is more than may stay is returned, for the type to have.
+    pub fn take_charged(&self, bucket: usize, credit: u64) -> u64 {
         add(&self.counts[bucket].taken, 1);
-        self.credit.set(self.credit.get() + credit);
+        let (before, cap) = (self.credit.get(), self.cap.get());
+        let taken = credit.min(cap.saturating_sub(before));
+        self.credit.set(before + taken);
+        credit - taken
     }
 
     /// The owner does not have the piece after all; so many of its bytes become credit.

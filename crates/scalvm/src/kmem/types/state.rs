@@ -279,6 +279,10 @@ impl Sums {
         if bucket < LAST {
             return self.pieces(bucket) * Heap::bucket_size(bucket) as u64;
         }
+        if self.pieces(LAST) == 0 {
+            // Not what others may be changing just now.
+            return 0;
+        }
         let others: u64 = (0..LAST).map(|bucket| self.bytes(bucket, held)).sum();
         held.saturating_sub(self.credit + others)
     }

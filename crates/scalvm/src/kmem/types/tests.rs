@@ -175,3 +175,20 @@ fn attaching_fails_where_memory_ends_and_can_be_tried_again() {
     vm.detach_type(&M_LATE, Leaks::Refuse, &mut |_| ()).unwrap();
     vm.check_invariants();
 }
+
+#[test]
+fn a_row_keeps_no_more_credit_than_it_may() {
+    use super::row::{CAP, Row};
+    let row = Row::new(0, CAP);
+    assert_eq!(row.take_charged(0, CAP - 10), 0);
+    assert_eq!(row.take_charged(0, 100), 90);
+    assert_eq!(row.credit(), CAP);
+    assert!(row.charge(0, 1000));
+    assert_eq!(row.give(0, 1000), 0);
+    let excess = row.give(0, 16);
+    assert_eq!(excess + row.credit(), CAP + 16);
+    assert!(row.credit() <= CAP && row.charge(0, CAP as usize / 2));
+    row.set_cap(0);
+    assert_eq!(row.give(0, 64), 64);
+    assert_eq!(row.credit(), 0);
+}

@@ -15,7 +15,7 @@
 //! A page of a vnode object has one holder, whose lock is kept all the while. If it is dirty it is
 //! written first, and leaves when it is looked at next.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::anon::{Cut, Stored};
 use crate::kmem::Ptr;
@@ -113,8 +113,9 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Whether nobody holds a page but its anon and the claim. An anon that has ended holds nothing.
+    /// What those wrote who have let go is seen from here on.
     fn only_claimed(&self, page: Ptr<Page>) -> bool {
-        page.holds().load(Relaxed) <= 2
+        page.holds().load(Acquire) <= 2
     }
 
     /// Lets a page stay that was about to leave.

@@ -144,6 +144,7 @@ impl<M: Machine> Vm<M> {
         if account.spare.get() != 0 {
             state.refund(&self.machine, account.spare.get());
         }
+        state.drawn();
         Ok(piece?)
     }
 

@@ -132,6 +132,18 @@ fn realloc_keeps_the_bytes() {
 }
 
 #[test]
+fn what_was_not_to_be_had_leaves_no_high_water() {
+    let vm = setup(100);
+    let memory = vm.malloc(&M_TEST, 100, NOWAIT).unwrap();
+    let refused = vm.malloc(&M_TEST, 1 << 20, NOWAIT);
+    assert_eq!(refused, Err(MallocError::OutOfMemory));
+    let stats = vm.type_stats(&M_TEST).unwrap();
+    assert!(stats.bytes <= stats.high_water && stats.high_water < 1 << 20);
+    // SAFETY: not freed yet.
+    unsafe { vm.free(&M_TEST, memory) };
+}
+
+#[test]
 fn a_limit_is_exact() {
     let vm = setup(100);
     let malloc = |size| vm.malloc(&M_TIGHT, size, NOWAIT);

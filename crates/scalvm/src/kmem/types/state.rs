@@ -169,13 +169,16 @@ impl TypeState {
                 return Err(AtLimit);
             }
             match self.held.compare_exchange_weak(held, after, SeqCst, SeqCst) {
-                Ok(_) => {
-                    self.high.fetch_max(after, Relaxed);
-                    return Ok(credit);
-                }
+                Ok(_) => return Ok(credit),
                 Err(now) => held = now,
             }
         }
+    }
+
+    /// What was drawn is a piece or credit by now, or has been given back: what is left counts for
+    /// the high-water mark.
+    pub fn drawn(&self) {
+        self.high.fetch_max(self.held(), Relaxed);
     }
 
     /// Charges bytes that are in use already, whatever the limit.

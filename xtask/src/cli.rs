@@ -41,7 +41,8 @@ pub struct TestOptions {
     /// More steps, more rounds, big programs
     #[arg(long)]
     pub long: bool,
-    /// Only tests whose names contain this, such as `c/cow`; `host/NAME` for cargo's tests
+    /// Only tests whose names contain this, such as `c/cow`; `host/NAME` for cargo's tests,
+    /// `tsan` for those under the thread sanitizer
     pub pattern: Option<String>,
 }
 

@@ -2,12 +2,14 @@
 //! nothing may be installed, says what to install.
 
 mod apt;
+mod sanitizer;
 mod toolchain;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+pub use sanitizer::ThreadSanitizer;
 pub use toolchain::{Toolchain, ensure_component, running_cargo};
 
 /// A program of another package that this tool starts.
@@ -46,6 +48,13 @@ pub const MUSL_GCC: Tool = Tool {
     program: "musl-gcc",
     package: "musl-tools",
     purpose: "compiles vmbench and the C tests, static",
+};
+
+/// What tells the functions in a sanitizer's report.
+pub const SYMBOLIZER: Tool = Tool {
+    program: "llvm-symbolizer",
+    package: "llvm",
+    purpose: "names the functions in the thread sanitizer's reports",
 };
 
 /// The path of a tool's program, which is installed if it is missing.

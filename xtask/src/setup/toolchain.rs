@@ -19,6 +19,9 @@ const TARGET: &str = "x86_64-unknown-none";
 /// Debian's packages for the third way.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
 
+/// The compiler among them.
+pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
 /// How long rustup may take before it counts as not working.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -58,12 +61,7 @@ impl Toolchain {
         if installed() {
             return Some(Self::Installed);
         }
-        let source = Path::new("/usr/lib/rustlib/src/rust/library/core");
-        let usable = source.exists()
-            && Path::new("/usr/bin/cargo").exists()
-            && Path::new("/usr/bin/rustc").exists()
-            && in_path("ld.lld").is_some();
-        usable.then_some(Self::FromSource)
+        debian_is_there().then_some(Self::FromSource)
     }
 
     /// What this is, in words.
@@ -77,22 +75,12 @@ impl Toolchain {
     /// A cargo command for the bare target, to be run in the kernel's folder.
     pub fn cargo(&self, verb: &str) -> Command {
         let mut command = match self {
-            Self::Installed => Command::new(running_cargo()),
-            Self::FromSource => Command::new("/usr/bin/cargo"),
+            Self::Installed => without_settings(Command::new(running_cargo())),
+            Self::FromSource => debian_cargo(),
         };
-        // Settings of the tool's own build must not leak into the kernel's.
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-            command.env_remove(name);
-        }
         command.arg(verb);
         if let Self::FromSource = self {
-            // Cargo's subcommands must be of the same toolchain.
-            let path = std::env::var_os("PATH").unwrap_or_default();
             command
-                .env_remove("RUSTUP_TOOLCHAIN")
-                .env("PATH", before("/usr/bin", &path))
-                .env("RUSTC", "/usr/bin/rustc")
-                .env("RUSTC_BOOTSTRAP", "1")
                 .env("CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER", "ld.lld")
                 .arg("-Zbuild-std=core,alloc,compiler_builtins")
                 .arg("-Zbuild-std-features=compiler-builtins-mem");
@@ -105,6 +93,42 @@ impl Toolchain {
     pub fn release_dir(target: &Path) -> PathBuf {
         target.join(TARGET).join("release")
     }
+}
+
+/// Installs Debian's toolchain and the source of its libraries where they are missing.
+pub fn ensure_debian(purpose: &str) -> Result<()> {
+    if !debian_is_there() {
+        apt::install(&PACKAGES, purpose)?;
+    }
+    Ok(())
+}
+
+fn debian_is_there() -> bool {
+    Path::new("/usr/lib/rustlib/src/rust/library/core").exists()
+        && Path::new("/usr/bin/cargo").exists()
+        && Path::new(DEBIAN_RUSTC).exists()
+        && in_path("ld.lld").is_some()
+}
+
+/// Debian's cargo, with what is not stable allowed.
+pub fn debian_cargo() -> Command {
+    let mut command = without_settings(Command::new("/usr/bin/cargo"));
+    // Cargo's subcommands must be of the same toolchain.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env("PATH", before("/usr/bin", &path))
+        .env("RUSTC", DEBIAN_RUSTC)
+        .env("RUSTC_BOOTSTRAP", "1");
+    command
+}
+
+/// Settings of the tool's own build must not leak into another one.
+fn without_settings(mut command: Command) -> Command {
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A search path with a folder before all others.

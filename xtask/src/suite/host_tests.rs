@@ -1,7 +1,7 @@
 //! The workspace's own tests, by cargo; each counts as a test here.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -17,14 +17,6 @@ pub fn run(plan: &Plan, report: &mut Report) {
     let Some(filter) = plan.within("host") else {
         return;
     };
-    if let Err(error) = run_cargo(plan, filter, report) {
-        report.line("host", Err(error), None);
-    }
-}
-
-/// Runs cargo, and reports each test as it ends.
-fn run_cargo(plan: &Plan, filter: &str, report: &mut Report) -> Result<()> {
-    let (reader, writer) = std::io::pipe()?;
     let mut command = workspace(&["test", "--workspace", "--no-fail-fast", "--color=never"]);
     if !filter.is_empty() {
         command.args(["--", filter]);
@@ -32,6 +24,14 @@ fn run_cargo(plan: &Plan, filter: &str, report: &mut Report) -> Result<()> {
     if plan.long {
         command.envs(LONG);
     }
+    if let Err(error) = run_cargo(command, "host", report) {
+        report.line("host", Err(error), None);
+    }
+}
+
+/// Runs `cargo test`, and reports each test as it ends, as one of a group.
+pub fn run_cargo(mut command: Command, group: &str, report: &mut Report) -> Result<()> {
+    let (reader, writer) = std::io::pipe()?;
     command
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
@@ -42,6 +42,7 @@ fn run_cargo(plan: &Plan, filter: &str, report: &mut Report) -> Result<()> {
     for line in BufReader::new(reader).lines() {
         if let Some((name, passed)) = lines.take(&line?) {
             let failed = || Err(anyhow!("its output is shown below"));
+            let name = format!("{group}/{name}");
             report.line(&name, if passed { Ok(()) } else { failed() }, None);
         }
     }
@@ -86,7 +87,7 @@ impl Lines {
         }
         let rest = words.strip_prefix("test ");
         if let Some((name, result)) = rest.and_then(|rest| rest.split_once(" ... ")) {
-            self.begun = Some(format!("host/{}::{}", self.package, name.trim_end()));
+            self.begun = Some(format!("{}::{}", self.package, name.trim_end()));
             if let Some(end) = self.result(result) {
                 return Some(end);
             }
@@ -162,10 +163,10 @@ mod tests {
         let mut lines = Lines::default();
         let ends: Vec<_> = text.lines().filter_map(|line| lines.take(line)).collect();
         let expected = [
-            ("host/scalvm_pmap::a::b", true),
-            ("host/scalvm_pmap::c", false),
-            ("host/scalvm_pmap::loud", true),
-            ("host/scalvm::crates/scalvm/src/lib.rs - x (line 3)", true),
+            ("scalvm_pmap::a::b", true),
+            ("scalvm_pmap::c", false),
+            ("scalvm_pmap::loud", true),
+            ("scalvm::crates/scalvm/src/lib.rs - x (line 3)", true),
         ];
         assert_eq!(
             ends,

@@ -54,7 +54,7 @@ pub struct Run<'a> {
 impl Lab {
     /// Builds all that guests are made of, unless the pattern names a group that needs none.
     pub fn ready(plan: &Plan, report: &mut Report) -> Option<Self> {
-        if ["check", "host", "tool"]
+        if ["check", "host", "tool", "tsan"]
             .iter()
             .any(|group| plan.is_within(group))
         {

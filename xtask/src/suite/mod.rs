@@ -18,6 +18,7 @@ mod rounds;
 mod shell;
 mod swap;
 mod tool;
+mod tsan;
 mod vmbench;
 
 use anyhow::Result;
@@ -73,6 +74,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
     checks::run(&plan, &mut report);
     host_tests::run(&plan, &mut report);
     tool::run(&plan, &mut report);
+    tsan::run(&plan, &mut report);
     if let Some(lab) = Lab::ready(&plan, &mut report) {
         c_programs::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);

@@ -31,10 +31,19 @@ pub const DEVICE_FRAMES: usize = 3;
 /// The first frame of the device.
 pub const DEVICE: Frame = Frame(0x9000);
 
+/// The frame of the kernel's root table, where there is a kernel half.
+pub const KERNEL_ROOT: Frame = Frame(0x900);
+/// The first frame of memory that is added later.
+const SPARE: Frame = Frame(0xa000);
+
 /// What a kit is made of.
 pub struct Order {
     /// Frames of memory, in two segments.
     pub frames: u64,
+    /// Frames that can be added later.
+    pub spare: u64,
+    /// Whether address spaces have a kernel half.
+    pub kernel: bool,
     /// Whether the disk carries requests out only when somebody waits for them, in any order.
     pub slow_disk: bool,
     /// On one access of this many a processor forgets translations; zero: never.
@@ -51,6 +60,8 @@ impl Default for Order {
     fn default() -> Order {
         Order {
             frames: 4096,
+            spare: 0,
+            kernel: false,
             slow_disk: false,
             evict_one_in: 0,
             seed: 1,
@@ -66,6 +77,8 @@ pub struct Kit {
     disk: &'static Disk,
     /// The number of the allocation that is to fail, if one is, and how many did.
     failing: Mutex<(Option<u64>, u64)>,
+    /// How much of the memory that can be added has been.
+    added: AtomicU64,
     /// Uses of locks, if there is a single thread, and how many there may be.
     steps: Arc<AtomicU64>,
     limit: Arc<AtomicU64>,
@@ -93,10 +106,14 @@ impl Kit {
             steps: steps.clone(),
             limit: limit.clone(),
         };
+        let mut segments = vec![run(0x1000, first), run(0x8000, order.frames - first)];
+        segments.extend((order.spare != 0).then(|| run(SPARE.0, order.spare)));
+        let mut devices = vec![run(DEVICE.0, DEVICE_FRAMES as u64)];
+        devices.extend(order.kernel.then(|| run(KERNEL_ROOT.0, 1)));
         let machine = Emulated::new(Config {
-            segments: vec![run(0x1000, first), run(0x8000, order.frames - first)],
-            kernel_root: None,
-            devices: vec![run(DEVICE.0, DEVICE_FRAMES as u64)],
+            segments,
+            kernel_root: order.kernel.then_some(KERNEL_ROOT),
+            devices,
             cpus: CPUS,
             seed: order.seed,
             evict_one_in: order.evict_one_in,
@@ -104,7 +121,7 @@ impl Kit {
             runtime: order.runtime.unwrap_or_else(|| Box::new(alone)),
         });
         let vm: &'static Vm<Hw> = Box::leak(Box::new(Vm::new(machine)));
-        for number in 0..vm.machine().segments() {
+        for number in 0..2 {
             let run = vm.machine().segment(number);
             // SAFETY: the machine's memory, which is handed out here and nowhere else.
             unsafe { vm.add_segment(run.start, run.end) }.expect("a segment");
@@ -137,6 +154,7 @@ impl Kit {
             vm,
             disk,
             failing: Mutex::new((None, 0)),
+            added: AtomicU64::new(0),
             steps,
             limit,
         }
@@ -150,6 +168,19 @@ impl Kit {
     /// The disk.
     pub fn disk(&self) -> &'static Disk {
         self.disk
+    }
+
+    /// Adds so many frames of those that can be added; false if there are none left.
+    pub fn add_memory(&self, frames: u64) -> bool {
+        let machine = self.vm.machine();
+        if machine.segments() < 3 {
+            return false;
+        }
+        let spare = machine.segment(2);
+        let start = spare.start.0 + self.added.fetch_add(frames, Relaxed);
+        let end = (start + frames).min(spare.end.0);
+        // SAFETY: the machine's memory, which is handed out here and nowhere else.
+        start < end && unsafe { self.vm.add_segment(Frame(start), Frame(end)) }.is_ok()
     }
 
     /// Does something on a processor.

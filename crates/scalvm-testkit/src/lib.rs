@@ -5,11 +5,13 @@
 //! - [`model`] says what the manager must do;
 //! - [`program`] makes programs from seeds, and smaller ones of those that fail;
 //! - [`run`] runs a program on both and compares;
+//! - [`kmem`] does all that for kernel memory;
 //! - [`conformance`] examines page-table ports;
 //! - [`Kit`] is what they run on, and what tests written by hand use.
 
 pub mod conformance;
 mod kit;
+pub mod kmem;
 pub mod model;
 pub mod program;
 pub mod run;

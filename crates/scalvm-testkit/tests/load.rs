@@ -30,6 +30,7 @@ fn machine(seed: u64, compressor: u32) -> Kit {
             compressor,
         }),
         runtime: Some(Box::new(Threads::new())),
+        ..Order::default()
     })
 }
 

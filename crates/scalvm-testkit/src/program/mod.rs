@@ -13,7 +13,9 @@ use std::str::FromStr;
 
 pub use generate::Trouble;
 pub use rng::{Rng, mix};
-pub use step::{Op, Step};
+pub use shrink::shrink_steps;
+pub(crate) use step::verbs;
+pub use step::{Op, Step, Verb};
 
 /// What a program runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

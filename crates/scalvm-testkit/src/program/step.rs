@@ -3,39 +3,61 @@
 use std::fmt;
 use std::str::FromStr;
 
-macro_rules! ops {
-    ($($(#[$doc:meta])* $op:ident $name:literal $weight:literal,)*) => {
-        /// What a step does. Its arguments are told in `run`, where they are carried out.
+/// The operations of one kind of programs, by their names.
+pub trait Verb: Copy + PartialEq + 'static {
+    /// How it is written.
+    fn name(self) -> &'static str;
+    /// The one that is written so.
+    fn from_name(name: &str) -> Option<Self>;
+}
+
+/// Declares a kind's operations: their names, and how often each should come.
+macro_rules! verbs {
+    ($(#[$kind:meta])* $Op:ident: $($(#[$doc:meta])* $op:ident $name:literal $weight:literal,)*) => {
+        $(#[$kind])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Op {
+        pub enum $Op {
             $($(#[$doc])* $op,)*
         }
 
-        impl Op {
+        impl $Op {
             /// All of them, with how often each should come.
-            pub const ALL: &[(Op, u32)] = &[$((Op::$op, $weight),)*];
+            pub const ALL: &[($Op, u32)] = &[$(($Op::$op, $weight),)*];
+        }
 
-            /// Whether it means something only where memory can be short.
-            pub fn is_paging(self) -> bool {
-                matches!(
-                    self,
-                    Op::WriteBack | Op::Squeeze | Op::Balance | Op::SwapOn | Op::SwapOff | Op::Delay | Op::FailReads
-                        | Op::FailWrites
-                )
-            }
-
+        impl $crate::program::Verb for $Op {
             fn name(self) -> &'static str {
-                match self { $(Op::$op => $name,)* }
+                match self { $($Op::$op => $name,)* }
             }
 
-            fn from_name(name: &str) -> Option<Op> {
-                match name { $($name => Some(Op::$op),)* _ => None }
+            fn from_name(name: &str) -> Option<$Op> {
+                match name { $($name => Some($Op::$op),)* _ => None }
             }
         }
     };
 }
+pub(crate) use verbs;
 
-ops! {
+impl Op {
+    /// Whether it means something only where memory can be short.
+    pub fn is_paging(self) -> bool {
+        matches!(
+            self,
+            Op::WriteBack
+                | Op::Squeeze
+                | Op::Balance
+                | Op::SwapOn
+                | Op::SwapOff
+                | Op::Delay
+                | Op::FailReads
+                | Op::FailWrites
+        )
+    }
+}
+
+verbs! {
+    /// What a step does. Its arguments are told in `run`, where they are carried out.
+    Op:
     /// Makes an address space.
     NewMap "new-map" 2,
     /// Drops one.
@@ -143,14 +165,14 @@ ops! {
 /// A step: an operation and six numbers, which mean something for every value, whatever was done before; so
 /// that a program stays one when steps are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct Step<O = Op> {
     /// What is done.
-    pub op: Op,
+    pub op: O,
     /// To what, and how.
     pub args: [u32; 6],
 }
 
-impl fmt::Display for Step {
+impl<O: Verb> fmt::Display for Step<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.op.name())?;
         let used = self
@@ -164,13 +186,13 @@ impl fmt::Display for Step {
     }
 }
 
-impl FromStr for Step {
+impl<O: Verb> FromStr for Step<O> {
     type Err = String;
 
-    fn from_str(line: &str) -> Result<Step, String> {
+    fn from_str(line: &str) -> Result<Step<O>, String> {
         let mut words = line.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let op = Op::from_name(name).ok_or_else(|| format!("no such operation: {name:?}"))?;
+        let op = O::from_name(name).ok_or_else(|| format!("no such operation: {name:?}"))?;
         let mut args = [0; 6];
         for arg in &mut args {
             let Some(word) = words.next() else { break };

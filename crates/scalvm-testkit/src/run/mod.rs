@@ -26,6 +26,7 @@ mod soak;
 mod sweep;
 mod trouble;
 
+use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,6 +34,7 @@ use crate::kit::{Kit, Order};
 use crate::program::Program;
 use runner::Runner;
 
+pub(crate) use runner::{Check, wrong};
 pub use soak::{Difference, Soaked, soak};
 pub use sweep::sweep;
 
@@ -89,7 +91,7 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
         evict_one_in: program.machine.evict_one_in(),
         seed: u64::from(program.machine.space),
         paging: program.machine.paging,
-        runtime: None,
+        ..Order::default()
     });
     let mut runner = ManuallyDrop::new(Runner::new(&kit, program.machine, options.loud));
     if let Some(n) = options.fail_allocation {
@@ -123,11 +125,24 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
             });
         }
         Ok(Err(Wrong(what))) => what,
-        Err(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-            (Some(text), _) => text.clone(),
-            (_, Some(text)) => text.to_string(),
-            _ => "a panic".into(),
-        },
+        Err(panic) => message(&*panic),
     };
     Err(Failure { steps: done, what })
+}
+
+/// What a panic says.
+pub(crate) fn message(panic: &dyn Any) -> String {
+    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text.clone(),
+        (_, Some(text)) => text.to_string(),
+        _ => "a panic".into(),
+    }
+}
+
+impl Failure {
+    /// The first words of the complaint: by them one is known again.
+    pub fn kind(&self) -> String {
+        let letters = self.what.chars().filter(|c| !c.is_ascii_digit());
+        letters.take(24).collect()
+    }
 }

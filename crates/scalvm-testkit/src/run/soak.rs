@@ -80,17 +80,12 @@ fn program_of(seed: u64, memory: Option<Range<u32>>) -> Program {
 impl Difference {
     /// The smallest program found that fails in the same way, and how it does.
     pub fn shrink(&self) -> (Program, Failure) {
-        // The first words of a complaint: by them one is known again.
-        let kind = |failure: &Failure| {
-            let letters = failure.what.chars().filter(|c| !c.is_ascii_digit());
-            letters.take(24).collect::<String>()
-        };
-        let wanted = kind(&self.failure);
+        let wanted = self.failure.kind();
         let mut last = self.failure.clone();
         let small = self.program.clone().shrink(|smaller| {
             let failure = run(smaller, Options::default())
                 .err()
-                .filter(|f| kind(f) == wanted);
+                .filter(|f| f.kind() == wanted);
             failure.map(|failure| last = failure).is_some()
         });
         (small, last)

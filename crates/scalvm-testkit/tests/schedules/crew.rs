@@ -30,8 +30,8 @@ fn order(runtime: Box<dyn Runtime>) -> Order {
         slow_disk: true,
         evict_one_in: 7,
         seed: 1,
-        paging: None,
         runtime: Some(runtime),
+        ..Order::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use crate::kmem::{Heap, Piece, Ptr};
-use crate::machine::Machine;
+use crate::machine::{MAX_CPUS, Machine};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
@@ -15,7 +15,7 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Panics where debug mode contradicts itself (D1 to D3). Nothing else may run meanwhile.
+    /// Panics where debug mode contradicts itself (D1 to D4). Nothing else may run meanwhile.
     pub(in crate::kmem) fn check_debug(&self) {
         let debug = &self.debug;
         debug.watches.check_invariants(&self.machine, &self.frames);
@@ -48,8 +48,12 @@ impl<M: Machine> Vm<M> {
             };
             let sums = state.sums();
             for bucket in 0..Heap::BUCKETS {
-                assert_eq!(ours(bucket), sums.pieces(bucket), "D3: pieces of {ty:?}");
+                let (ours, all) = (ours(bucket), sums.pieces(bucket));
+                let from_map = bucket == Heap::BUCKETS - 1 && ours < all;
+                assert!(ours == all || from_map, "D3: {ours} of {all} of {ty:?}");
             }
+            let row = (0..MAX_CPUS).find_map(|cpu| self.types.row(cpu, number));
+            assert!(row.is_none(), "D4: a row of {ty:?}");
         }
     }
 }

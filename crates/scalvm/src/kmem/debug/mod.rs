@@ -25,7 +25,9 @@
 //!   address, and so has each in quarantine; no other piece has one.
 //! - **D2** `freed` of a record is set if and only if its piece is in quarantine; `count` and `bytes`
 //!   are those of the quarantine.
-//! - **D3** the pieces of a type, by its state, are as many as the records in use with its number.
+//! - **D3** the pieces of a type, by its state, are as many as the records in use with its number; but
+//!   what came from the kernel map has guards in place of a record.
+//! - **D4** no processor has a row at hand.
 //!
 //! Locks: one ([`Rank::Types`](crate::Rank::Types)) for the chains, the quarantine and what records
 //! say. Records are allocated and freed without it.

@@ -224,9 +224,12 @@ mod tests {
                 assert!(map.fault_wait(outside, crate::Access::Read).is_err());
             }
             assert_eq!(in_use(&vm, &M_LARGE), (1, size as u64));
+            vm.check_invariants();
             // SAFETY: it is used no more.
             unsafe { vm.free(&M_LARGE, large) };
             assert_eq!(in_use(&vm, &M_LARGE), (0, 0));
+            // It leaves nothing by which small pieces would go unwatched.
+            vm.check_invariants();
         }
         assert_eq!(COMPLAINTS.load(SeqCst), 0);
         vm.check_invariants();

@@ -4,7 +4,6 @@
 //! kernel and nothing interrupts it, so a block that was to be had a moment ago still is: each of
 //! these functions proves that the memory is there before the infallible call takes it.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,11 +34,6 @@ pub fn arc<T>(value: T) -> Result<Arc<T>, Errno> {
     let align = align_of::<T>().max(align_of::<usize>());
     prove(ARC_COUNTS.next_multiple_of(align) + size_of::<T>(), align)?;
     Ok(Arc::new(value))
-}
-
-/// A copy of the bytes.
-pub fn bytes(from: &[u8]) -> Result<Box<[u8]>, Errno> {
-    Ok(vec(from)?.into_boxed_slice())
 }
 
 /// A copy of the bytes that can grow.

@@ -6,12 +6,20 @@
 //! Invariants: `len <= CAPACITY`; the `len` bytes from `start` on lie in pages that are there; when
 //! the ring is empty, `start` is 0.
 
+use core::mem::MaybeUninit;
 use core::ptr;
 
-use scalvm::{Frame, FrameLimits, Machine, PAGE_SIZE};
+use scalvm::{PAGE_SIZE, malloc_type};
+use scalvm_alloc::{KBox, typed_alloc};
 
 use crate::linux::Errno;
 use crate::mm::VM;
+
+malloc_type!(M_PIPE, "pipe", "bytes in pipes");
+typed_alloc!(PipeMemory, VM, M_PIPE);
+
+/// Where bytes lie; what has not been produced yet is nothing.
+type Page = KBox<MaybeUninit<[u8; PAGE_SIZE]>, PipeMemory>;
 
 const PAGES: usize = 16;
 /// The most bytes in a ring: what Linux's pipes hold.
@@ -21,7 +29,7 @@ pub const CAPACITY: usize = PAGES * PAGE_SIZE;
 pub struct Ring {
     start: usize,
     len: usize,
-    pages: [Frame; PAGES],
+    pages: [Option<Page>; PAGES],
 }
 
 impl Ring {
@@ -30,7 +38,7 @@ impl Ring {
         Ring {
             start: 0,
             len: 0,
-            pages: [Frame::NONE; PAGES],
+            pages: [const { None }; PAGES],
         }
     }
 
@@ -42,12 +50,14 @@ impl Ring {
     /// The first bytes that lie one behind the other: where, and how many. They stay until they are
     /// consumed.
     pub fn front(&self) -> (*const u8, usize) {
-        if self.len == 0 {
-            return (ptr::dangling(), 0);
-        }
         let offset = self.start % PAGE_SIZE;
-        let base = VM.machine().frame_ptr(self.pages[self.start / PAGE_SIZE]);
-        (base.wrapping_add(offset), self.len.min(PAGE_SIZE - offset))
+        match &self.pages[self.start / PAGE_SIZE] {
+            Some(page) if self.len > 0 => {
+                let base = page.as_ptr().cast::<u8>();
+                (base.wrapping_add(offset), self.len.min(PAGE_SIZE - offset))
+            }
+            _ => (ptr::dangling(), 0),
+        }
     }
 
     /// Takes the first `count` bytes away.
@@ -71,14 +81,16 @@ impl Ring {
     pub fn back(&mut self) -> Result<(*mut u8, usize), Errno> {
         let end = (self.start + self.len) % CAPACITY;
         let offset = end % PAGE_SIZE;
-        let page = &mut self.pages[end / PAGE_SIZE];
-        if !page.is_some() {
-            *page = VM
-                .alloc_frames(1, &FrameLimits::NONE)
-                .map_err(|_| Errno::ENOMEM)?;
-        }
         let room = (CAPACITY - self.len).min(PAGE_SIZE - offset);
-        Ok((VM.machine().frame_ptr(*page).wrapping_add(offset), room))
+        let page = match &mut self.pages[end / PAGE_SIZE] {
+            Some(page) => page,
+            none => {
+                let page = KBox::try_new_with(PipeMemory, MaybeUninit::uninit);
+                none.insert(page.map_err(|_| Errno::ENOMEM)?)
+            }
+        };
+        let base = page.as_mut_ptr().cast::<u8>();
+        Ok((base.wrapping_add(offset), room))
     }
 
     /// Appends the `count` bytes that were written where [`back`](Ring::back) said.
@@ -88,31 +100,13 @@ impl Ring {
 
     /// Drops all bytes and pages.
     pub fn clear(&mut self) {
-        self.start = 0;
-        self.len = 0;
-        for page in 0..PAGES {
-            self.free(page);
-        }
+        *self = Ring::new();
     }
 
     /// The last byte has left this page: it goes, but the first page stays.
     fn release(&mut self, page: usize) {
         if page != 0 {
-            self.free(page);
+            self.pages[page] = None;
         }
-    }
-
-    fn free(&mut self, page: usize) {
-        let frame = core::mem::replace(&mut self.pages[page], Frame::NONE);
-        if frame.is_some() {
-            // SAFETY: it came from alloc_frames(1), and with no byte in it nobody looks there.
-            unsafe { VM.free_frames(frame, 1) };
-        }
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        self.clear();
     }
 }

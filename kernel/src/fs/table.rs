@@ -5,12 +5,18 @@
 //!
 //! Invariant: no free descriptor is below `first_free`.
 
-use alloc::vec::Vec;
+use scalvm::malloc_type;
+use scalvm_alloc::typed_alloc;
 
 use super::file::FileHandle;
 use super::locks;
 use crate::linux::Errno;
+use crate::mm::VM;
+use crate::mm::typed::Vec;
 use crate::sync::Mutex;
+
+malloc_type!(M_FILES, "files", "tables of open files");
+typed_alloc!(FileMemory, VM, M_FILES);
 
 /// Descriptors are below this: RLIMIT_NOFILE.
 pub const MAX_FILES: usize = 1024;
@@ -23,9 +29,8 @@ struct Slot {
 }
 
 /// The descriptors of a process.
-#[derive(Default)]
 pub struct FileTable {
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Slot>, FileMemory>,
     first_free: usize,
 }
 
@@ -33,7 +38,7 @@ impl FileTable {
     /// No descriptors.
     pub const fn new() -> FileTable {
         FileTable {
-            slots: Vec::new(),
+            slots: Vec::new_in(FileMemory),
             first_free: 0,
         }
     }
@@ -45,7 +50,7 @@ impl FileTable {
             .iter()
             .rposition(Option::is_some)
             .map_or(0, |last| last + 1);
-        let mut slots = Vec::new();
+        let mut slots = Vec::new_in(FileMemory);
         slots.try_reserve_exact(used).map_err(|_| Errno::ENOMEM)?;
         slots.extend_from_slice(&self.slots[..used]);
         Ok(FileTable {

@@ -1,26 +1,42 @@
 //! [`Text`]: formatted text, where memory may be short.
 
-use alloc::vec::Vec;
 use core::fmt;
+
+use scalvm::malloc_type;
+use scalvm_alloc::typed_alloc;
 
 use super::memory;
 use crate::linux::Errno;
+use crate::mm::VM;
+use crate::mm::typed::{self, Vec};
+
+malloc_type!(
+    M_TEXT,
+    "text",
+    "what files of /proc say, while they are read"
+);
+typed_alloc!(TextMemory, VM, M_TEXT);
 
 /// Bytes that grow, or fail to.
-#[derive(Default)]
-pub struct Text(Vec<u8>);
+pub struct Text(Vec<u8, TextMemory>);
+
+impl Default for Text {
+    fn default() -> Text {
+        Text(Vec::new_in(TextMemory))
+    }
+}
 
 impl Text {
     /// Formatted text.
-    pub fn format(text: fmt::Arguments<'_>) -> Result<Vec<u8>, Errno> {
+    pub fn format(text: fmt::Arguments<'_>) -> Result<alloc::vec::Vec<u8>, Errno> {
         let mut whole = Text::default();
         whole.write_fmt(text)?;
-        Ok(whole.into_vec())
+        memory::vec(whole.as_bytes())
     }
 
     /// Appends bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        memory::extend(&mut self.0, bytes)
+        typed::extend(&mut self.0, bytes)
     }
 
     /// Appends formatted text; what `write!` calls.
@@ -44,11 +60,6 @@ impl Text {
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-
-    /// The bytes.
-    pub fn into_vec(self) -> Vec<u8> {
-        self.0
     }
 }
 

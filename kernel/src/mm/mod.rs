@@ -10,6 +10,7 @@ mod heap;
 mod hw;
 mod init;
 pub mod paging;
+pub mod typed;
 pub mod user;
 
 pub use heap::M_RUST;

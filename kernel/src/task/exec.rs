@@ -9,7 +9,7 @@ use super::elf::Elf;
 use super::pid::release;
 use super::signal::AltStack;
 use super::space::Space;
-use super::stack::{self, Strings, Told};
+use super::stack::{self, Args, Strings, Told};
 use super::{exit, sched, vdso};
 use crate::arch::fpu;
 use crate::arch::frame::Frame;
@@ -34,7 +34,7 @@ pub(super) struct Loaded {
     pub sp: usize,
     pub exe: Arc<String>,
     pub name: Vec<u8>,
-    pub args: Arc<Vec<u8>>,
+    pub args: Arc<Args>,
 }
 
 /// Loads a program, or the one that a script names. Blocks.

@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{CLD_EXITED, CLD_KILLED, SIGCHLD};
@@ -11,6 +10,7 @@ use super::pid::release;
 use super::process::{EXITING, Process};
 use super::signal::SigInfo;
 use super::space::Space;
+use super::stack::Args;
 use super::start::{self, INIT};
 use super::thread::{State, Thread};
 use super::{oom, post_to_process, reap, sched, table, timers};
@@ -85,7 +85,7 @@ pub(super) fn end_thread() -> ! {
 pub(super) struct Nothing {
     pub space: Arc<Space>,
     pub files: Arc<Mutex<FileTable>>,
-    pub args: Arc<Vec<u8>>,
+    pub args: Arc<Args>,
     pub exe: Arc<String>,
 }
 

@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::R
 
 use super::clock::Interval;
 use super::signal::{Action, Actions, Pending, SigInfo};
+use super::stack::Args;
 use super::thread::{State, Thread};
 use super::wait::WaitQueue;
 use super::{Pid, Space, Times, post_to_process, sched, timers};
@@ -72,7 +73,7 @@ pub struct Process {
     pub(super) exit_signal: AtomicI32,
     pub(super) has_execed: AtomicBool,
     pub(super) name: Mutex<[u8; 16]>,
-    pub(super) args: Mutex<Arc<Vec<u8>>>,
+    pub(super) args: Mutex<Arc<Args>>,
     pub(super) exe: Mutex<Arc<String>>,
     start_ns: u64,
     /// Time of threads that have ended, in nanoseconds.
@@ -105,7 +106,7 @@ pub(super) struct Parts {
     pub files: Arc<Mutex<FileTable>>,
     pub fs: Arc<Mutex<FsContext>>,
     pub actions: Arc<Mutex<Actions>>,
-    pub args: Arc<Vec<u8>>,
+    pub args: Arc<Args>,
     pub exe: Arc<String>,
 }
 
@@ -292,7 +293,7 @@ impl Process {
     }
 
     /// Its arguments, each ended by a zero byte.
-    pub fn args(&self) -> Arc<Vec<u8>> {
+    pub fn args(&self) -> Arc<Args> {
         self.args.lock().clone()
     }
 

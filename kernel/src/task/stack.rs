@@ -8,14 +8,15 @@ use linux_raw_sys::auxvec::{
     AT_HWCAP2, AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE,
     AT_SYSINFO_EHDR, AT_UID,
 };
-use scalvm::{Inherit, MapRequest, PAGE_SIZE, Place, Prot};
+use scalvm::{Inherit, MapRequest, PAGE_SIZE, Place, Prot, malloc_type};
+use scalvm_alloc::typed_alloc;
 
 use super::elf::{Image, PROGRAM_HEADER};
 use super::space::Space;
 use crate::arch::layout::USER_HIGH;
 use crate::arch::{cpu, random};
-use crate::fs::memory;
 use crate::linux::Errno;
+use crate::mm::{VM, typed};
 
 /// Bytes that the stack may grow to. They are mapped at once, and cost nothing until they are used.
 pub const SIZE: usize = 8 << 20;
@@ -28,10 +29,18 @@ pub const MAX_STRINGS: usize = SIZE / 4;
 /// Clock ticks per second, in times(2) and the like.
 pub const CLOCK_TICKS: u64 = 100;
 
+malloc_type!(M_ARGS, "args", "arguments and environments");
+typed_alloc!(
+    /// Memory for arguments.
+    pub ArgMemory, VM, M_ARGS
+);
+
+/// The arguments of a process, each ended by a zero byte.
+pub type Args = typed::Vec<u8, ArgMemory>;
+
 /// Strings one behind the other, each ended by a zero byte.
-#[derive(Default)]
 pub struct Strings {
-    bytes: Vec<u8>,
+    bytes: Args,
     count: usize,
 }
 
@@ -39,7 +48,7 @@ impl Strings {
     /// None.
     pub const fn new() -> Strings {
         Strings {
-            bytes: Vec::new(),
+            bytes: typed::Vec::new_in(ArgMemory),
             count: 0,
         }
     }
@@ -50,8 +59,8 @@ impl Strings {
         if self.bytes.len() + string.len() + pointers > MAX_STRINGS {
             return Err(Errno::E2BIG);
         }
-        memory::extend(&mut self.bytes, string)?;
-        memory::push(&mut self.bytes, 0)?;
+        typed::extend(&mut self.bytes, string)?;
+        typed::push(&mut self.bytes, 0)?;
         self.count += 1;
         Ok(())
     }
@@ -67,7 +76,7 @@ impl Strings {
     }
 
     /// All bytes.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Args {
         self.bytes
     }
 

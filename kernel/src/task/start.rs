@@ -40,7 +40,7 @@ pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
     *NOTHING.lock() = Some(Nothing {
         space: Space::new()?,
         files: memory::arc(Mutex::new(FileTable::new()))?,
-        args: memory::arc(Vec::new())?,
+        args: memory::arc(Strings::new().into_bytes())?,
         exe: memory::arc(String::new())?,
     });
     vdso::init()?;

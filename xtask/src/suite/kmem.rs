@@ -73,10 +73,38 @@ pub fn check_types(text: &str) -> Result<BTreeMap<String, u64>> {
     Ok(all)
 }
 
-/// What each type has adds up.
+/// What each type has adds up, and the kernel's parts have what they need, no longer than they need it: a
+/// pipe that holds bytes, names of files.
 fn types(lab: &Lab) -> Result<()> {
-    let here = lab.guest(&["/bin/cat", "/proc/malloctypes"]).run()?;
-    check_types(&here.output).with_context(|| here.output.clone())?;
+    let script = "mkdir /tmp/d; look() { cat /proc/malloctypes >/tmp/$1; }; look 1; look 2; \
+                  { head -c 50000 /dev/zero; look 3; touch /tmp/done; } | \
+                  { while [ ! -e /tmp/done ]; do sleep 0.1; done; cat >/dev/null; }; \
+                  look 4; i=0; while [ $i -lt 100 ]; do : >/tmp/d/$i; i=$((i + 1)); done; \
+                  look 5; rm -r /tmp/d; look 6; cd /tmp; cat 2 3 4 5 6";
+    let here = lab.guest(&["/bin/sh", "-c", script]).run()?;
+    let looks: Vec<_> = here.output.split("Type ").skip(1).collect();
+    ensure!(looks.len() == 5, "{here:?}");
+    let mut seen = Vec::new();
+    for look in looks {
+        seen.push(check_types(look).with_context(|| look.to_owned())?);
+    }
+    let count = |look: usize, name: &str| seen[look].get(name).copied().unwrap_or(0);
+    ensure!(
+        count(1, "pipe") >= count(0, "pipe") + 13,
+        "pipes of {seen:?}"
+    );
+    ensure!(count(2, "pipe") == count(0, "pipe"), "pipes of {seen:?}");
+    ensure!(
+        count(3, "names") >= count(2, "names") + 100,
+        "names of {seen:?}"
+    );
+    ensure!(
+        count(4, "names") + 100 <= count(3, "names"),
+        "names of {seen:?}"
+    );
+    for name in ["args", "files", "text"] {
+        ensure!(count(0, name) > 0, "no {name} in {seen:?}");
+    }
     Ok(())
 }
 

@@ -6,30 +6,29 @@
 //! Invariants: an entry's key is its name's hash (low eight bits zero) plus a small number that
 //! tells apart names of the same hash; no name occurs twice; no key is below 256.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 /// Names that can share a hash.
 const SAME_HASH: u64 = 256;
 
-/// A name and what has it.
+/// A name, as bytes of some kind, and what has it.
 #[derive(Debug)]
-pub struct Entry<N> {
+pub struct Entry<S, N> {
     /// The name.
-    pub name: Box<[u8]>,
+    pub name: S,
     /// What has it.
     pub node: N,
 }
 
 /// The entries of a directory.
 #[derive(Debug)]
-pub struct Directory<N> {
-    entries: BTreeMap<u64, Entry<N>>,
+pub struct Directory<S, N> {
+    entries: BTreeMap<u64, Entry<S, N>>,
 }
 
-impl<N> Directory<N> {
+impl<S: AsRef<[u8]>, N> Directory<S, N> {
     /// No entries.
-    pub const fn new() -> Directory<N> {
+    pub const fn new() -> Directory<S, N> {
         Directory {
             entries: BTreeMap::new(),
         }
@@ -47,8 +46,8 @@ impl<N> Directory<N> {
 
     /// Gives a name that is not there yet to `node`; returns it if too many names share the hash.
     /// May take memory for one more pair of the map.
-    pub fn insert(&mut self, name: Box<[u8]>, node: N) -> Result<(), N> {
-        let base = hash(&name);
+    pub fn insert(&mut self, name: S, node: N) -> Result<(), N> {
+        let base = hash(name.as_ref());
         match (base..base + SAME_HASH).find(|key| !self.entries.contains_key(key)) {
             Some(key) => {
                 self.entries.insert(key, Entry { name, node });
@@ -59,18 +58,18 @@ impl<N> Directory<N> {
     }
 
     /// Takes a name away.
-    pub fn remove(&mut self, name: &[u8]) -> Option<Entry<N>> {
+    pub fn remove(&mut self, name: &[u8]) -> Option<Entry<S, N>> {
         let key = self.key(name)?;
         self.entries.remove(&key)
     }
 
     /// Takes any entry away.
-    pub fn pop(&mut self) -> Option<Entry<N>> {
+    pub fn pop(&mut self) -> Option<Entry<S, N>> {
         self.entries.pop_first().map(|(_, entry)| entry)
     }
 
     /// The entries whose number is above `after`, with their numbers.
-    pub fn after(&self, after: u64) -> impl Iterator<Item = (u64, &Entry<N>)> {
+    pub fn after(&self, after: u64) -> impl Iterator<Item = (u64, &Entry<S, N>)> {
         self.entries
             .range(after.saturating_add(1)..)
             .map(|(key, entry)| (*key, entry))
@@ -79,7 +78,7 @@ impl<N> Directory<N> {
     fn key(&self, name: &[u8]) -> Option<u64> {
         let base = hash(name);
         let mut same = self.entries.range(base..base + SAME_HASH);
-        same.find(|(_, entry)| *entry.name == *name)
+        same.find(|(_, entry)| entry.name.as_ref() == name)
             .map(|(key, _)| *key)
     }
 }
@@ -148,7 +147,7 @@ mod tests {
                 .unwrap();
         }
         let (mut cookie, mut seen) = (0, 0);
-        let first = |directory: &Directory<i32>, cookie| {
+        let first = |directory: &Directory<Box<[u8]>, i32>, cookie| {
             directory
                 .after(cookie)
                 .next()

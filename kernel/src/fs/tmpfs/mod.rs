@@ -14,11 +14,27 @@ mod verbs;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use scalvm::PAGE_SIZE;
+use scalvm::{PAGE_SIZE, malloc_type};
+use scalvm_alloc::typed_alloc;
 
 use super::inode::{FileIo, FsStat, New, Node};
 use crate::linux::Errno;
-use crate::mm::VM;
+use crate::mm::{VM, typed};
+
+malloc_type!(
+    M_NAMES,
+    "names",
+    "names of files in memory, and where links lead"
+);
+typed_alloc!(NameMemory, VM, M_NAMES);
+
+/// A name.
+type Name = typed::Box<[u8], NameMemory>;
+
+/// A copy of a name.
+fn name(from: &[u8]) -> Result<Name, Errno> {
+    typed::bytes(from, NameMemory)
+}
 
 pub use budget::set_limit;
 pub use node::TmpNode;

@@ -1,6 +1,5 @@
 //! [`TmpNode`]: an inode of the file system in memory.
 
-use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
@@ -51,9 +50,9 @@ pub(super) struct Attributes {
 /// Where an inode has, or had, its name.
 pub(super) enum Place {
     /// In this directory.
-    In(Weak<TmpNode>, Box<[u8]>),
+    In(Weak<TmpNode>, super::Name),
     /// Nowhere, but it is called so.
-    Label(Box<[u8]>),
+    Label(super::Name),
     /// Nowhere any more: it is about to go, and this one after it.
     Doomed(Option<Arc<TmpNode>>),
 }
@@ -61,8 +60,8 @@ pub(super) enum Place {
 /// What an inode is.
 pub(super) enum Body {
     Regular(Object),
-    Directory(Mutex<Directory<Arc<TmpNode>>>),
-    Symlink(Box<[u8]>),
+    Directory(Mutex<Directory<super::Name, Arc<TmpNode>>>),
+    Symlink(super::Name),
     Device(Kind, u64),
     Fifo(Mutex<Weak<Pipe>>),
     Socket,
@@ -81,7 +80,7 @@ impl TmpNode {
                 (Body::Regular(object), 0)
             }
             New::Directory => (Body::Directory(Mutex::new(Directory::new())), 2),
-            New::Symlink(target) => (Body::Symlink(memory::bytes(target)?), 0),
+            New::Symlink(target) => (Body::Symlink(super::name(target)?), 0),
             New::Device(kind, number) => (Body::Device(kind, number), 0),
             New::Fifo => (Body::Fifo(Mutex::new(Weak::new())), 0),
             New::Socket => (Body::Socket, 0),
@@ -118,12 +117,12 @@ impl TmpNode {
 
     /// What /proc calls it, as it has no name in a directory.
     pub(super) fn set_label(&self, name: &[u8]) -> Result<(), Errno> {
-        *self.place.lock() = Some(Place::Label(memory::bytes(name)?));
+        *self.place.lock() = Some(Place::Label(super::name(name)?));
         Ok(())
     }
 
     /// The entries; ENOTDIR if it is no directory.
-    pub(super) fn directory(&self) -> Result<&Mutex<Directory<Arc<TmpNode>>>, Errno> {
+    pub(super) fn directory(&self) -> Result<&Mutex<Directory<super::Name, Arc<TmpNode>>>, Errno> {
         match &self.body {
             Body::Directory(directory) => Ok(directory),
             _ => Err(Errno::ENOTDIR),

@@ -84,8 +84,8 @@ pub(super) fn rename(
         }
     }
     prove_insert(to)?;
-    let new_name = memory::bytes(to_name)?;
-    let placed_name = memory::bytes(to_name)?;
+    let new_name = super::name(to_name)?;
+    let placed_name = super::name(to_name)?;
     drop(take(to, to_name));
     if let Some(old) = &old {
         lose_name(old, to, to_name);
@@ -116,7 +116,7 @@ fn is_within(dir: &TmpNode, top: &Arc<TmpNode>) -> bool {
 
 fn insert(dir: &TmpNode, name: &[u8], node: &Arc<TmpNode>) -> Result<(), Errno> {
     prove_insert(dir)?;
-    put(dir, memory::bytes(name)?, memory::bytes(name)?, node)
+    put(dir, super::name(name)?, super::name(name)?, node)
 }
 
 /// Fails unless `dir` can take one more entry: it may have been removed, and memory may be short.
@@ -124,14 +124,14 @@ fn prove_insert(dir: &TmpNode) -> Result<(), Errno> {
     if dir.attributes.lock().links == 0 {
         return Err(Errno::ENOENT);
     }
-    memory::prove_insert::<u64, Entry<Arc<TmpNode>>>()
+    memory::prove_insert::<u64, Entry<super::Name, Arc<TmpNode>>>()
 }
 
 /// Enters a node under a name that is free in `dir`, and notes the place if it has none.
 fn put(
     dir: &TmpNode,
-    name: alloc::boxed::Box<[u8]>,
-    placed_name: alloc::boxed::Box<[u8]>,
+    name: super::Name,
+    placed_name: super::Name,
     node: &Arc<TmpNode>,
 ) -> Result<(), Errno> {
     dir.directory()?
@@ -151,7 +151,7 @@ fn put(
 }
 
 /// Takes an entry out of `dir`.
-fn take(dir: &TmpNode, name: &[u8]) -> Option<Entry<Arc<TmpNode>>> {
+fn take(dir: &TmpNode, name: &[u8]) -> Option<Entry<super::Name, Arc<TmpNode>>> {
     let entry = dir.directory().ok()?.lock().remove(name)?;
     if matches!(entry.node.body, Body::Directory(_)) {
         dir.attributes.lock().links -= 1;

@@ -250,6 +250,38 @@ static void groups(void)
 	say("orphan has another parent: %d", parent != pid);
 }
 
+/* A number comes again late: not among the next, nor while a group has it. */
+static void numbers(void)
+{
+	int again = 0, ends[2];
+	pid_t first, pid;
+	char byte;
+
+	for (int i = 0; i <= 100; i++) {
+		if ((pid = fork()) == 0)
+			_exit(0);
+		need(waitpid(pid, NULL, 0) == pid);
+		if (i == 0)
+			first = pid;
+		else
+			again += pid == first;
+	}
+	say("again among a hundred: %d", again);
+	need(pipe(ends) == 0);
+	if ((first = fork()) == 0) {
+		need(setpgid(0, 0) == 0);
+		if (fork() == 0) {
+			close(ends[1]);
+			need(read(ends[0], &byte, 1) == 0);
+		}
+		_exit(0);
+	}
+	reap("leader of a group", first);
+	show("kill what is left", kill(-first, 0));
+	close(ends[1]);
+	close(ends[0]);
+}
+
 int main(void)
 {
 	overflow();
@@ -259,5 +291,6 @@ int main(void)
 	awaited();
 	threads();
 	groups();
+	numbers();
 	return 0;
 }

@@ -2,13 +2,14 @@
 //! memory.
 
 use std::alloc::Layout;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use scalvm::{
-    Access, ArenaError, Fault, FaultError, Frame, FrameLimits, KernelAlloc, KernelMap, MapError,
-    MapRequest, PAGE_SIZE, Prot, Vm,
+    Access, ArenaError, Codec, Fault, FaultError, Frame, FrameLimits, KernelAlloc, KernelMap,
+    MapError, MapRequest, OutOfMemory, PAGE_SIZE, Paging, Prot, Vm,
 };
 use scalvm_machine::{Config, Cpu, Emulated};
 
@@ -199,6 +200,9 @@ fn what_cannot_be_is_refused() {
     for how in [KernelAlloc::GUARD, KernelAlloc::WAIT] {
         assert_eq!(map.alloc(much, how), Err(ArenaError::Full));
     }
+    // That would be for ever: there is room for it, but not for its guards.
+    let guarded = map.alloc(pages(191), KernelAlloc::GUARD | KernelAlloc::WAIT);
+    assert_eq!(guarded, Err(ArenaError::Full));
     assert_eq!(
         map.alloc(pages(193), KernelAlloc::default()),
         Err(ArenaError::Full)
@@ -419,6 +423,70 @@ fn pageable_memory_comes_when_it_is_touched() {
     assert_eq!(map.fault_wait(at, Access::Read), Err(FaultError::NoMapping));
     check(&vm, &map);
     assert_eq!(vm.stats().frames_anon, before);
+}
+
+/// Compresses nothing: pages of one word need no codec.
+struct Plain;
+
+impl Codec for Plain {
+    fn compress(
+        &self,
+        _page: &[u8; PAGE_SIZE],
+        _out: &mut [u8],
+        _scratch: &mut [MaybeUninit<u8>],
+    ) -> Option<usize> {
+        None
+    }
+
+    fn decompress(&self, _data: &[u8], _page: &mut [u8; PAGE_SIZE]) -> bool {
+        false
+    }
+
+    fn scratch(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn pageable_memory_leaves_when_frames_are_short_and_wired_memory_does_not() {
+    let vm = manager(300);
+    let map = kernel_map(&vm);
+    let cpu = vm.machine().processor(0).as_kernel();
+    vm.set_compressor(&Plain, 8).unwrap();
+    vm.start_paging(Paging::for_frames(vm.stats().frames_total))
+        .unwrap();
+    let wired = map.alloc(pages(40), KernelAlloc::default()).unwrap();
+    fill(&cpu, address(wired), 40, 3);
+    let at = map
+        .map(MapRequest::anonymous(50 * PAGE_SIZE, Prot::RW))
+        .unwrap();
+    let word = |n: usize| 0x0101_0101_0101_0101 * (n as u64 + 1);
+    for n in 0..50 {
+        for offset in (0..PAGE_SIZE).step_by(8) {
+            touch(&map, &cpu, at + n * PAGE_SIZE + offset, Some(word(n)));
+        }
+    }
+    // All that is left, and then some.
+    let mut taken = Vec::new();
+    let mut room = vm.room();
+    while vm.stats().frames_anon > 10 {
+        match vm.alloc_frames(1, &FrameLimits::NONE) {
+            Ok(frame) => taken.push(frame),
+            Err(OutOfMemory) => assert!(vm.make_room(&mut room), "something can leave"),
+        }
+    }
+    check(&vm, &map);
+    assert!(vm.stats().pageouts + vm.stats().evicted >= 40);
+    verify(&cpu, address(wired), 40, 3);
+    for frame in taken {
+        // SAFETY: nobody uses it.
+        unsafe { vm.free_frames(frame, 1) };
+    }
+    for n in 0..50 {
+        let last = at + (n + 1) * PAGE_SIZE - 8;
+        assert_eq!(touch(&map, &cpu, last, None), word(n));
+    }
+    check(&vm, &map);
 }
 
 #[test]

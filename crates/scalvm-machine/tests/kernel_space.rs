@@ -131,6 +131,16 @@ fn without_a_table_nothing_is_made() {
         machine.stop_failing();
     }
     assert_eq!(tables.tables(), 2);
+    for range in [
+        RANGE.start..RANGE.start,
+        0x1000..0x2000,
+        0x1000..RANGE.end,
+        1 << 47..RANGE.end,
+        0x7fff_ffff_f000..0x8000_0000_0000,
+    ] {
+        let made: Result<X86Pmap, _> = Pmap::<Emulated>::new_kernel(&machine, &tables, range);
+        assert!(made.is_err(), "not the kernel's half");
+    }
     let plain = Emulated::with_frames(64);
     let tables = TableArena::new(&plain, plain.segment(0));
     let made: Result<X86Pmap, _> = Pmap::<Emulated>::new_kernel(&plain, &tables, RANGE);

@@ -8,7 +8,7 @@ use scalvm::{CpuSet, Frame, Machine, OutOfMemory, TableFrames};
 use crate::format::Format;
 use crate::machine::TableMachine;
 use crate::radix::RadixPmap;
-use crate::table::{ENTRIES, Table, line_of};
+use crate::table::{ENTRIES, Table, line_of, shift};
 
 impl<F: Format> RadixPmap<F> {
     /// A space that has the machine's kernel half and nothing else.
@@ -39,6 +39,11 @@ impl<F: Format> RadixPmap<F> {
     ) -> Result<Self, OutOfMemory> {
         const { assert!(2 * F::USER_ENTRIES == ENTRIES, "both halves are alike") }
         let root = machine.kernel_root().ok_or(OutOfMemory)?;
+        // In the upper half all bits are set above those that tables look at, and the highest of those.
+        let is_kernel = |va: usize| va.cast_signed() >> (shift(F::LEVELS) - 1) == -1;
+        if range.is_empty() || !is_kernel(range.start) || !is_kernel(range.end - 1) {
+            return Err(OutOfMemory);
+        }
         let mut pmap = RadixPmap::with_root(root);
         pmap.half = F::USER_ENTRIES;
         pmap.kernel = range;

@@ -222,7 +222,7 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
     /// and stay for good; so this must be called before the first [`new`](Pmap::new), or for a range
     /// for which it was called before. There is one for a range at a time. All processors may have
     /// cached its translations: [`cpus`](Pmap::cpus) is all of them. Fails also where the machine's
-    /// spaces share no kernel half.
+    /// spaces share no kernel half, and for a range that is not in it.
     fn new_kernel(
         machine: &M,
         tables: &impl TableFrames,

@@ -1,5 +1,8 @@
 //! [`Extent`]: what the word of an allocation's first frame says.
 
+use core::alloc::Layout;
+
+use super::KernelAlloc;
 use crate::addr::PAGE_SIZE;
 
 /// How many pages an allocation has, and whether it is guarded.
@@ -10,6 +13,15 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    /// What an allocation for this layout has.
+    pub fn of(layout: Layout, how: KernelAlloc) -> Extent {
+        Extent {
+            // Sizes of layouts are at most isize::MAX.
+            pages: layout.size().div_ceil(PAGE_SIZE),
+            guarded: how.contains(KernelAlloc::GUARD),
+        }
+    }
+
     /// As a word, never zero.
     pub fn word(self) -> u64 {
         (self.pages as u64) << 1 | u64::from(self.guarded)

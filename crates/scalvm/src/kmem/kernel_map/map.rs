@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use bitflags::bitflags;
 
-use super::KernelBody;
+use super::{Extent, KernelBody};
 use crate::kmem::Ptr;
 use crate::kmem::vmem::{ArenaError, ArenaStats};
 use crate::machine::Machine;
@@ -101,7 +101,7 @@ impl<'v, M: Machine> KernelMap<'v, M> {
         let arena = body.arena.target();
         let attempt = || body.alloc(vm, arena, layout, how);
         if how.contains(KernelAlloc::WAIT) {
-            arena.wait_for(vm, layout.size() as u64, attempt)
+            arena.wait_for(vm, Extent::of(layout, how).total() as u64, attempt)
         } else {
             attempt()
         }

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{KernelAlloc, KernelBody, KernelMap};
+use super::{Extent, KernelAlloc, KernelBody, KernelMap};
 use crate::addr::PAGE_SIZE;
 use crate::kmem::Ptr;
 use crate::kmem::vmem::{ArenaError, ArenaStats, Body as ArenaBody, Fit, Wish};
@@ -77,7 +77,7 @@ impl<M: Machine> Submap<'_, M> {
             return Err(ArenaError::Full);
         }
         let attempt = || self.try_alloc(layout, how);
-        arena.wait_for(self.vm, layout.size() as u64, attempt)
+        arena.wait_for(self.vm, Extent::of(layout, how).total() as u64, attempt)
     }
 
     fn try_alloc(&self, layout: Layout, how: KernelAlloc) -> Result<NonNull<u8>, ArenaError> {

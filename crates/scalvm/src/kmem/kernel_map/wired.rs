@@ -24,11 +24,7 @@ impl<M: Machine> KernelBody<M> {
         layout: Layout,
         how: KernelAlloc,
     ) -> Result<NonNull<u8>, ArenaError> {
-        let extent = Extent {
-            // Sizes of layouts are at most isize::MAX.
-            pages: layout.size().div_ceil(PAGE_SIZE),
-            guarded: how.contains(KernelAlloc::GUARD),
-        };
+        let extent = Extent::of(layout, how);
         let align = layout.align().max(PAGE_SIZE) as u64;
         let within = Constraints {
             align,

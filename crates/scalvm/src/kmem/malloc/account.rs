@@ -2,7 +2,8 @@
 
 use core::cell::Cell;
 
-use crate::kmem::types::Attached;
+use super::{MallocError, MallocFlags};
+use crate::kmem::types::{AtLimit, Attached, Draw};
 use crate::kmem::{Account, MallocType, Types};
 use crate::machine::Machine;
 use crate::vm::Vm;
@@ -30,21 +31,54 @@ impl Account for Quick<'_> {
 
 /// Counts a piece whose bytes the type is charged with already.
 pub(super) struct Drawn<'a> {
-    pub types: &'a Types,
-    pub attached: Attached,
+    types: &'a Types,
+    attached: Attached,
     /// What was drawn beyond the piece's bytes.
-    pub credit: u64,
+    draw: Draw,
     /// Bytes drawn that nothing has.
-    pub spare: Cell<u64>,
+    spare: Cell<u64>,
+}
+
+impl<'a> Drawn<'a> {
+    /// Draws so many bytes from a type, waiting for them if that is allowed.
+    pub fn new<M: Machine>(
+        vm: &'a Vm<M>,
+        attached: Attached,
+        bytes: usize,
+        flags: MallocFlags,
+    ) -> Result<Drawn<'a>, MallocError> {
+        let (state, bytes) = (attached.state, bytes as u64);
+        let draw = if flags.contains(MallocFlags::WAIT) {
+            state.draw_waiting(&vm.machine, bytes)
+        } else {
+            state.draw(bytes)
+        };
+        Ok(Drawn {
+            types: &vm.types,
+            attached,
+            draw: draw.map_err(|AtLimit| MallocError::Limit)?,
+            spare: Cell::new(0),
+        })
+    }
+
+    /// The piece has been had, or not. What nothing has goes back to the type; the rest, a piece or
+    /// credit, counts for the high-water mark.
+    pub fn end<M: Machine>(self, machine: &M) {
+        let (state, spare) = (self.attached.state, self.spare.get());
+        state.had(self.draw.held - spare);
+        if spare != 0 {
+            state.refund(machine, spare);
+        }
+    }
 }
 
 impl Account for Drawn<'_> {
     fn charge(&self, cpu: usize, bucket: usize, _bytes: usize) -> bool {
         match self.types.row(cpu, self.attached.number) {
-            Some(row) => self.spare.set(row.take_charged(bucket, self.credit)),
+            Some(row) => self.spare.set(row.take_charged(bucket, self.draw.credit)),
             None => {
                 self.attached.state.shared().shared_taken(bucket, 1);
-                self.spare.set(self.credit);
+                self.spare.set(self.draw.credit);
             }
         }
         true

@@ -1,13 +1,12 @@
 //! Allocating.
 
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::panic::Location;
 use core::ptr::NonNull;
 
 use super::account::{Drawn, Quick};
 use super::{MALLOC_ALIGN, MallocError, MallocFlags};
-use crate::kmem::types::{AtLimit, Attached};
+use crate::kmem::types::Attached;
 use crate::kmem::{Heap, HeapError, MallocType};
 use crate::machine::Machine;
 use crate::vm::Vm;
@@ -130,38 +129,13 @@ impl<M: Machine> Vm<M> {
         layout: Layout,
         flags: MallocFlags,
     ) -> Result<NonNull<u8>, MallocError> {
-        let state = attached.state;
-        let bytes = Heap::piece_for(layout).ok_or(MallocError::TooLarge)?.bytes as u64;
-        let account = Drawn {
-            types: &self.types,
-            attached,
-            credit: self.draw(attached, bytes, flags)?,
-            spare: Cell::new(0),
-        };
+        let bytes = Heap::piece_for(layout).ok_or(MallocError::TooLarge)?.bytes;
+        let account = Drawn::new(self, attached, bytes, flags)?;
         let piece = self
             .heap
             .alloc(&self.machine, &self.frames, layout, &account);
-        if account.spare.get() != 0 {
-            state.refund(&self.machine, account.spare.get());
-        }
-        state.drawn();
+        account.end(&self.machine);
         Ok(piece?)
-    }
-
-    /// Draws so many bytes from the type's state, waiting for them if that is allowed; tells how many
-    /// it drew, at least those.
-    pub(super) fn draw(
-        &self,
-        attached: Attached,
-        bytes: u64,
-        flags: MallocFlags,
-    ) -> Result<u64, MallocError> {
-        let credit = if flags.contains(MallocFlags::WAIT) {
-            attached.state.draw_waiting(&self.machine, bytes)
-        } else {
-            attached.state.draw(bytes)
-        };
-        credit.map_err(|AtLimit| MallocError::Limit)
     }
 }
 

@@ -6,7 +6,6 @@
 //! for: zero in all others, and in what was allocated from the kernel map directly.
 
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -44,12 +43,7 @@ impl<M: Machine> Vm<M> {
         if bytes > body.wired_bytes() {
             return Err(MallocError::TooLarge);
         }
-        let account = Drawn {
-            types: &self.types,
-            attached,
-            credit: self.draw(attached, bytes as u64, flags)?,
-            spare: Cell::new(0),
-        };
+        let account = Drawn::new(self, attached, bytes, flags)?;
         // What the arena's records take is allocated pinned, so this must not be.
         account.charge(Pinned::new(&self.machine).cpu(), LAST, bytes);
         let arena = body.arena.target();
@@ -57,9 +51,7 @@ impl<M: Machine> Vm<M> {
         if memory.is_err() {
             account.credit(Pinned::new(&self.machine).cpu(), LAST, bytes);
         }
-        if account.spare.get() != 0 {
-            attached.state.refund(&self.machine, account.spare.get());
-        }
+        account.end(&self.machine);
         let memory = memory.or(Err(MallocError::OutOfMemory))?;
         if let Some(first) = body.page_at(self, memory.addr().get()) {
             first.mapped.store((bytes / PAGE_SIZE) as u32, Relaxed);
@@ -166,6 +158,8 @@ mod tests {
         let never = vm.malloc(&M_LARGE, LEN + 1, MallocFlags::WAIT);
         assert_eq!(never, Err(MallocError::TooLarge));
         assert_eq!(in_use(&vm, &M_LARGE), (3, 3 * SIZE as u64));
+        let high = vm.type_stats(&M_LARGE).unwrap().high_water;
+        assert!(high >= 3 * SIZE as u64);
         // SAFETY: both are used no more.
         unsafe {
             vm.free(&M_LARGE, one);

@@ -57,7 +57,7 @@ pub use stats::{BucketStats, TypeStats};
 
 pub(crate) use malloc_type::NUMBERS;
 pub(crate) use row::Row;
-pub(crate) use state::{AtLimit, TypeState};
+pub(crate) use state::{AtLimit, Draw, TypeState};
 
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::{Acquire, Release};

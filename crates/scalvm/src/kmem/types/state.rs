@@ -17,6 +17,15 @@ const BATCH: u64 = CAP / 2;
 /// No limit.
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
+/// What was drawn for a piece, beyond its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Draw {
+    /// So much credit.
+    pub credit: u64,
+    /// What the type held then, this included.
+    pub held: u64,
+}
+
 /// The use of the type would go above its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AtLimit;
@@ -154,9 +163,8 @@ impl TypeState {
     }
 
     /// Charges so many bytes, if the limit lets it, and where there is none some credit along with
-    /// them, which is returned: little while the type is small, so that the high-water mark tells
-    /// something.
-    pub fn draw(&self, bytes: u64) -> Result<u64, AtLimit> {
+    /// them: little while the type is small, so that the high-water mark tells something.
+    pub fn draw(&self, bytes: u64) -> Result<Draw, AtLimit> {
         let mut held = self.held.load(SeqCst);
         loop {
             let limit = self.limit.load(SeqCst);
@@ -169,16 +177,21 @@ impl TypeState {
                 return Err(AtLimit);
             }
             match self.held.compare_exchange_weak(held, after, SeqCst, SeqCst) {
-                Ok(_) => return Ok(credit),
+                Ok(_) => {
+                    return Ok(Draw {
+                        credit,
+                        held: after,
+                    });
+                }
                 Err(now) => held = now,
             }
         }
     }
 
-    /// What was drawn is a piece or credit by now, or has been given back: what is left counts for
-    /// the high-water mark.
-    pub fn drawn(&self) {
-        self.high.fetch_max(self.held(), Relaxed);
+    /// The type held so much when something was drawn, without what was given back of that at once.
+    /// What somebody else had drawn at that time and was not to be had counts, too.
+    pub fn had(&self, held: u64) {
+        self.high.fetch_max(held, Relaxed);
     }
 
     /// Charges bytes that are in use already, whatever the limit.
@@ -203,9 +216,9 @@ impl TypeState {
 
     /// Draws as soon as the limit lets it: blocks until then, which is forever if nobody frees. More
     /// than the limit itself is refused at once.
-    pub fn draw_waiting<M: Machine>(&self, machine: &M, bytes: u64) -> Result<u64, AtLimit> {
-        if let Ok(credit) = self.draw(bytes) {
-            return Ok(credit);
+    pub fn draw_waiting<M: Machine>(&self, machine: &M, bytes: u64) -> Result<Draw, AtLimit> {
+        if let Ok(draw) = self.draw(bytes) {
+            return Ok(draw);
         }
         self.waits.fetch_add(1, Relaxed);
         self.waiting.fetch_add(1, SeqCst);

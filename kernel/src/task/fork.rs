@@ -153,8 +153,6 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         parent.pid
     };
     child.parent.store(real_parent, Relaxed);
-    child.group.store(parent.pgid(), Relaxed);
-    child.session.store(parent.sid(), Relaxed);
     child.exit_signal.store(request.exit_signal as i32, Relaxed);
     child
         .borrows_memory
@@ -190,6 +188,9 @@ fn enter(
             .lock()
             .try_reserve(1)
             .map_err(|_| Errno::ENOMEM)?;
+        // Only who is in the table keeps the numbers of its group and session from being given again.
+        process.group.store(caller.pgid(), Relaxed);
+        process.session.store(caller.sid(), Relaxed);
         table::add(process.clone())?;
         parent.children.lock().push(process.clone());
     }

@@ -14,7 +14,11 @@ pub enum Leaks {
     /// The type stays attached: [`TypeError::InUse`].
     Refuse,
     /// The type goes, and its memory belongs to [`M_ORPHANS`]: it stays valid, and may be freed
-    /// under that type, or under the one it had.
+    /// under that type, or under the one it had. Debug mode still knows where it was allocated: so
+    /// the names of the module's files must stay in memory, if nothing else does.
+    ///
+    /// If the type is attached again, it begins from nothing, and what it left behind must be freed
+    /// under [`M_ORPHANS`].
     Orphan,
 }
 

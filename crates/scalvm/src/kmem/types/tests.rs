@@ -147,6 +147,12 @@ fn what_is_left_in_use_is_told_and_refused_or_orphaned() {
     };
     assert_eq!(orphans(), (3, 224 + LARGE));
     vm.check_invariants();
+    // Attached again it begins from nothing.
+    vm.attach_type(&M_LEAKY).unwrap();
+    assert_eq!(vm.type_stats(&M_LEAKY).unwrap().in_use, 0);
+    let nothing = &mut |leak| panic!("{leak:?}");
+    vm.detach_type(&M_LEAKY, Leaks::Refuse, nothing).unwrap();
+    assert_eq!(orphans(), (3, 224 + LARGE));
     // SAFETY: as above, under the old type and the new one.
     unsafe {
         vm.free(&M_LEAKY, small[1]);

@@ -14,6 +14,9 @@ use scalvm_machine::{Config, Emulated, TableArena};
 use scalvm_pmap::X86Pmap;
 use scalvm_testkit::conformance::{Mmu, Port, examine, run};
 
+/// The frame of the root table whose upper half all spaces share.
+const KERNEL_ROOT: Frame = Frame(0x900);
+
 /// A port on the emulated machine: page tables as they are, or broken in one way.
 struct Tried<M> {
     machine: M,
@@ -28,6 +31,8 @@ impl<M> Tried<M> {
         let segments = vec![Frame(0x1000)..Frame(0x1200)];
         let emulated = Emulated::new(Config {
             segments,
+            devices: vec![KERNEL_ROOT..Frame(KERNEL_ROOT.0 + 1)],
+            kernel_root: Some(KERNEL_ROOT),
             cpus: 2,
             evict_one_in: 8,
             ..Config::default()
@@ -64,6 +69,11 @@ impl<M: Machine> Port for Tried<M> {
         0..1 << 47
     }
 
+    fn kernel(&self) -> Option<Range<usize>> {
+        // Across two entries of the root.
+        Some(0xffff_8080_0000_0000 - 0x3000..0xffff_8080_0000_0000 + 0x5000)
+    }
+
     fn granted(&self, prot: Prot) -> Prot {
         prot | Prot::READ
     }
@@ -88,6 +98,10 @@ impl<M: Machine> Mmu for Tried<M> {
 
     fn fetch(&self, cpu: usize, va: usize) -> bool {
         self.emulated.processor(cpu).fetch(va).is_ok()
+    }
+
+    fn load_as_kernel(&self, cpu: usize, va: usize) -> Option<u64> {
+        self.emulated.processor(cpu).as_kernel().load_u64(va).ok()
     }
 
     fn stale(&self, root: Frame) -> Option<String> {

@@ -19,12 +19,14 @@
 //! | safety 4: dirty bits are not lost | `ranges`, `random` |
 //! | what each function says of itself | `life`, `enter`, `ranges` |
 //! | several processors at once | `parallel` |
+//! | the kernel's own space, if there is one | `kernel` |
 //!
 //! Of the general rules of pmap(9) these are the manager's duty and not the port's: to bring a
 //! mapping back that was forgotten, to pay before a frame is used anew.
 
 mod enter;
 mod exam;
+mod kernel;
 mod life;
 mod parallel;
 mod port;
@@ -71,6 +73,7 @@ pub fn examine<P: Port>(mut make: impl FnMut() -> P) -> Vec<Failure> {
         enter::checks(),
         ranges::checks(),
         parallel::checks(),
+        kernel::checks(),
     ];
     let mut checks: Vec<Check<P>> = checks.concat();
     checks.extend(random::checks());

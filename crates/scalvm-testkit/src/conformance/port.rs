@@ -24,6 +24,11 @@ pub trait Port: Sync {
     fn granted(&self, prot: Prot) -> Prot {
         prot
     }
+    /// Addresses for the kernel's own space, if the machine's spaces share a kernel half: at least two
+    /// pages, no one of which is used before.
+    fn kernel(&self) -> Option<Range<usize>> {
+        None
+    }
     /// How to use the page tables, if there is an MMU that does.
     fn mmu(&self) -> Option<&dyn Mmu> {
         None
@@ -41,6 +46,11 @@ pub trait Mmu: Sync {
     fn store(&self, cpu: usize, va: usize, value: u64) -> bool;
     /// Fetches an instruction on a processor; false where that faults.
     fn fetch(&self, cpu: usize, va: usize) -> bool;
+    /// Loads 8 aligned bytes as the kernel would, from its own space, whatever space is active;
+    /// nothing where that faults. Never asked of ports without [`Port::kernel`].
+    fn load_as_kernel(&self, _cpu: usize, _va: usize) -> Option<u64> {
+        None
+    }
     /// What a processor has cached of the space with this root that grants more than the tables do.
     /// It need not be found.
     fn stale(&self, _root: Frame) -> Option<String> {

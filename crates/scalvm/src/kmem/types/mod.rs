@@ -32,9 +32,9 @@
 //! Invariants, `state` being that of a number `n`:
 //! - **T1** `held` is the bytes of the type's pieces in use and the credit of its rows.
 //! - **T2** if `n` is that of a type attached here, `state.ty` is it, else null, with all counts zero.
-//! - **T3** a directory's entry `n` is null or a row of `state`, of the directory's processor, and
-//!   null if the state is nobody's. Rows and directories are never freed: who looked one up may use
-//!   it, whatever happens meanwhile.
+//! - **T3** a directory's entry `n` is `NO_ROW` or a row of `state`, of the directory's processor, and
+//!   `NO_ROW` if the state is nobody's. Rows and directories are never freed: who looked one up may
+//!   use it, whatever happens meanwhile.
 //!
 //! Locks: one ([`Rank::Types`]) for attaching, detaching, limits, and new states, rows and
 //! directories. Pieces are charged without it.

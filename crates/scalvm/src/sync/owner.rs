@@ -87,6 +87,14 @@ impl OwnerLock {
         }
     }
 
+    /// Waits until the owner is out who may be in. After a heavy fence: whoever comes in later has
+    /// seen what was written before that.
+    pub fn wait_out<M: Machine>(&self, machine: &M) {
+        while self.busy.load(Acquire) {
+            machine.relax();
+        }
+    }
+
     /// Takes the lock from its owner, and from other thieves. The owner may be the caller's own
     /// processor, if it is not inside.
     pub fn steal<'a, M: Machine>(&'a self, machine: &'a M, rank: Rank) -> OwnerGuard<'a, M> {

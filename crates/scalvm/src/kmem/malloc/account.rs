@@ -97,8 +97,9 @@ impl Account for Drawn<'_> {
 pub(super) struct Back<'a, M: Machine> {
     pub vm: &'a Vm<M>,
     pub ty: &'static MallocType,
-    /// Whether the processor had no row of it.
-    pub missed: Cell<bool>,
+    /// The piece's bucket and bytes, if the processor had no row: to be taken off when it is not
+    /// pinned any more.
+    pub missed: Cell<Option<(usize, usize)>>,
 }
 
 impl<M: Machine> Account for Back<'_, M> {
@@ -109,6 +110,7 @@ impl<M: Machine> Account for Back<'_, M> {
     #[inline(always)]
     fn credit(&self, cpu: usize, bucket: usize, bytes: usize) {
         let number = self.ty.known_number();
+        let _inside = self.vm.types.enter(&self.vm.machine, cpu);
         match self.vm.types.row(cpu, number) {
             Some(row) => {
                 let excess = row.give(bucket, bytes);
@@ -116,10 +118,7 @@ impl<M: Machine> Account for Back<'_, M> {
                     self.vm.give_excess(number, excess);
                 }
             }
-            None => {
-                self.missed.set(true);
-                self.vm.credit_slowly(self.ty, bucket, bytes);
-            }
+            None => self.missed.set(Some((bucket, bytes))),
         }
     }
 
@@ -148,6 +147,7 @@ impl<M: Machine> Vm<M> {
         bucket: usize,
         bytes: usize,
     ) {
+        let _held = self.types.lock(&self.machine);
         let number = self.types.number_freed(ty);
         if let Some(state) = self.types.state_at(number) {
             state.shared().shared_given(bucket);

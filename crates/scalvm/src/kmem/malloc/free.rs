@@ -92,13 +92,14 @@ impl<M: Machine> Vm<M> {
         Back {
             vm: self,
             ty,
-            missed: Cell::new(false),
+            missed: Cell::new(None),
         }
     }
 
     #[inline(always)]
     pub(super) fn freed(&self, account: Back<'_, M>) {
-        if account.missed.get() {
+        if let Some((bucket, bytes)) = account.missed.get() {
+            self.credit_slowly(account.ty, bucket, bytes);
             self.find_row(account.ty);
         }
     }

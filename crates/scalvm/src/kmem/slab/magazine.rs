@@ -66,6 +66,11 @@ impl Magazine {
         self.lock.steal(machine, Rank::Pool)
     }
 
+    /// Waits until its processor is out of it: see [`OwnerLock::wait_out`].
+    pub fn wait_out<M: Machine>(&self, machine: &M) {
+        self.lock.wait_out(machine);
+    }
+
     /// Slots in both chains. (Without the lock: about.)
     pub fn count(&self) -> u32 {
         self.size.get().wrapping_sub(self.room.get()) + self.previous_count.get()

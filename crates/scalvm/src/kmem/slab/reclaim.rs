@@ -97,6 +97,12 @@ impl RawPool {
         self.slabs.set_reserve(machine, frames, slots, &slabs)
     }
 
+    /// Waits until every processor is out of its magazine that may be in there. After a heavy fence.
+    pub fn wait_out<M: Machine>(&self, machine: &M) {
+        let used = self.magazines.iter().filter(|it| !it.is_untouched());
+        used.for_each(|magazine| magazine.wait_out(machine));
+    }
+
     /// Slots in use. Exact while nobody allocates or frees.
     pub fn in_use(&self) -> u64 {
         self.slabs.used().saturating_sub(self.at_hand())

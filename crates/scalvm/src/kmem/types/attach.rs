@@ -105,24 +105,26 @@ impl<M: Machine> Vm<M> {
         // Found before anything is changed: it may need memory.
         let orphans = types.get(&self.machine, &self.frames, &M_ORPHANS)?;
         let held = types.lock(&self.machine);
-        if !state.is_of(ty) {
+        if !state.is_of(ty) || state.leaves() {
             return Err(TypeError::NotAttached);
         }
+        // From here on processors that free memory of the type find no row, and take it off the state
+        // under the lock of types.
+        state.set_leaving(true);
         types.unhook(attached.number, &held);
         drop(held);
+        types.wait_out(&self.machine, &self.heap);
         let left = self.tell_leaks(attached, report);
         if left && leaks == Leaks::Refuse {
+            let _held = types.lock(&self.machine);
+            state.set_leaving(false);
             return Err(TypeError::InUse);
         }
         if let Some(watch) = self.debug.watch() {
             self.renumber(watch, attached.number, orphans.number);
         }
-        let held = types.lock(&self.machine);
-        if !state.is_of(ty) {
-            return Err(TypeError::NotAttached);
-        }
+        let _held = types.lock(&self.machine);
         // Once more: some may have come back.
-        types.unhook(attached.number, &held);
         let sums = state.sums();
         orphans.state.adopt(state.held() - sums.credit);
         for bucket in 0..=LAST {

@@ -36,6 +36,11 @@
 //!   `NO_ROW` if the state is nobody's. Rows and directories are never freed: who looked one up may
 //!   use it, whatever happens meanwhile.
 //!
+//! Memory may be freed while its type is detached. Rows are changed inside of a magazine's lock, or of
+//! the processor's own in `slow`, and looked up there too: so once a type is unhooked, and everybody
+//! who was inside is out, its rows stand still. Until the type is gone, and where there is no row
+//! otherwise, what is freed is taken off the state's own row under the lock of types.
+//!
 //! Locks: one ([`Rank::Types`]) for attaching, detaching, limits, and new states, rows and
 //! directories. Pieces are charged without it.
 
@@ -62,12 +67,12 @@ pub(crate) use state::{AtLimit, Draw, TypeState};
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use super::{Pool, Ptr, RawPool, Table};
+use super::{Heap, Pool, Ptr, RawPool, Table};
 use crate::addr::PAGE_SIZE;
 use crate::error::OutOfMemory;
 use crate::machine::{MAX_CPUS, Machine, Rank};
 use crate::page::{Frames, State};
-use crate::sync::{SpinGuard, SpinLock};
+use crate::sync::{OwnerGuard, OwnerLock, SpinGuard, SpinLock};
 
 crate::malloc_type!(pub M_ORPHANS, "orphans", "left behind by types that were detached");
 
@@ -86,6 +91,8 @@ pub(crate) struct Types {
     lock: SpinLock,
     states: Table<TypeState>,
     directories: [AtomicPtr<Directory>; MAX_CPUS],
+    /// Each processor is in its own while it changes a row outside of its magazines.
+    slow: [OwnerLock; MAX_CPUS],
     rows: Pool<Row>,
 }
 
@@ -103,6 +110,7 @@ impl Types {
             lock: SpinLock::new(),
             states: Table::new(),
             directories: [const { AtomicPtr::new((&raw const EMPTY).cast_mut()) }; MAX_CPUS],
+            slow: [const { OwnerLock::new() }; MAX_CPUS],
             rows: Pool::new(),
         }
     }
@@ -112,7 +120,22 @@ impl Types {
         self.rows.raw()
     }
 
-    fn lock<'a, M: Machine>(&'a self, machine: &'a M) -> SpinGuard<'a, M> {
+    /// To be held by a pinned processor from looking up a row to changing it, where it holds none of
+    /// its magazines.
+    pub fn enter<'a, M: Machine>(&'a self, machine: &'a M, cpu: usize) -> OwnerGuard<'a, M> {
+        self.slow[cpu % MAX_CPUS].enter(machine, Rank::Types)
+    }
+
+    /// Waits until nobody can be changing a row that he looked up before: after this, what was
+    /// unhooked before is not changed any more. No lock is held.
+    fn wait_out<M: Machine>(&self, machine: &M, heap: &Heap) {
+        machine.heavy_fence();
+        self.slow.iter().for_each(|slow| slow.wait_out(machine));
+        heap.pools().iter().for_each(|pool| pool.wait_out(machine));
+    }
+
+    /// Takes the lock of types.
+    pub(in crate::kmem) fn lock<'a, M: Machine>(&'a self, machine: &'a M) -> SpinGuard<'a, M> {
         self.lock.lock(machine, Rank::Types)
     }
 
@@ -202,7 +225,7 @@ impl Types {
     #[cold]
     pub fn hook<M: Machine>(&self, machine: &M, frames: &Frames, cpu: usize, of: Attached) {
         let held = self.lock(machine);
-        if of.state.ty().is_none() {
+        if of.state.ty().is_none() || of.state.leaves() {
             return;
         }
         let Some(directory) = self.make_directory(machine, frames, cpu, &held) else {

@@ -2,7 +2,7 @@
 
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
 use super::MallocType;
 use super::row::{CAP, LAST, Row};
@@ -45,6 +45,9 @@ pub(crate) struct TypeState {
     waiting: AtomicU32,
     /// What they sleep on.
     word: AtomicU32,
+    /// Whether the type is being detached: then no processor gets a row of it. Changed under the lock
+    /// of types.
+    leaving: AtomicBool,
     /// The row of nobody in particular.
     shared: Row,
     /// The rows of processors. They stay when the type goes, for the next one of this number.
@@ -71,6 +74,7 @@ impl TypeState {
             waits: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             word: AtomicU32::new(0),
+            leaving: AtomicBool::new(false),
             shared: Row::new(usize::MAX, 0),
             rows: Field::new(None),
         }
@@ -93,9 +97,20 @@ impl TypeState {
         self.ty.store(core::ptr::from_ref(ty).cast_mut(), Release);
     }
 
+    /// Whether the type is being detached.
+    pub fn leaves(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Begins or ends that. Under the lock of types.
+    pub fn set_leaving(&self, leaves: bool) {
+        self.leaving.store(leaves, Relaxed);
+    }
+
     /// Becomes nobody's, with all counts zero. Under the lock of types; no processor has the row of
     /// it at hand any more.
     pub fn end(&self) {
+        self.set_leaving(false);
         self.ty.store(null_mut(), Release);
         for count in [&self.held, &self.high, &self.failures, &self.waits] {
             count.store(0, Relaxed);

@@ -12,6 +12,8 @@ mod chaos;
 mod crew;
 #[path = "schedules/files.rs"]
 mod files;
+#[path = "schedules/kmem.rs"]
+mod kmem;
 #[path = "schedules/limits.rs"]
 mod limits;
 #[path = "schedules/memory.rs"]
@@ -22,13 +24,14 @@ mod paging;
 use crew::{Hosted, Scheduled};
 
 macro_rules! scenes {
-    ($($file:ident::$scene:ident,)*) => {
+    ($($file:ident::$scene:ident,)*) => { scenes! { scheduled hosted $($file::$scene,)* } };
+    ($scheduled:ident $hosted:ident $($file:ident::$scene:ident,)*) => {
         /// Under schedules of shuttle's.
-        mod scheduled {
+        mod $scheduled {
             $(#[test] fn $scene() { super::Scheduled::explore(crate::$file::$scene); })*
         }
         /// With the host's threads.
-        mod hosted {
+        mod $hosted {
             $(#[test] fn $scene() { super::Hosted::repeat(crate::$file::$scene); })*
         }
     };
@@ -94,4 +97,18 @@ scenes! {
     paging::a_device_is_removed_while_used,
     paging::a_device_is_removed_while_memory_ends,
     paging::pages_leave_to_a_disk_that_fails,
+}
+
+scenes! {
+    scheduled_kmem hosted_kmem
+    kmem::magazines_are_emptied_while_their_owners_allocate,
+    kmem::one_allocates_what_another_frees,
+    kmem::memory_ends_while_it_is_reclaimed,
+    kmem::a_limit_is_met_by_several_at_once,
+    kmem::all_who_wait_at_a_limit_are_served,
+    kmem::a_type_goes_while_its_memory_is_freed,
+    kmem::all_who_wait_for_numbers_are_served,
+    kmem::spans_come_and_go,
+    kmem::wired_memory_comes_and_goes,
+    kmem::whatever_comes_to_mind,
 }

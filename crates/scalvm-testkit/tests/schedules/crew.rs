@@ -17,6 +17,8 @@ pub type Act<'a> = &'a (dyn Fn() + Sync);
 pub trait Crew {
     /// A kit for these threads.
     fn kit(&self) -> Kit;
+    /// The same with a kernel half in all address spaces, and memory that can be added.
+    fn kernel_kit(&self) -> Kit;
     /// A number that is different in every round.
     fn seed(&self) -> u64;
     /// Carries out all acts at the same time, each on a processor of its own as far as there are so many; and what the disk is asked for, in
@@ -32,6 +34,14 @@ fn order(runtime: Box<dyn Runtime>) -> Order {
         seed: 1,
         runtime: Some(runtime),
         ..Order::default()
+    }
+}
+
+fn kernel_order(runtime: Box<dyn Runtime>) -> Order {
+    Order {
+        kernel: true,
+        spare: 64,
+        ..order(runtime)
     }
 }
 
@@ -69,6 +79,10 @@ impl Scheduled {
 impl Crew for Scheduled {
     fn kit(&self) -> Kit {
         Kit::with(order(Box::new(Tasks::default())))
+    }
+
+    fn kernel_kit(&self) -> Kit {
+        Kit::with(kernel_order(Box::new(Tasks::default())))
     }
 
     fn seed(&self) -> u64 {
@@ -147,6 +161,10 @@ impl Hosted {
 impl Crew for Hosted {
     fn kit(&self) -> Kit {
         Kit::with(order(Box::new(Threads::new())))
+    }
+
+    fn kernel_kit(&self) -> Kit {
+        Kit::with(kernel_order(Box::new(Threads::new())))
     }
 
     fn seed(&self) -> u64 {

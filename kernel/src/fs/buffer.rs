@@ -74,6 +74,7 @@ impl<'a> Buf<'a> {
     /// # Safety
     ///
     /// `len` bytes are readable at `from` until this returns.
+    #[inline]
     pub unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
         let len = len.min(self.left);
         if self.in_kernel {
@@ -93,6 +94,7 @@ impl<'a> Buf<'a> {
     /// # Safety
     ///
     /// `len` bytes are writable at `to` until this returns.
+    #[inline]
     pub unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
         let len = len.min(self.left);
         if self.in_kernel {

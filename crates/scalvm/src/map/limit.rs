@@ -176,7 +176,7 @@ impl<M: Machine> MapBody<M> {
 
     /// Notes how many pages are in the page tables, before some leave them: so the most is known
     /// without a look where pages come.
-    #[inline]
+    #[inline(never)]
     pub fn note_peak(&self) {
         let resident = self.resident();
         if resident > self.limits.peak.load(Relaxed) {

@@ -78,6 +78,7 @@ impl<'v, M: Machine> HeldPage<'v, M> {
 }
 
 impl<M: Machine> Drop for HeldPage<'_, M> {
+    #[inline(always)]
     fn drop(&mut self) {
         if self.write {
             self.page.set_flags(DIRTY);

@@ -378,10 +378,8 @@ impl Frames {
                 let spare = self.buddy.free_count().saturating_sub(self.floor(claim));
                 let batch = if claim == Claim::Pageout { 1 } else { BATCH };
                 let room = batch.saturating_sub(cache.count()).min(spare as u32);
-                let sink = |page| {
-                    taken += 1;
-                    cache.push(page, &held);
-                };
+                let sink = |page| cache.push(page, &held);
+                taken = room;
                 self.buddy.take_singles(room, sink, &self.segments, &lists);
             }
             if let Some(page) = cache.pop(&held) {

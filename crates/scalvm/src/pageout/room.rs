@@ -139,8 +139,13 @@ impl<M: Machine> Vm<M> {
     #[inline]
     pub(crate) fn one_may_leave(&self) {
         if self.frames.is_forbearing() {
-            self.frames.notice(&self.machine, 1);
+            self.tell_of_one();
         }
+    }
+
+    #[cold]
+    fn tell_of_one(&self) {
+        self.frames.notice(&self.machine, 1);
     }
 
     /// How many frames are lacking to the high mark.

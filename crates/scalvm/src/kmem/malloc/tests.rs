@@ -182,6 +182,38 @@ fn a_limit_is_exact() {
 }
 
 #[test]
+fn a_limit_that_is_set_later_is_exact() {
+    let vm = setup(400);
+    let mut held = Vec::new();
+    // Each processor has credit of the type.
+    for cpu in 0..4 {
+        vm.machine.set_cpu(cpu);
+        let some: Vec<_> = (0..100)
+            .map(|_| vm.malloc(&M_TEST, 512, NOWAIT).unwrap())
+            .collect();
+        held.push(some[0]);
+        for memory in &some[1..] {
+            // SAFETY: not freed yet.
+            unsafe { vm.free(&M_TEST, *memory) };
+        }
+    }
+    assert_eq!(in_use(&vm, &M_TEST), (4, 2048));
+    vm.set_type_limit(&M_TEST, Some(4096)).unwrap();
+    held.extend((0..4).map(|_| vm.malloc(&M_TEST, 512, NOWAIT).unwrap()));
+    let more = vm.malloc(&M_TEST, 16, NOWAIT);
+    assert_eq!(more, Err(MallocError::Limit));
+    vm.check_invariants();
+    vm.set_type_limit(&M_TEST, None).unwrap();
+    held.extend((0..100).map(|_| vm.malloc(&M_TEST, 512, NOWAIT).unwrap()));
+    for memory in held {
+        // SAFETY: not freed yet.
+        unsafe { vm.free(&M_TEST, memory) };
+    }
+    assert_eq!(in_use(&vm, &M_TEST), (0, 0));
+    vm.check_invariants();
+}
+
+#[test]
 fn who_waits_at_the_limit_is_served_when_the_use_falls() {
     let vm = setup(100);
     let held: Vec<_> = (0..7)

@@ -184,9 +184,24 @@ impl<M: Machine> Vm<M> {
         if !attached.state.is_of(ty) {
             return Err(TypeError::NotAttached);
         }
-        attached.state.set_limit(bytes);
+        let state = attached.state;
+        state.set_limit(bytes);
+        // A type with a limit has no credit: what rows have of it is called back, while they stand
+        // still. If somebody detaches the type just now, they do so anyway.
+        let call_back = bytes.is_some() && !state.leaves();
+        if call_back {
+            state.set_leaving(true);
+            self.types.unhook(attached.number, &held);
+        }
         drop(held);
-        attached.state.wake(&self.machine);
+        if call_back {
+            self.types.wait_out(&self.machine, &self.heap);
+            let _held = self.types.lock(&self.machine);
+            let credit = state.rows().map(|row| row.take_credit()).sum();
+            state.refund(&self.machine, credit);
+            state.set_leaving(false);
+        }
+        state.wake(&self.machine);
         Ok(())
     }
 }

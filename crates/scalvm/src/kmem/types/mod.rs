@@ -22,8 +22,7 @@
 //! What happens at the limit: a request that would take the type above it is refused with
 //! `MallocError::Limit`, or waits until enough has come back (`MallocFlags::WAIT`); one that is
 //! larger than the limit itself is always refused. A limit below the present use refuses everything
-//! until the use has fallen. Where a limit is set on a type that had none, what credit its rows have
-//! counts as in use, until their processors next free memory of the type.
+//! until the use has fallen. Setting a limit calls back what credit there is.
 //!
 //! Who detaches a type with memory in use has the choice ([`Leaks`]): to be refused, or to leave the
 //! memory to the type [`M_ORPHANS`]. It stays valid then; whoever frees it later, under its old type

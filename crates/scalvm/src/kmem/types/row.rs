@@ -75,6 +75,13 @@ impl Row {
         self.credit.get()
     }
 
+    /// Takes all credit away, for the type to have. The row stands still.
+    pub fn take_credit(&self) -> u64 {
+        let credit = self.credit.get();
+        self.credit.set(0);
+        credit
+    }
+
     /// Says how much credit may stay. Not only the owner does.
     pub fn set_cap(&self, cap: u64) {
         self.cap.set(cap);

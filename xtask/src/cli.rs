@@ -29,6 +29,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Show in which functions of the kernel one of vmbench's tests spends its instructions
     Profile(ProfileOptions),
+    /// Hold the manager's kernel memory against other allocators, on the host
+    Allocators(AllocatorsOptions),
     /// Replay recorded page references through the page daemon; `--help` after it tells how
     Trace(TraceOptions),
     /// Say which tools are there, and which are missing
@@ -120,6 +122,14 @@ pub struct BenchOptions {
     pub raw: Option<PathBuf>,
     /// Put the table into docs/performance.md
     #[arg(long, conflicts_with = "patterns")]
+    pub write: bool,
+}
+
+/// Options of `allocators`.
+#[derive(Args)]
+pub struct AllocatorsOptions {
+    /// Put the tables into docs/performance.md
+    #[arg(long)]
     pub write: bool,
 }
 

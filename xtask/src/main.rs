@@ -2,8 +2,10 @@
 //!
 //! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
 //! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must
-//! pass; [`mod@bench`] measures, and [`trace`] replays recorded page references.
+//! pass; [`mod@bench`] measures, [`mod@allocators`] holds kernel memory against others, and [`trace`]
+//! replays recorded page references.
 
+mod allocators;
 mod bench;
 mod build;
 mod cli;
@@ -30,6 +32,7 @@ fn main() {
         cli::Command::Test(options) => suite::test(options),
         cli::Command::Bench(options) => bench::bench(options),
         cli::Command::Profile(options) => bench::profile(options),
+        cli::Command::Allocators(options) => allocators::allocators(options),
         cli::Command::Trace(options) => trace::trace(options),
         cli::Command::Doctor => Ok(doctor::doctor()),
     };

@@ -1,14 +1,16 @@
 //! The allocators.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
-use scalvm::{PAGE_SIZE, Vm};
+use scalvm::{ObjectCache, PAGE_SIZE, Vm};
 use scalvm_alloc::GlobalHeap;
 use slabmalloc::{AllocationError, Allocator, LargeObjectPage, ObjectPage, ZoneAllocator};
 
 use crate::machine::{Hosted, map};
-use crate::work::Work;
+use crate::work::{OBJECTS, Work};
 
 /// The memory that each allocator has.
 const MEMORY: usize = 256 << 20;
@@ -64,6 +66,29 @@ scalvm::malloc_type!(M_BENCH, "bench", "what the comparison allocates");
 struct Ours {
     vm: &'static Vm<Hosted>,
     heap: GlobalHeap<Hosted>,
+    /// An object cache for each size.
+    caches: Vec<(usize, Cache)>,
+}
+
+/// An object cache, as what allocates an object and frees it, so many times.
+type Cache = Box<dyn Fn(u64) + Sync>;
+
+/// A cache of objects of so many bytes.
+fn cache<const SIZE: usize>(vm: &'static Vm<Hosted>) -> (usize, Cache) {
+    let make = |object: &mut MaybeUninit<[u8; SIZE]>| {
+        object.write([0; SIZE]);
+        Ok(())
+    };
+    let cache = ObjectCache::new(vm, "bench", make, |_| ()).expect("memory for a cache");
+    let run = move |times| {
+        for _ in 0..times {
+            let mut object = cache.alloc().expect("memory for an object");
+            // SAFETY: the first byte of an object that is ours.
+            unsafe { object.as_mut_ptr().write_volatile(1) };
+            black_box(&*object);
+        }
+    };
+    (SIZE, Box::new(run))
 }
 
 impl Ours {
@@ -75,13 +100,27 @@ impl Ours {
         Ours {
             vm,
             heap: GlobalHeap::new(vm, &M_BENCH),
+            caches: vec![
+                cache::<{ OBJECTS[0] }>(vm),
+                cache::<{ OBJECTS[1] }>(vm),
+                cache::<{ OBJECTS[2] }>(vm),
+                cache::<{ OBJECTS[3] }>(vm),
+                cache::<{ OBJECTS[4] }>(vm),
+            ],
         }
     }
 }
 
 impl Subject for Ours {
     fn run(&self, work: &Work, times: u64) {
-        work.run(&self.heap, times);
+        match work {
+            Work::Object(layout) => {
+                let cache = self.caches.iter().find(|(size, _)| *size == layout.size());
+                let (_, run) = cache.expect("a cache for each size");
+                run(times);
+            }
+            work => work.run(&self.heap, times),
+        }
     }
 
     fn run_half(&self, work: &Work, half: usize) {

@@ -29,6 +29,7 @@ impl<M: Machine> Vm<M> {
         self.tracks.check_invariants(&self.machine, &self.frames);
         self.heap.check_invariants(&self.machine, &self.frames);
         self.check_arenas();
+        self.caches.check_invariants(self);
         self.kernel_maps
             .check_invariants(&self.machine, &self.frames);
         if let Some(map) = self.kernel_map() {

@@ -43,6 +43,7 @@
 //!               types            the table of malloc types
 //!               arenas           the list of all arenas
 //!                arena           spans and segments of one, or one processor's cache of it
+//!               caches           the list of object caches; nothing is taken under it
 //!               pool             one processor's magazine of one kind of structure
 //!                 slabs          where magazines are filled from
 //!                   frame cache  one processor's free frames
@@ -108,8 +109,8 @@ pub use kmem::contiguous::FrameLimits;
 pub use kmem::kernel_map::{KernelAlloc, KernelMap, Submap};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
 pub use kmem::{
-    BucketStats, Complaint, DebugOptions, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN, MallocError,
-    MallocFlags, MallocType, PoolStats, TypeError, TypeStats, Wrong,
+    BucketStats, CacheBox, Complaint, DebugOptions, Leak, Leaks, M_ORPHANS, MALLOC_ALIGN,
+    MallocError, MallocFlags, MallocType, ObjectCache, PoolStats, TypeError, TypeStats, Wrong,
 };
 pub use machine::*;
 pub use map::{Map, MapInfo, PrivatePages, ResidentInfo};

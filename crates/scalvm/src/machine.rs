@@ -62,6 +62,8 @@ pub enum Rank {
     Arenas,
     /// An arena, or one processor's cache of one.
     Arena,
+    /// The list of object caches.
+    Caches,
     /// A pool: one processor's magazines.
     Pool,
     /// The slabs of a pool, from which the per-processor magazines are filled.

@@ -12,7 +12,7 @@ use crate::error::{OutOfMemory, SegmentError};
 use crate::family::Family;
 use crate::kmem::kernel_map::{Kept, KernelBody};
 use crate::kmem::vmem::Arenas;
-use crate::kmem::{Debug, Heap, Pool, Ptr, Types};
+use crate::kmem::{Caches, Debug, Heap, Pool, Ptr, Types};
 use crate::machine::Machine;
 use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
@@ -34,6 +34,7 @@ pub struct Vm<M: Machine> {
     pub(crate) frames: Frames,
     pub(crate) heap: Heap,
     pub(crate) arenas: Arenas,
+    pub(crate) caches: Caches,
     pub(crate) kernel_maps: Pool<KernelBody<M>>,
     pub(crate) kernel: Kept<M>,
     pub(crate) types: Types,
@@ -67,6 +68,7 @@ impl<M: Machine> Vm<M> {
             frames: Frames::new(),
             heap: Heap::new(),
             arenas: Arenas::new(),
+            caches: Caches::new(),
             kernel_maps: Pool::new(),
             kernel: Kept::nothing(),
             types: Types::new(),

@@ -38,8 +38,14 @@ const SWAP_TABLE: Place = Place {
     end: "<!-- swapping: end -->",
 };
 
+/// The tables of `cargo xtask allocators`.
+pub const ALLOCATORS: Place = Place {
+    begin: "<!-- allocators: begin (cargo xtask allocators --write) -->",
+    end: "<!-- allocators: end -->",
+};
+
 /// Where a table stands in the document: between these lines.
-struct Place {
+pub struct Place {
     begin: &'static str,
     end: &'static str,
 }
@@ -146,6 +152,14 @@ fn write(text: &str, swap: Option<&str>) -> Result<()> {
         new = replace_table(&new, &SWAP_TABLE, swap)?;
     }
     fs::write(&file, new)?;
+    Ok(())
+}
+
+/// Puts one table into the document, in place of that there.
+pub fn write_table(place: &Place, table: &str) -> Result<()> {
+    let file = paths::root().join(DOCUMENT);
+    let old = fs::read_to_string(&file).context(DOCUMENT)?;
+    fs::write(&file, replace_table(&old, place, table)?)?;
     Ok(())
 }
 

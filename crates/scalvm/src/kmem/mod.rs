@@ -6,6 +6,7 @@
 //! describe them in structures from pools.
 
 mod buffer;
+mod cache;
 pub(crate) mod contiguous;
 mod debug;
 mod heap;
@@ -27,6 +28,8 @@ pub use malloc::{MALLOC_ALIGN, MallocError, MallocFlags};
 pub use types::{BucketStats, Leak, Leaks, M_ORPHANS, MallocType, TypeError, TypeStats};
 
 pub(crate) use buffer::Buffer;
+pub(crate) use cache::Caches;
+pub use cache::{CacheBox, ObjectCache};
 pub(crate) use debug::Debug;
 use heap::{Account, Piece};
 pub(crate) use heap::{Heap, HeapError};

@@ -6,14 +6,16 @@ use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
     /// Calls `f` with the figures of each pool that has ever had a slab: those of the manager's own
-    /// structures, then those of the heap by size. Takes no lock.
+    /// structures, then those of the heap by size, then object caches. No lock is held meanwhile.
     pub fn each_pool(&self, f: &mut dyn FnMut(&PoolStats)) {
-        self.each_raw(&mut |name, pool| {
+        let mut each = |name, pool: &RawPool| {
             let stats = pool.stats(name);
             if stats.loads != 0 || stats.slabs != 0 {
                 f(&stats);
             }
-        });
+        };
+        self.each_raw(&mut each);
+        self.caches.each_raw(self, &mut each);
     }
 
     /// Gives back all frames that kernel memory has and nobody uses: free slabs, once processors and
@@ -32,6 +34,7 @@ impl<M: Machine> Vm<M> {
     fn reclaim_pools(&self, how: Reclaim) -> u64 {
         let mut freed = 0;
         self.each_raw(&mut |_, pool| freed += pool.reclaim(&self.machine, &self.frames, how));
+        freed += self.caches.reclaim(self, how);
         if freed != 0 {
             self.progressed();
         }

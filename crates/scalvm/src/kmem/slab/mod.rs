@@ -22,6 +22,7 @@
 //! Every slot of a pool is in use, or in exactly one of: a magazine, the depot, its slab's chain.
 
 mod chain;
+mod constructed;
 mod depot;
 mod geometry;
 mod magazine;

@@ -179,7 +179,7 @@ impl RawPool {
         match slot {
             // SAFETY: a slot of this size, now ours.
             Some(slot) => unsafe { poison::taken(slot, self.slabs.size()) },
-            None => drop(self.fails.fetch_add(1, Relaxed)),
+            None => self.failed(),
         }
         slot
     }
@@ -293,6 +293,16 @@ impl RawPool {
             self.magazine.set((2 * self.magazine.get()).min(most));
         }
         held
+    }
+
+    /// Counts an allocation that has failed.
+    pub fn failed(&self) {
+        self.fails.fetch_add(1, Relaxed);
+    }
+
+    /// Whether its slots are for this use.
+    pub fn is_for(&self, user: Use) -> bool {
+        self.slabs.user() == user
     }
 
     /// Slots that a magazine has when it is full.

@@ -86,7 +86,6 @@ impl RawPool {
 
     /// Makes sure that so many slots can be in use at once, from now on and whatever else needs
     /// memory; zero ends that.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for object caches"))]
     pub fn set_reserve<M: Machine>(
         &self,
         machine: &M,

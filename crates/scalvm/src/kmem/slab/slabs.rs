@@ -77,6 +77,11 @@ impl Slabs {
         self.link
     }
 
+    /// Whom the slots are for.
+    pub fn user(&self) -> Use {
+        self.user
+    }
+
     /// Slots that are not free here: in use, in a magazine or in the depot.
     pub fn used(&self) -> u64 {
         self.used.get()

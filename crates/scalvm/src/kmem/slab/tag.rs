@@ -14,6 +14,8 @@ pub(crate) enum Use {
     Own = 1,
     /// Pieces of the heap.
     Heap = 2,
+    /// Objects that stay constructed while they are free.
+    Cache = 3,
 }
 
 /// What stands in `mapped` of a slab's first frame: the size of a slot in words (bits 0 to 13),
@@ -80,11 +82,11 @@ mod tests {
 
     #[test]
     fn tags_say_what_they_were_told() {
-        for user in [Use::Own, Use::Heap] {
+        for user in [Use::Own, Use::Heap, Use::Cache] {
             for (size, start) in [(16, 0), (40, 64), (768, 256), (65536, 0), (4096 - 8, 4080)] {
                 let tag = SlabTag::new(size, start, user);
                 assert_eq!((tag.size(), tag.start()), (size, start));
-                for other in [Use::Own, Use::Heap] {
+                for other in [Use::Own, Use::Heap, Use::Cache] {
                     assert_eq!(tag.is_for(other), user == other);
                 }
             }

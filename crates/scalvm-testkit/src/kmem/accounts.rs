@@ -49,7 +49,7 @@ pub const ORPHANS: usize = TYPES.len();
 /// Bytes that a processor may have drawn of a type ahead of their use, as documented.
 const CREDIT: u64 = 128 << 10;
 /// The same for all processors.
-pub const SLACK: u64 = CREDIT * CPUS as u64;
+const SLACK: u64 = CREDIT * CPUS as u64;
 
 /// One type.
 #[derive(Clone, Copy)]
@@ -60,8 +60,6 @@ pub struct Account {
     pub generation: u32,
     /// The most bytes that may be in use.
     pub limit: Option<u64>,
-    /// Bytes that processors may have drawn before there was a limit, which count as in use or not.
-    pub slack: u64,
     /// Requests that were granted since it was attached, and those that were refused.
     pub granted: u64,
     /// Those that were refused.
@@ -84,19 +82,19 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// As they are before anything is allocated.
+    /// As they are while nothing is in use.
     pub fn new(vm: &Vm<Hw>) -> Accounts {
         let stats = vm.type_stats(&M_ONE).expect("a static type");
         let sizes = stats.buckets.iter().map(|bucket| bucket.size);
-        let accounts = TYPES.iter().enumerate().map(|(n, ty)| {
+        let accounts = TYPES.iter().map(|ty| {
+            let stats = vm.type_stats(ty);
             Mutex::new(Account {
-                attached: n < STATIC,
+                attached: stats.is_some(),
                 generation: 0,
                 limit: ty.limit(),
-                slack: 0,
-                granted: 0,
-                refused: 0,
-                high: 0,
+                granted: stats.map_or(0, |stats| stats.requests - stats.failures),
+                refused: stats.map_or(0, |stats| stats.failures),
+                high: stats.map_or(0, |stats| stats.high_water),
                 sure: 0,
                 possible: [0; 2],
                 freeing: 0,
@@ -141,7 +139,7 @@ impl Accounts {
             account.sure += bytes;
             account.high = account.high.max(account.sure);
             match account.limit {
-                Some(limit) if account.sure > limit + account.slack => wrong(format!(
+                Some(limit) if account.sure > limit => wrong(format!(
                     "{} bytes of {:?} are in use, which may have {limit}",
                     account.sure, TYPES[ty]
                 )),

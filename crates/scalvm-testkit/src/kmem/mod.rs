@@ -12,6 +12,8 @@
 mod accounts;
 mod arena;
 mod arenas;
+mod leftover;
+mod objects;
 mod pattern;
 mod pieces;
 mod program;

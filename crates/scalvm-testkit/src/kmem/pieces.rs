@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use scalvm::{Leaks, M_ORPHANS, MallocError, MallocFlags, PAGE_SIZE, TypeError};
 
-use super::accounts::{ORPHANS, SLACK, STATIC, TYPES, WAITED};
+use super::accounts::{ORPHANS, STATIC, TYPES, WAITED};
 use super::pattern;
 use super::worker::Worker;
 use crate::run::{Check, wrong};
@@ -234,7 +234,7 @@ impl Worker<'_, '_> {
                         false => account.possible[1],
                     };
                     return match account.limit {
-                        Some(limit) if most + account.slack > limit => Ok(None),
+                        Some(limit) if most > limit => Ok(None),
                         limit => wrong(format!(
                             "{:?} refused {bytes} bytes with at most {most} in use; the limit is {limit:?}",
                             TYPES[ty]
@@ -469,7 +469,6 @@ impl Worker<'_, '_> {
                 world.accounts.with(ty, |account| {
                     account.attached = true;
                     account.limit = TYPES[ty].limit();
-                    account.slack = 0;
                     (account.granted, account.refused, account.high) = (0, 0, 0);
                     (account.sure, account.possible) = (0, [0; 2]);
                 });
@@ -563,12 +562,9 @@ impl Worker<'_, '_> {
         let attached = self.world.accounts.with(ty, |account| account.attached);
         match result {
             Ok(()) if attached => {
-                self.world.accounts.with(ty, |account| {
-                    if account.limit.is_none() {
-                        account.slack = SLACK + account.sure;
-                    }
-                    account.limit = bytes;
-                });
+                self.world
+                    .accounts
+                    .with(ty, |account| account.limit = bytes);
                 Ok(())
             }
             Err(TypeError::NotAttached) if !attached => Ok(()),
@@ -590,6 +586,7 @@ impl Worker<'_, '_> {
         if often % 3 != 0 {
             self.world.troubled.store(true, Relaxed);
             self.world.sometimes.store(true, Relaxed);
+            self.world.counts.refuses.store(true, Relaxed);
             let machine = self.vm().machine();
             machine.fail_allocations_randomly(seed.into(), 2 + u64::from(often % 30));
         }

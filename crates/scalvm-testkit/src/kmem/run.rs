@@ -10,6 +10,8 @@ use scalvm_machine::Threads;
 
 use super::accounts::{STATIC, TYPES};
 use super::arenas::{Arenas, LEDGERS, Ledger};
+use super::leftover::Before;
+use super::objects::Caches;
 use super::program::Program;
 use super::wired::{Kernel, kernel_map, part};
 use super::worker::{Worker, is_apart};
@@ -74,12 +76,18 @@ pub fn run_with(
     options: Options,
     together: Together<'_>,
 ) -> Result<Ran, Failure> {
+    let before = Before::new(kit, options.fail_allocation.is_none());
     let ledgers = LEDGERS.map(|quantum| Ledger::new(kit.vm(), quantum, 1 << 20, 300));
     let ledgers = ManuallyDrop::new(ledgers);
     let map = ManuallyDrop::new(kernel_map(kit.vm()));
     let part = ManuallyDrop::new(part(&map));
-    let both = (Arenas::new(kit.vm(), &ledgers), Kernel::new(&map, &part));
-    let world = ManuallyDrop::new(World::new(kit, both, program.shape, options.loud));
+    let caches = ManuallyDrop::new(Caches::new(kit.vm()));
+    let all = (
+        Arenas::new(kit.vm(), &ledgers),
+        &*caches,
+        Kernel::new(&map, &part),
+    );
+    let world = ManuallyDrop::new(World::new(kit, all, program.shape, options.loud));
     let workers = (0..program.shape.threads as usize).map(|n| Mutex::new(Worker::new(&world, n)));
     let workers = ManuallyDrop::new(workers.collect::<Vec<_>>());
     if let Some(n) = options.fail_allocation {
@@ -112,11 +120,15 @@ pub fn run_with(
             };
             drop(ManuallyDrop::into_inner(workers));
             drop(ManuallyDrop::into_inner(world));
+            drop(ManuallyDrop::into_inner(caches));
             drop(ManuallyDrop::into_inner(ledgers));
             drop(ManuallyDrop::into_inner(part));
             drop(ManuallyDrop::into_inner(map));
             kit.vm().check_invariants();
-            return Ok(ran);
+            return match before.compare(kit) {
+                Ok(()) => Ok(ran),
+                Err(Wrong(what)) => Err(Failure { steps: done, what }),
+            };
         }
         Ok(Err(Wrong(what))) => what,
         Err(panic) => message(&*panic),

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use scalvm::{Frame, FrameLimits, Machine, OutOfMemory, PAGE_SIZE, Vm};
 
+use super::objects::count_in;
 use super::program::Op;
 use super::world::{Goods, World, lock};
 use crate::kit::{CPUS, Hw};
@@ -16,7 +17,7 @@ pub struct Worker<'w, 'k> {
     /// Which one.
     pub(super) number: usize,
     /// What it has.
-    pub(super) goods: Goods,
+    pub(super) goods: Goods<'k>,
 }
 
 impl<'w, 'k> Worker<'w, 'k> {
@@ -38,6 +39,7 @@ impl<'w, 'k> Worker<'w, 'k> {
         if self.world.loud {
             eprintln!("[{}: {step}]", self.number);
         }
+        count_in(&self.world.counts);
         self.open_mail();
         let a = step.args;
         if !self.world.is_alone() {
@@ -75,7 +77,10 @@ impl<'w, 'k> Worker<'w, 'k> {
             Op::Unmap => self.unmap_kernel(a),
             Op::Reclaim => self.reclaim(),
             Op::AddMemory => self.add_memory(a),
-            Op::Take | Op::Put | Op::Reserve | Op::Shrink => Ok(()),
+            Op::Take => self.take_objects(a),
+            Op::Put => self.put_objects(a),
+            Op::Reserve => self.reserve(a),
+            Op::Shrink => self.shrink(a),
         }
     }
 
@@ -83,11 +88,13 @@ impl<'w, 'k> Worker<'w, 'k> {
     fn open_mail(&mut self) {
         let Goods {
             mut pieces,
+            mut things,
             mut ranges,
             mut wired,
             mut frames,
         } = std::mem::take(&mut *lock(&self.world.mail[self.number]));
         self.goods.pieces.append(&mut pieces);
+        self.goods.things.append(&mut things);
         self.goods.ranges.append(&mut ranges);
         self.goods.wired.append(&mut wired);
         self.goods.frames.append(&mut frames);
@@ -102,6 +109,7 @@ impl<'w, 'k> Worker<'w, 'k> {
         }
         let mut mail = lock(&self.world.mail[to as usize % self.world.mail.len()]);
         part(&mut self.goods.pieces, &mut mail.pieces, which);
+        self.goods.things.share(&mut mail.things);
         part(&mut self.goods.ranges, &mut mail.ranges, which);
         part(&mut self.goods.wired, &mut mail.wired, which);
         Ok(())
@@ -160,7 +168,9 @@ impl<'w, 'k> Worker<'w, 'k> {
 
     /// Frees everything.
     pub fn finish(&mut self) -> Check {
+        count_in(&self.world.counts);
         self.open_mail();
+        self.put_all()?;
         while !self.goods.frames.is_empty() {
             self.unhog([0; 6])?;
         }
@@ -221,6 +231,10 @@ impl World<'_> {
         pieces.iter().try_for_each(|piece| piece.check())?;
         self.accounts.compare(self.vm(), &pieces)?;
         self.arenas.compare(self)?;
+        let things = mails.iter().map(|mail| &mail.things);
+        let things = things.chain(workers.iter().map(|worker| &worker.goods.things));
+        self.caches
+            .compare(&self.counts, &things.collect::<Vec<_>>())?;
         self.kernel.compare(self)?;
         self.vm().check_invariants();
         if !self.sometimes.load(Relaxed) && !self.kit.is_failing() {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scalvm::{Frame, FrameLimits, Vm};
 
 use super::accounts::Accounts;
 use super::arenas::{Arenas, Interval};
+use super::objects::{Caches, Counts, Things};
 use super::pieces::Piece;
 use super::program::Shape;
 use super::wired::{Kernel, Wired};
@@ -18,9 +19,11 @@ use crate::run::{Check, wrong};
 
 /// What a thread has.
 #[derive(Default)]
-pub struct Goods {
+pub struct Goods<'k> {
     /// Memory of a type.
     pub pieces: Vec<Piece>,
+    /// Objects of caches.
+    pub things: Things<'k>,
     /// Ranges of arenas.
     pub ranges: Vec<Interval>,
     /// Memory of the kernel map.
@@ -41,10 +44,14 @@ pub struct World<'k> {
     pub accounts: Accounts,
     /// The arenas.
     pub arenas: Arenas<'k>,
+    /// The object caches.
+    pub caches: &'k Caches<'k>,
+    /// What their constructors have done.
+    pub counts: Arc<Counts>,
     /// The kernel map.
     pub kernel: Kernel<'k>,
     /// What was handed to each thread.
-    pub mail: Vec<Mutex<Goods>>,
+    pub mail: Vec<Mutex<Goods<'k>>>,
     /// All memory in use: where it ends, by where it begins.
     memory: Mutex<BTreeMap<usize, usize>>,
     serial: AtomicU64,
@@ -66,7 +73,7 @@ impl<'k> World<'k> {
     /// Nothing yet but memory.
     pub fn new(
         kit: &'k Kit,
-        (arenas, kernel): (Arenas<'k>, Kernel<'k>),
+        (arenas, caches, kernel): (Arenas<'k>, &'k Caches<'k>, Kernel<'k>),
         shape: Shape,
         loud: bool,
     ) -> World<'k> {
@@ -76,6 +83,8 @@ impl<'k> World<'k> {
             loud,
             accounts: Accounts::new(kit.vm()),
             arenas,
+            caches,
+            counts: Arc::default(),
             kernel,
             mail: (0..shape.threads).map(|_| Mutex::default()).collect(),
             memory: Mutex::default(),
@@ -176,6 +185,7 @@ impl<'k> World<'k> {
     pub fn fail_nothing(&self) {
         self.kit.fail_nothing();
         self.sometimes.store(false, Relaxed);
+        self.counts.refuses.store(false, Relaxed);
     }
 
     /// Tells what is done, when asked to.

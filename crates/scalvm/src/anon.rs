@@ -127,10 +127,13 @@ impl<M: Machine> Vm<M> {
         if anon.refs.atomic().fetch_sub(1, AcqRel) != 1 {
             return;
         }
+        let had_copy = anon.backing.get() != 0;
         self.part_from_page(anon);
-        if anon.backing.get() != 0 {
+        // The daemon may have put it back meanwhile.
+        if had_copy || anon.backing.get() != 0 {
             self.release_backing(anon);
-            // As long as it had a slot, who empties a device may have given it a page.
+            // As long as it had a slot, who empties a device may have given it a page, and have parted
+            // it from the slot as well.
             self.part_from_page(anon);
         }
         self.anons.free(&self.machine, &self.frames, anon);

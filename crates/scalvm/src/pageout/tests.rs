@@ -90,6 +90,17 @@ fn put(map: &Map<'_, TestMachine>, at: usize, value: u64) -> Result<(), FaultErr
     map.write(at, &value.to_le_bytes())
 }
 
+/// An address space with so many pages of memory, the first of which have their numbers in them.
+fn filled(vm: &Vm<TestMachine>, pages: usize, written: usize) -> (Map<'_, TestMachine>, usize) {
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let all = MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW);
+    let at = map.map(all).unwrap();
+    for i in 0..written {
+        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
+    }
+    (map, at)
+}
+
 fn nothing_left(vm: &Vm<TestMachine>) {
     vm.check_invariants();
     let stats = vm.stats();
@@ -103,11 +114,8 @@ fn nothing_left(vm: &Vm<TestMachine>) {
 #[test]
 fn more_memory_than_there_is() {
     let (vm, disk) = manager(200, 1000);
-    let map = vm.new_map(LOW, HIGH).unwrap();
     let pages = 600;
-    let at = map
-        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
-        .unwrap();
+    let (map, at) = filled(&vm, pages, 0);
     for i in 0..pages {
         put(&map, at + i * PAGE_SIZE, i as u64 + 1).unwrap();
     }
@@ -144,14 +152,8 @@ fn more_memory_than_there_is() {
 fn kernel_memory_that_may_wait_takes_the_frames_of_programs() {
     crate::malloc_type!(M_GREEDY, "test greedy", "of a test of paging");
     let (vm, _) = manager(200, 1000);
-    let map = vm.new_map(LOW, HIGH).unwrap();
     let pages = 300;
-    let at = map
-        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
-        .unwrap();
-    for i in 0..pages {
-        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
-    }
+    let (map, at) = filled(&vm, pages, pages);
     let malloc = |flags| vm.malloc(&M_GREEDY, 4000, flags);
     let mut held = Vec::new();
     while let Ok(memory) = malloc(MallocFlags::NOWAIT) {
@@ -177,14 +179,8 @@ fn kernel_memory_that_may_wait_takes_the_frames_of_programs() {
 #[test]
 fn shared_copies_leave_and_return() {
     let (vm, _) = manager(200, 3000);
-    let map = vm.new_map(LOW, HIGH).unwrap();
     let pages = 100;
-    let at = map
-        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
-        .unwrap();
-    for i in 0..pages {
-        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
-    }
+    let (map, at) = filled(&vm, pages, pages);
     let mut maps = std::vec![map];
     for n in 0..20 {
         let mut room = vm.room();
@@ -244,10 +240,7 @@ fn the_space_above_its_soft_limit_gives_first() {
 #[test]
 fn without_a_store_memory_ends() {
     let (vm, _) = manager(200, 0);
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW))
-        .unwrap();
+    let (map, at) = filled(&vm, 600, 0);
     let full = (0..600).find_map(|i| put(&map, at + i * PAGE_SIZE, 1).err());
     assert_eq!(full, Some(FaultError::OutOfMemory));
     vm.check_invariants();
@@ -262,10 +255,7 @@ fn is_told(vm: &Vm<TestMachine>) -> bool {
 
 /// Memory of which nothing can leave, all taken, and known to the daemon as such.
 fn all_taken(vm: &Vm<TestMachine>) -> (Map<'_, TestMachine>, usize) {
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW))
-        .unwrap();
+    let (map, at) = filled(vm, 600, 0);
     let full = (0..600).find_map(|i| put(&map, at + i * PAGE_SIZE, 1).err());
     assert_eq!(full, Some(FaultError::OutOfMemory));
     assert!(is_told(vm));
@@ -329,10 +319,7 @@ fn the_daemon_is_told_what_may_leave() {
 #[test]
 fn new_pages_are_worth_a_search() {
     let (vm, _) = manager(8000, 0);
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(9000 * PAGE_SIZE, Prot::RW))
-        .unwrap();
+    let (map, at) = filled(&vm, 9000, 0);
     let low = vm.frames.low();
     let mut i = 0;
     let mut next = || {
@@ -392,13 +379,7 @@ fn wired_pages_are_out_of_the_way() {
 #[test]
 fn what_was_wired_is_found_when_its_process_has_ended() {
     let (vm, _) = manager(300, 1000);
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(150 * PAGE_SIZE, Prot::RW))
-        .unwrap();
-    for i in 0..150 {
-        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
-    }
+    let (map, at) = filled(&vm, 150, 150);
     map.wire(at, 150 * PAGE_SIZE).unwrap();
     let more = map
         .map(MapRequest::anonymous(400 * PAGE_SIZE, Prot::RW))
@@ -497,13 +478,7 @@ fn pages_are_counted_by_what_goes_on_with_them() {
 #[test]
 fn a_disk_that_fails_loses_nothing() {
     let (vm, disk) = manager(200, 1000);
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(600 * PAGE_SIZE, Prot::RW))
-        .unwrap();
-    for i in 0..300 {
-        put(&map, at + i * PAGE_SIZE, i as u64).unwrap();
-    }
+    let (map, at) = filled(&vm, 600, 300);
     disk.failing.store(true, SeqCst);
     let mut failed = 0;
     for i in 0..300 {
@@ -551,10 +526,7 @@ fn a_file_larger_than_memory() {
 }
 
 fn fill_and_check(vm: &Vm<TestMachine>, pages: usize) {
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(pages * PAGE_SIZE, Prot::RW))
-        .unwrap();
+    let (map, at) = filled(vm, pages, 0);
     for round in 0..3 {
         for i in 0..pages {
             put(&map, at + i * PAGE_SIZE + 8 * round, i as u64 + 1).unwrap_or_else(|e| {
@@ -595,10 +567,7 @@ fn incompressible_pages_are_passed_over() {
         },
     );
     vm.set_compressor(&Runs, 100).unwrap();
-    let map = vm.new_map(LOW, HIGH).unwrap();
-    let at = map
-        .map(MapRequest::anonymous(800 * PAGE_SIZE, Prot::RW))
-        .unwrap();
+    let (map, at) = filled(&vm, 800, 0);
     let noise: Vec<u8> = (0..PAGE_SIZE).map(|n| (n * 7 % 251) as u8).collect();
     for i in 0..200 {
         map.write(at + i * PAGE_SIZE, &noise).unwrap();

@@ -143,14 +143,15 @@ fn slabs(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// No arena has more than it has, and what processes take comes back.
+/// No arena has more than it has; a process takes one number, and gives it back.
 fn arenas(lab: &Lab) -> Result<()> {
-    let here = lab.guest(&["/bin/cat", "/proc/vmemstat"]).run()?;
-    ensure!(
-        here.status == 0 && here.output.starts_with("Arena "),
-        "{here:?}"
-    );
-    for row in rows(&here.output, 1) {
+    let script =
+        "look() { cat /proc/vmemstat; }; look; sleep 100 & look; kill $!; wait; look; true";
+    let here = lab.guest(&["/bin/sh", "-c", script]).run()?;
+    let looks: Vec<_> = here.output.split("Arena ").skip(1).collect();
+    ensure!(looks.len() == 3, "{here:?}");
+    let mut numbers = Vec::new();
+    for row in looks.iter().flat_map(|look| rows(look, 1)) {
         let [quantum, total, used, cached, largest] = [1, 2, 3, 4, 5].map(|at| number(&row, at));
         let (quantum, total, used) = (quantum?, total?, used?);
         ensure!(quantum > 0 && used % quantum == 0, "{row:?}");
@@ -159,7 +160,12 @@ fn arenas(lab: &Lab) -> Result<()> {
             "{row:?}"
         );
         ensure!(number(&row, 8)? <= number(&row, 7)?, "hits of {row:?}");
+        if row[0] == "process_ids" {
+            numbers.push(used);
+        }
     }
+    let as_expected = matches!(numbers[..], [a, b, c] if b == a + 1 && c == a);
+    ensure!(as_expected, "numbers of processes: {numbers:?}");
     Ok(())
 }
 

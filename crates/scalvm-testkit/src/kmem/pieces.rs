@@ -307,24 +307,46 @@ impl Worker<'_, '_> {
         }
         let smaller = size <= piece.bytes as usize && !sized;
         let old_bytes = piece.bytes;
-        let mut kept = false;
+        let (mut kept, mut stayed) = (false, Ok(()));
         let got = self.attempt(ty, size, align, |me| {
+            // Others may take what it gives back before this is known here.
+            let alone = world.is_alone();
+            let sure = |add: bool| {
+                world.accounts.with(ty, |account| match add {
+                    true => account.sure += old_bytes,
+                    false => account.sure -= old_bytes,
+                });
+            };
+            if !alone {
+                sure(false);
+            }
+            world.give_memory(at.addr().get());
             let moved = same(me);
+            let gone = moved.is_ok() && moved != Ok(at);
+            if !gone {
+                // Nobody else can have it.
+                stayed = world.take_memory(at.addr().get(), old_bytes as usize);
+                if !alone {
+                    sure(true);
+                }
+            }
             if moved == Ok(at) && smaller {
                 kept = true;
                 return Err(KEPT);
             }
-            if moved.is_ok() {
+            if gone {
                 // The old one went with it, after both had been in use.
-                world.give_memory(at.addr().get());
                 world.accounts.with(ty, |account| {
-                    account.high = account.high.max(account.sure + bytes);
-                    account.sure -= old_bytes;
+                    if alone {
+                        account.high = account.high.max(account.sure + bytes);
+                        account.sure -= old_bytes;
+                    }
                     account.possible[0] -= old_bytes;
                 });
             }
             moved
         });
+        stayed?;
         match got? {
             Some(mut new) => {
                 new.seed = piece.seed;

@@ -5,6 +5,7 @@
 //! - [`model`] says what the manager must do;
 //! - [`program`] makes programs from seeds, and smaller ones of those that fail;
 //! - [`run`] runs a program on both and compares;
+//! - [`soak`] runs random programs one after the other;
 //! - [`kmem`] does all that for kernel memory;
 //! - [`conformance`] examines page-table ports;
 //! - [`Kit`] is what they run on, and what tests written by hand use.
@@ -15,5 +16,6 @@ pub mod kmem;
 pub mod model;
 pub mod program;
 pub mod run;
+pub mod soak;
 
 pub use kit::{CPUS, DEVICE, DEVICE_FRAMES, FILE_PAGES, FILES, Hw, Kit, Order, SWAP, Trap, marks};

@@ -1,16 +1,14 @@
 //! Each allocation fails once, and each request to the disk: in scenes made for it, and in random programs.
 
+#[path = "common/random.rs"]
+#[expect(dead_code, reason = "random programs are run elsewhere")]
+mod random;
+
 use scalvm_testkit::program::{Program, Trouble};
 use scalvm_testkit::run::sweep;
 
 fn swept(name: &str, program: &Program) -> u64 {
-    match sweep(program) {
-        Ok(runs) => runs,
-        Err(failure) => panic!(
-            "{name}: step {}: {}\n{program}",
-            failure.steps, failure.what
-        ),
-    }
+    random::swept(name, program, sweep(program))
 }
 
 macro_rules! scenes {

@@ -7,23 +7,13 @@
 //! A program that fails is made as small as possible, told step by step, and written to a file in the
 //! current folder, whose name is printed.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Instant;
 
-use scalvm_testkit::kmem;
-use scalvm_testkit::run::{Failure, Options, run, soak};
-
-const LOUD: Options = Options {
-    loud: true,
-    fail_allocation: None,
-    fail_io: None,
-};
-
-const LOUD_KMEM: kmem::Options = kmem::Options {
-    loud: true,
-    fail_allocation: None,
-};
+use scalvm_testkit::soak::{Difference, Random, soak};
+use scalvm_testkit::{kmem, program};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,76 +23,60 @@ fn main() -> ExitCode {
         .and_then(|name| std::fs::read_to_string(name).ok())
     {
         return match text.lines().any(|line| line.starts_with("kmem ")) {
-            true => replay(text.parse(), |program| kmem::run(program, LOUD_KMEM)),
-            false => replay(text.parse(), |program| run(program, LOUD)),
+            true => replay::<kmem::Program>(&text),
+            false => replay::<program::Program>(&text),
         };
     }
     let is_kmem = args.first().is_some_and(|first| first == "kmem");
     let args = &args[usize::from(is_kmem)..];
-    let number = |n: usize, usual| {
-        args.get(n)
-            .and_then(|arg| arg.parse().ok())
-            .unwrap_or(usual)
+    let number = |n: usize, usual: u64| match args.get(n) {
+        Some(text) => text.parse().map_err(|_| format!("not a number: {text}")),
+        None => Ok(usual),
     };
-    let (steps, first) = (number(0, 1_000_000), number(1, 1));
-    let start = Instant::now();
-    if is_kmem {
-        let soaked = kmem::soak(steps, first, number(2, 1).max(1) as u32);
-        let soaked = soaked.map(|sum| (sum.steps, sum));
-        return tell(start, soaked, |difference| {
-            report(
-                (difference.seed, &difference.failure),
-                || difference.shrink(),
-                |program| drop(kmem::run(program, LOUD_KMEM)),
-            );
+    let done = number(0, 1_000_000).and_then(|steps| {
+        let first = number(1, 1)?;
+        if is_kmem {
+            let threads = number(2, 1)?.clamp(1, 64) as u32;
+            return Ok(tell::<kmem::Program>(steps, first, &threads));
+        }
+        let memory = args.get(2).map(|text| {
+            let range = text
+                .split_once("..")
+                .and_then(|(least, most)| Some(least.parse().ok()?..most.parse().ok()?));
+            range
+                .filter(|range| !range.is_empty())
+                .ok_or_else(|| format!("not a range of pages, as 16..256: {text}"))
         });
-    }
-    let memory = args.get(2).and_then(|text| {
-        let (least, most) = text.split_once("..")?;
-        Some(least.parse().ok()?..most.parse().ok()?)
+        Ok(tell::<program::Program>(steps, first, &memory.transpose()?))
     });
-    if args.len() > 2 && memory.is_none() {
-        println!("not a range of pages, as 16..256: {}", args[2]);
-        return ExitCode::FAILURE;
-    }
-    let soaked = soak(steps, first, memory).map(|sum| (sum.steps, sum));
-    tell(start, soaked, |difference| {
-        report(
-            (difference.seed, &difference.failure),
-            || difference.shrink(),
-            |program| drop(run(program, LOUD)),
-        );
+    done.unwrap_or_else(|wrong| {
+        println!("{wrong}");
+        ExitCode::FAILURE
     })
 }
 
-fn tell<S: Debug, D>(
-    start: Instant,
-    soaked: Result<(u64, S), Box<D>>,
-    report: impl FnOnce(&D),
-) -> ExitCode {
-    match soaked {
+/// Runs random programs, and tells what came of it.
+fn tell<P: Random>(steps: u64, first: u64, choice: &P::Choice) -> ExitCode {
+    let start = Instant::now();
+    match soak::<P>(steps, first, choice) {
         Err(difference) => {
             report(&difference);
             ExitCode::FAILURE
         }
-        Ok((steps, sum)) => {
-            let rate = steps as f64 / start.elapsed().as_secs_f64();
+        Ok(sum) => {
+            let rate = sum.steps as f64 / start.elapsed().as_secs_f64();
             println!("no difference; {rate:.0} steps a second; {sum:?}");
             ExitCode::SUCCESS
         }
     }
 }
 
-fn report<P: Display>(
-    (seed, failure): (u64, &Failure),
-    shrink: impl FnOnce() -> (P, Failure),
-    run: impl FnOnce(&P),
-) {
+fn report<P: Random>(difference: &Difference<P>) {
+    let (seed, failure) = (difference.seed, &difference.failure);
     println!("seed {seed}, step {}: {}", failure.steps, failure.what);
-    let (small, failure) = shrink();
-    run(&small);
-    let steps = small.to_string().lines().count() - 1;
-    println!("{steps} steps are enough: {}", failure.what);
+    let (small, failure) = difference.shrink();
+    let _ = small.run(true);
+    println!("{} steps are enough: {}", small.size(), failure.what);
     let name = format!("failing-{seed}.txt");
     match std::fs::write(&name, small.to_string()) {
         Ok(()) => println!("written to {name}"),
@@ -110,11 +84,8 @@ fn report<P: Display>(
     }
 }
 
-fn replay<P, R: Debug>(
-    program: Result<P, String>,
-    run: impl FnOnce(&P) -> Result<R, Failure>,
-) -> ExitCode {
-    match program.map(|program| run(&program)) {
+fn replay<P: Random + FromStr<Err: Display>>(text: &str) -> ExitCode {
+    match text.parse::<P>().map(|program| program.run(true)) {
         Err(error) => println!("{error}"),
         Ok(Err(failure)) => println!("step {}: {}", failure.steps, failure.what),
         Ok(Ok(ran)) => {

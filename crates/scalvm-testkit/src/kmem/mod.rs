@@ -17,12 +17,13 @@ mod objects;
 mod pattern;
 mod pieces;
 mod program;
+mod random;
 mod run;
-mod soak;
+mod sweep;
 mod wired;
 mod worker;
 mod world;
 
 pub use program::{Op, Program, Shape};
 pub use run::{Options, Ran, Together, run, run_with};
-pub use soak::{Difference, Soaked, soak, sweep};
+pub use sweep::sweep;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::program::{Rng, Step, verbs};
+use crate::program::{Rng, Step, read, verbs};
 
 verbs! {
     /// What a step does. The first argument says who does it: which thread, and on which processor.
@@ -180,19 +180,9 @@ impl FromStr for Program {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Program, String> {
-        let mut lines = text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let head = lines.next().unwrap_or_default();
-        let numbers = head.strip_prefix("kmem ").map(|rest| {
-            rest.split(' ')
-                .map(str::parse)
-                .collect::<Result<Vec<u32>, _>>()
-                .unwrap_or_default()
-        });
-        let Some(&[frames, more, threads @ 1..=u32::MAX, pace @ 1..=u32::MAX]) = numbers.as_deref()
-        else {
-            return Err(format!("not a shape: {head:?}"));
+        let (numbers, steps) = read("kmem ", text)?;
+        let [frames, more, threads @ 1..=u32::MAX, pace @ 1..=u32::MAX] = numbers[..] else {
+            return Err(format!("not a shape: {numbers:?}"));
         };
         Ok(Program {
             shape: Shape {
@@ -200,7 +190,7 @@ impl FromStr for Program {
                 threads,
                 pace,
             },
-            steps: lines.map(str::parse).collect::<Result<_, _>>()?,
+            steps,
         })
     }
 }

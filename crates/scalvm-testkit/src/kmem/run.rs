@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 /// What a program did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Ran {
     /// Allocations of frames and structures that it asked for.
     pub allocations: u64,

@@ -82,19 +82,10 @@ impl FromStr for Program {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Program, String> {
-        let mut lines = text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let head = lines.next().unwrap_or_default();
-        let numbers = head.strip_prefix("machine ").map(|rest| {
-            rest.split(' ')
-                .map(str::parse)
-                .collect::<Result<Vec<u32>, _>>()
-                .unwrap_or_default()
-        });
-        let (space, frames, slow, paging) = match numbers.as_deref() {
-            Some(&[space, frames, slow]) => (space, frames, slow, None),
-            Some(&[space, frames, slow, room, policy, compressor]) => {
+        let (numbers, steps) = read("machine ", text)?;
+        let (space, frames, slow, paging) = match numbers[..] {
+            [space, frames, slow] => (space, frames, slow, None),
+            [space, frames, slow, room, policy, compressor] => {
                 let paging = Paging {
                     room,
                     policy,
@@ -102,7 +93,7 @@ impl FromStr for Program {
                 };
                 (space, frames, slow, Some(paging))
             }
-            _ => return Err(format!("not a machine: {head:?}")),
+            _ => return Err(format!("not a machine: {numbers:?}")),
         };
         let machine = Machine {
             space,
@@ -110,16 +101,29 @@ impl FromStr for Program {
             slow_disk: slow != 0,
             paging,
         };
-        let steps = lines
-            .map(str::parse)
-            .collect::<Result<Vec<Step>, String>>()?;
         Ok(Program { machine, steps })
     }
+}
+
+/// Reads a program of some kind: the numbers of its first line, which begins with `head`, and its
+/// steps, a line each. Empty lines and those that begin with `#` say nothing.
+pub(crate) fn read<O: Verb>(head: &str, text: &str) -> Result<(Vec<u32>, Vec<Step<O>>), String> {
+    let mut lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next().unwrap_or_default();
+    let numbers = first
+        .strip_prefix(head)
+        .and_then(|rest| rest.split(' ').map(|word| word.parse().ok()).collect());
+    let numbers = numbers.ok_or_else(|| format!("not a program: {first:?}"))?;
+    let steps = lines.map(str::parse).collect::<Result<_, _>>()?;
+    Ok((numbers, steps))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soak::Random;
 
     #[test]
     fn a_program_is_read_back_as_it_was_written() {

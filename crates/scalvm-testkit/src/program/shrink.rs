@@ -1,22 +1,8 @@
 //! Makes a failing program smaller.
 
-use super::{Program, Step};
+use super::Step;
 
-impl Program {
-    /// The smallest program found that still fails as `fails` tells, by leaving out steps and making
-    /// numbers smaller.
-    pub fn shrink(self, mut fails: impl FnMut(&Program) -> bool) -> Program {
-        let machine = self.machine;
-        let program = |steps: &[_]| Program {
-            steps: steps.to_vec(),
-            machine,
-        };
-        let steps = shrink_steps(self.steps, |steps| fails(&program(steps)));
-        Program { steps, machine }
-    }
-}
-
-/// The same for the steps of any kind of program.
+/// The fewest steps found that still fail as `fails` tells, by leaving some out and making numbers smaller.
 pub fn shrink_steps<O: Copy + PartialEq>(
     mut steps: Vec<Step<O>>,
     mut fails: impl FnMut(&[Step<O>]) -> bool,

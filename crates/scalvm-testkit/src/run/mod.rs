@@ -21,8 +21,8 @@ mod finish;
 mod maps;
 mod objects;
 mod paging;
+mod random;
 mod runner;
-mod soak;
 mod sweep;
 mod trouble;
 
@@ -35,7 +35,6 @@ use crate::program::Program;
 use runner::Runner;
 
 pub(crate) use runner::{Check, wrong};
-pub use soak::{Difference, Soaked, soak};
 pub use sweep::sweep;
 
 /// What is wrong.
@@ -63,7 +62,7 @@ pub struct Options {
 }
 
 /// What a program did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Ran {
     /// Allocations that it asked for.
     pub allocations: u64,

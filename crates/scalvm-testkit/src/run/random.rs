@@ -1,0 +1,59 @@
+//! Programs of address spaces as random ones.
+
+use std::ops::{AddAssign, Range};
+
+use super::{Failure, Options, Ran, run};
+use crate::program::{Program, Rng, Trouble, shrink_steps};
+use crate::soak::Random;
+
+impl Random for Program {
+    /// On machines with room for so many pages; none: with all that is wanted.
+    type Choice = Option<Range<u32>>;
+    type Ran = Ran;
+
+    /// Of various lengths, with failures in one of two.
+    fn of_seed(seed: u64, memory: &Self::Choice) -> Program {
+        let mut rng = Rng::new(seed);
+        let steps = [20, 60, 200, 400][rng.below(4) as usize];
+        let trouble = match rng.below(6) {
+            0..3 => Trouble::None,
+            3 => Trouble::Allocation,
+            4 => Trouble::Io,
+            _ => Trouble::Both,
+        };
+        Program::generate(rng.draw(), steps, trouble, memory.clone())
+    }
+
+    fn size(&self) -> usize {
+        self.steps.len()
+    }
+
+    fn run(&self, loud: bool) -> Result<Ran, Failure> {
+        let options = Options {
+            loud,
+            ..Options::default()
+        };
+        run(self, options)
+    }
+
+    fn shrink(self, mut fails: impl FnMut(&Program) -> bool) -> Program {
+        let machine = self.machine;
+        let program = |steps| Program { machine, steps };
+        let steps = shrink_steps(self.steps, |steps| fails(&program(steps.to_vec())));
+        program(steps)
+    }
+}
+
+impl AddAssign for Ran {
+    fn add_assign(&mut self, other: Ran) {
+        self.allocations += other.allocations;
+        self.requests += other.requests;
+        for (sum, failures) in self.failures.iter_mut().zip(other.failures) {
+            *sum += failures;
+        }
+        self.evicted += other.evicted;
+        self.swapins += other.swapins;
+        self.decompressed += other.decompressed;
+        self.short += other.short;
+    }
+}

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
-use scalvm::{ObjectCache, PAGE_SIZE, Vm};
+use scalvm::{MallocFlags, ObjectCache, PAGE_SIZE, Vm};
 use scalvm_alloc::GlobalHeap;
 use slabmalloc::{AllocationError, Allocator, LargeObjectPage, ObjectPage, ZoneAllocator};
 
@@ -119,6 +119,7 @@ impl Subject for Ours {
                 let (_, run) = cache.expect("a cache for each size");
                 run(times);
             }
+            Work::ByAddress(_) => work.run(&ByAddress(self.vm), times),
             work => work.run(&self.heap, times),
         }
     }
@@ -139,6 +140,25 @@ impl Subject for Ours {
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         // SAFETY: the caller's word.
         unsafe { self.heap.dealloc(piece, layout) }
+    }
+}
+
+/// The manager, who is not told the layout of what is freed.
+struct ByAddress(&'static Vm<Hosted>);
+
+// SAFETY: each piece is given out once, with room and alignment for its layout, and stays until it is
+// freed.
+unsafe impl GlobalAlloc for ByAddress {
+    #[inline(always)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let piece = self.0.malloc_aligned(&M_BENCH, layout, MallocFlags::NOWAIT);
+        piece.map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc(&self, piece: *mut u8, _layout: Layout) {
+        // SAFETY: the caller's word.
+        unsafe { self.0.free(&M_BENCH, NonNull::new_unchecked(piece)) }
     }
 }
 

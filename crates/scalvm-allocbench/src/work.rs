@@ -26,6 +26,8 @@ pub enum Order {
 pub enum Work {
     /// Allocates a piece and frees it.
     Pair(Layout),
+    /// The same where the piece is freed by its address alone: by those who can.
+    ByAddress(Layout),
     /// The same of a size that is known beforehand: from an object cache, where there are some.
     Object(Layout),
     /// Allocates a batch, and frees it in some order.
@@ -41,6 +43,8 @@ const PAIRS: [usize; 18] = [
     16, 32, 48, 64, 100, 128, 256, 400, 512, 1024, 1500, 2048, 4096, 6000, 8192, 16384, 32768,
     65536,
 ];
+/// The sizes of pairs that are freed by their address.
+const BY_ADDRESS: [usize; 5] = [16, 256, 4096, 10240, 65536];
 /// The sizes of objects.
 pub const OBJECTS: [usize; 5] = [16, 64, 256, 1024, 4096];
 /// The sizes of batches.
@@ -53,6 +57,12 @@ impl Work {
             .iter()
             .map(|&size| (format!("pair of {size}"), Work::Pair(layout(size))))
             .collect();
+        for size in BY_ADDRESS {
+            all.push((
+                format!("pair of {size}, by address"),
+                Work::ByAddress(layout(size)),
+            ));
+        }
         for size in OBJECTS {
             all.push((format!("object of {size}"), Work::Object(layout(size))));
         }
@@ -87,7 +97,7 @@ impl Work {
     /// Allocations in one time.
     pub fn pieces(&self) -> u64 {
         match self {
-            Work::Pair(_) | Work::Object(_) => 1,
+            Work::Pair(_) | Work::ByAddress(_) | Work::Object(_) => 1,
             Work::Batch(..) | Work::HandOver(..) => BATCH as u64,
             Work::Mixed(trace) => trace.pieces(),
         }
@@ -96,7 +106,9 @@ impl Work {
     /// Does it so often.
     pub fn run<A: GlobalAlloc>(&self, allocator: &A, times: u64) {
         match self {
-            Work::Pair(layout) | Work::Object(layout) => pairs(allocator, *layout, times),
+            Work::Pair(layout) | Work::ByAddress(layout) | Work::Object(layout) => {
+                pairs(allocator, *layout, times);
+            }
             Work::Batch(layout, order, shuffled) => {
                 for _ in 0..times {
                     batch(allocator, *layout, *order, shuffled);

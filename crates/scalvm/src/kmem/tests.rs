@@ -446,6 +446,44 @@ fn pieces_are_charged_and_credited() {
 }
 
 #[test]
+fn a_piece_is_freed_quickly_by_its_address_if_it_begins_in_its_slabs_first_frame() {
+    let (machine, frames) = setup(4000);
+    let (heap, pool) = (Heap::new(), Pool::new());
+    let free = |bytes: NonNull<u8>| {
+        // SAFETY: a piece that is ours begins there, or none.
+        unsafe { heap.free_at_quickly(&machine, &frames, bytes, &()) }
+    };
+    let mut firsts = 0;
+    for bucket in 0..Heap::BUCKETS - 1 {
+        let size = Heap::bucket_size(bucket);
+        let layout = Layout::from_size_align(size, 16).unwrap();
+        let alloc = || heap.alloc(&machine, &frames, layout, &()).unwrap();
+        for bytes in [alloc(), alloc(), alloc()] {
+            // A magazine that one has just been taken from has room for one.
+            let last = alloc();
+            // SAFETY: both are not freed yet; the address is within the piece.
+            unsafe {
+                assert!(!free(last.byte_add(8)), "{size} and 8");
+                let page = frames.page_at(last.addr().get()).unwrap();
+                let first = page.state() == State::Slab;
+                assert_eq!(free(last), first, "{size}");
+                firsts += usize::from(first);
+                if !first {
+                    heap.free(&machine, &frames, last, layout, &());
+                }
+                heap.free(&machine, &frames, bytes, layout, &());
+            }
+        }
+    }
+    assert!(firsts > 2 * Heap::BUCKETS, "most begin there");
+    assert_eq!(heap.in_use(), 0);
+    let item = pool.alloc(&machine, &frames, Item::new(1)).unwrap();
+    assert!(!free(item.as_non_null().cast()), "not one of the heap");
+    item.check(1);
+    heap.check_invariants(&machine, &frames);
+}
+
+#[test]
 fn what_is_no_piece_is_told() {
     let (machine, frames) = setup(200);
     let (heap, pool) = (Heap::new(), Pool::new());

@@ -78,6 +78,12 @@ impl Segments {
         }
     }
 
+    /// The same where the segment that was added first has the frame: calls nothing.
+    #[inline(always)]
+    pub fn page_at_quickly(&self, address: usize) -> Option<Ptr<Page>> {
+        self.slots[0].page_at(address)
+    }
+
     /// The descriptor of the frame that lies `n` frames after this one.
     ///
     /// # Safety

@@ -42,10 +42,10 @@ impl Heap {
 
     /// A heap that has allocated nothing.
     pub const fn new() -> Heap {
-        let mut pools = [const { RawPool::new(GRAIN, Use::Heap) }; CLASSES.len()];
+        let mut pools = [const { RawPool::new(GRAIN, Use::Heap(0)) }; CLASSES.len()];
         let mut class = 0;
         while class < CLASSES.len() {
-            pools[class] = RawPool::new(CLASSES[class], Use::Heap);
+            pools[class] = RawPool::new(CLASSES[class], Use::Heap(class as u8));
             class += 1;
         }
         Heap { pools }
@@ -139,8 +139,26 @@ impl Heap {
         let From::Pool(class) = From::of(layout) else {
             return false;
         };
-        let credit = |cpu| account.credit_quickly(cpu, class, CLASSES[class]);
         // SAFETY: the caller's word; the layout leads to the same pool.
+        unsafe { self.free_in_class(machine, frames, bytes, class, account) }
+    }
+
+    /// The same of a piece whose class is known.
+    ///
+    /// # Safety
+    ///
+    /// It came from this class, which is not the last bucket, and is used no more.
+    #[inline(always)]
+    pub unsafe fn free_in_class<M: Machine, A: Account>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        bytes: NonNull<u8>,
+        class: usize,
+        account: &A,
+    ) -> bool {
+        let credit = |cpu| account.credit_quickly(cpu, class, CLASSES[class]);
+        // SAFETY: the caller's word.
         unsafe { self.pools[class].free_quickly(machine, frames, bytes.cast(), credit) }
     }
 

@@ -23,18 +23,44 @@ impl<M: Machine> Vm<M> {
     #[inline]
     #[track_caller]
     pub unsafe fn free(&self, ty: &'static MallocType, memory: NonNull<u8>) {
+        let (heap, machine, frames) = (&self.heap, &self.machine, &self.frames);
+        // SAFETY: the caller's word. In debug mode there is no row, so that the account refuses.
+        unsafe {
+            if !heap.free_at_quickly(machine, frames, memory, &self.back(ty)) {
+                self.free_at_slowly(ty, memory, Location::caller());
+            }
+        }
+    }
+
+    /// The same where that was not simple.
+    ///
+    /// # Safety
+    ///
+    /// As for [`free`](Vm::free).
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_at_slowly(
+        &self,
+        ty: &'static MallocType,
+        memory: NonNull<u8>,
+        site: &'static Location<'static>,
+    ) {
         if let Some(watch) = self.debug.watch() {
-            return self.watched_free(watch, ty, memory, None, Location::caller());
+            return self.watched_free(watch, ty, memory, None, site);
         }
         let Some(piece) = self.heap.piece_at(&self.frames, memory.addr().get()) else {
             self.free_mapped(ty, memory);
             return;
         };
         let account = self.back(ty);
+        let (heap, machine, frames) = (&self.heap, &self.machine, &self.frames);
         // SAFETY: the caller's word.
         unsafe {
-            self.heap
-                .free_piece(&self.machine, &self.frames, memory, piece, &account);
+            let in_class = piece.bucket < Heap::BUCKETS - 1;
+            if in_class && heap.free_in_class(machine, frames, memory, piece.bucket, &account) {
+                return;
+            }
+            heap.free_piece(machine, frames, memory, piece, &account);
         }
         self.freed(account);
     }

@@ -7,6 +7,8 @@ use core::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::vec::Vec;
 
+use crate::machine::Machine;
+use crate::page::State;
 use crate::testing::{Random, TestMachine};
 use crate::vm::Vm;
 use crate::{MallocError, MallocFlags, MallocType, Paging};
@@ -63,6 +65,38 @@ fn pieces_have_room_and_alignment_and_are_counted_by_size() {
     assert_eq!(in_use(&vm, &M_TEST), (0, 0));
     vm.check_invariants();
     assert_eq!(vm.heap.in_use(), 0);
+}
+
+#[test]
+fn an_address_where_no_piece_begins_is_ignored() {
+    let vm = setup(4000);
+    let mut held = Vec::new();
+    let mut pieces = 0;
+    for size in (0..80).map(|n| 16 + n * 900) {
+        let memory = vm.malloc(&M_TEST, size, NOWAIT).unwrap();
+        pieces += 1;
+        for offset in [1, 8, 16, 4096].into_iter().filter(|&n| n < size) {
+            // SAFETY: no piece begins inside of one.
+            unsafe { vm.free(&M_TEST, memory.byte_add(offset)) };
+        }
+        assert_eq!(in_use(&vm, &M_TEST).0, pieces, "{size}");
+        held.push(memory);
+    }
+    let page = vm.frames.alloc_page(&vm.machine, State::Kernel).unwrap();
+    let own = vm.machine.frame_ptr(page.frame());
+    let mut outside = 0u64;
+    for memory in [own, (&raw mut outside).cast()] {
+        // SAFETY: no piece begins there.
+        unsafe { vm.free(&M_TEST, NonNull::new(memory).unwrap()) };
+    }
+    vm.frames.free_page(&vm.machine, page);
+    vm.check_invariants();
+    for memory in held {
+        // SAFETY: not freed yet.
+        unsafe { vm.free(&M_TEST, memory) };
+    }
+    assert_eq!(in_use(&vm, &M_TEST), (0, 0));
+    vm.check_invariants();
 }
 
 #[test]

@@ -8,23 +8,34 @@ use crate::page::Page;
 
 /// Whom a slab's slots are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
 pub(crate) enum Use {
     /// The manager's own structures.
-    Own = 1,
-    /// Pieces of the heap.
-    Heap = 2,
+    Own,
     /// Objects that stay constructed while they are free.
-    Cache = 3,
+    Cache,
+    /// Pieces of the heap, of the class with this number.
+    Heap(u8),
+}
+
+impl Use {
+    const fn code(self) -> u32 {
+        match self {
+            Use::Own => 1,
+            Use::Cache => 2,
+            Use::Heap(class) => HEAP + class as u32,
+        }
+    }
 }
 
 /// What stands in `mapped` of a slab's first frame: the size of a slot in words (bits 0 to 13),
-/// where the first one begins in grains (14 to 25), and whose they are (26 and 27).
+/// where the first one begins in grains (14 to 25), and whose they are (26 to 31).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SlabTag(u32);
 
 const SIZE_BITS: u32 = 14;
 const START_BITS: u32 = 12;
+/// What is whose from this on is the heap's, of a class that is that much lower.
+const HEAP: u32 = 3;
 const WORD: usize = 8;
 const GRAIN: usize = 16;
 
@@ -33,8 +44,9 @@ impl SlabTag {
     pub(super) const fn new(size: usize, start: usize, user: Use) -> SlabTag {
         assert!(size.is_multiple_of(WORD) && size / WORD < 1 << SIZE_BITS);
         assert!(start.is_multiple_of(GRAIN) && start / GRAIN < 1 << START_BITS);
+        assert!(user.code() < 1 << (u32::BITS - SIZE_BITS - START_BITS));
         let (words, grains) = ((size / WORD) as u32, (start / GRAIN) as u32);
-        SlabTag(words | grains << SIZE_BITS | (user as u32) << (SIZE_BITS + START_BITS))
+        SlabTag(words | grains << SIZE_BITS | user.code() << (SIZE_BITS + START_BITS))
     }
 
     /// The tag of a slab, by its first frame.
@@ -63,7 +75,13 @@ impl SlabTag {
     /// Whether the slots are for this use.
     #[inline(always)]
     pub const fn is_for(self, user: Use) -> bool {
-        self.0 >> (SIZE_BITS + START_BITS) == user as u32
+        self.0 >> (SIZE_BITS + START_BITS) == user.code()
+    }
+
+    /// The class, if the slots are pieces of the heap; some large number if they are not.
+    #[inline(always)]
+    pub const fn class(self) -> usize {
+        (self.0 >> (SIZE_BITS + START_BITS)).wrapping_sub(HEAP) as usize
     }
 
     /// Whether a slot begins `offset` bytes behind the beginning of the slab, and is of this form.
@@ -82,12 +100,23 @@ mod tests {
 
     #[test]
     fn tags_say_what_they_were_told() {
-        for user in [Use::Own, Use::Heap, Use::Cache] {
+        const USERS: [Use; 5] = [
+            Use::Own,
+            Use::Cache,
+            Use::Heap(0),
+            Use::Heap(1),
+            Use::Heap(60),
+        ];
+        for user in USERS {
             for (size, start) in [(16, 0), (40, 64), (768, 256), (65536, 0), (4096 - 8, 4080)] {
                 let tag = SlabTag::new(size, start, user);
                 assert_eq!((tag.size(), tag.start()), (size, start));
-                for other in [Use::Own, Use::Heap, Use::Cache] {
+                for other in USERS {
                     assert_eq!(tag.is_for(other), user == other);
+                }
+                match user {
+                    Use::Heap(class) => assert_eq!(tag.class(), usize::from(class)),
+                    _ => assert!(tag.class() > 1 << 16),
                 }
             }
         }

@@ -229,7 +229,8 @@ impl World<'_> {
         let all = all.chain(workers.iter().flat_map(|worker| &worker.goods.pieces));
         let pieces: Vec<_> = all.collect();
         pieces.iter().try_for_each(|piece| piece.check())?;
-        self.accounts.compare(self.vm(), &pieces)?;
+        let alone = self.is_alone();
+        self.accounts.compare(self.vm(), &pieces, alone)?;
         self.arenas.compare(self)?;
         let things = mails.iter().map(|mail| &mail.things);
         let things = things.chain(workers.iter().map(|worker| &worker.goods.things));

@@ -47,7 +47,7 @@ pub const STATIC: usize = 4;
 /// In the place of a type's number: those left behind.
 pub const ORPHANS: usize = TYPES.len();
 /// Bytes that a processor may have drawn of a type ahead of their use, as documented.
-const CREDIT: u64 = 128 << 10;
+const CREDIT: u64 = 512 << 10;
 /// The same for all processors.
 const SLACK: u64 = CREDIT * CPUS as u64;
 

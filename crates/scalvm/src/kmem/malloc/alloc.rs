@@ -71,25 +71,46 @@ impl<M: Machine> Vm<M> {
         error: HeapError,
         site: &'static Location<'static>,
     ) -> Result<NonNull<u8>, MallocError> {
-        let mut first = match error {
-            HeapError::Refused => {
-                let account = Quick {
-                    types: &self.types,
-                    number: ty.known_number(),
-                };
-                let (machine, frames) = (&self.machine, &self.frames);
-                match self.heap.alloc(machine, frames, layout, &account) {
+        let mut error = error;
+        if error == HeapError::Refused {
+            let account = Quick {
+                types: &self.types,
+                number: ty.known_number(),
+            };
+            let (machine, frames) = (&self.machine, &self.frames);
+            match self.heap.alloc(machine, frames, layout, &account) {
+                Ok(piece) => return Ok(cleared(piece, layout, flags)),
+                Err(now) => error = now,
+            }
+        }
+        let first = match error {
+            HeapError::OutOfMemory => MallocError::OutOfMemory,
+            HeapError::Refused | HeapError::TooLarge => {
+                match self.attempt(ty, layout, flags, site) {
                     Ok(piece) => return Ok(cleared(piece, layout, flags)),
-                    Err(error) => Some(error),
+                    Err(error) => error,
                 }
             }
-            error => Some(error),
         };
+        self.malloc_later(ty, layout, flags, first, site)
+    }
+
+    /// What is left to do when there has been no memory, or no right to it, as `first` tells: to
+    /// wait if that is allowed and of use, or to fail.
+    #[cold]
+    #[inline(never)]
+    fn malloc_later(
+        &self,
+        ty: &'static MallocType,
+        layout: Layout,
+        flags: MallocFlags,
+        first: MallocError,
+        site: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, MallocError> {
+        let mut first = Some(first);
         let attempt = || match first.take() {
-            None | Some(HeapError::Refused | HeapError::TooLarge) => {
-                self.attempt(ty, layout, flags, site)
-            }
-            Some(error) => Err(error.into()),
+            None => self.attempt(ty, layout, flags, site),
+            Some(error) => Err(error),
         };
         let wait = flags.contains(MallocFlags::WAIT);
         let result = self.with_room(attempt, |error| wait && *error == MallocError::OutOfMemory);

@@ -474,7 +474,7 @@ fn the_high_water_mark_is_above_the_truth_by_no_more_than_credit() {
         }
         most = most.max(in_use(&vm, &M_HIGH).1);
         let high = vm.type_stats(&M_HIGH).unwrap().high_water;
-        let credit = cpus.iter().filter(|&&used| used).count() as u64 * (128 << 10);
+        let credit = cpus.iter().filter(|&&used| used).count() as u64 * (512 << 10);
         assert!(high >= most && high <= most + credit, "{high}, {most}");
     }
     for memory in held {

@@ -48,15 +48,15 @@ impl Depot {
         })
     }
 
-    /// Adds a magazine, unless there are `most`; then it comes back.
+    /// Adds a magazine if `room` tells that there may be so many; else it comes back.
     pub fn put<M: Machine>(
         &self,
         chain: Chain,
-        most: u32,
+        room: impl FnOnce(usize) -> bool,
         _held: &SpinGuard<'_, M>,
     ) -> Result<(), Chain> {
         let count = self.count.get();
-        if count >= most.min(PLACES as u32) {
+        if count >= PLACES as u32 || !room(count as usize + 1) {
             return Err(chain);
         }
         self.chains[count as usize].store(chain.first, Relaxed);

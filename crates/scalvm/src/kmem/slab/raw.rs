@@ -20,10 +20,10 @@ const SMALL: (usize, usize) = (32 << 10, 64);
 /// What it may grow to.
 const LARGE: (usize, usize) = (128 << 10, 256);
 /// A magazine has as many slots even so, unless that were more bytes than this.
-const FEW: (usize, usize) = (64 << 10, 4);
+const FEW: (usize, usize) = (128 << 10, 8);
 /// A depot has at most one part in so many of all memory.
 const SHARE: usize = 128;
-/// Bytes that a depot may have of any memory, and the most.
+/// Bytes that a depot may have of any memory, and the most; but one magazine always.
 const DEPOT: (usize, usize) = (64 << 10, 2 << 20);
 /// So many times the depot's lock has been found taken before magazines grow.
 const CONTENDED: u32 = 16;
@@ -266,9 +266,9 @@ impl RawPool {
                 let bytes = frames.total() as usize / SHARE * PAGE_SIZE;
                 let bytes = bytes.clamp(DEPOT.0, DEPOT.1);
                 let magazine = previous.count as usize * self.slabs.size();
-                let most = (bytes / magazine).max(1) as u32;
+                let room = |count| count == 1 || count * magazine <= bytes;
                 let slabs = self.lock_depot(machine);
-                over = self.depot.put(previous, most, &slabs).err();
+                over = self.depot.put(previous, room, &slabs).err();
             }
             magazine.put_previous(loaded, held);
         }

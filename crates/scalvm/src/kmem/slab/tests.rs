@@ -305,3 +305,17 @@ fn threads_lose_no_slot_and_share_none() {
     frames.check_invariants(&machine);
     assert_eq!(frames.free_count(), frames.total());
 }
+
+#[test]
+fn what_a_magazine_has_at_first_is_bounded() {
+    for size in (16..=64 << 10).step_by(16) {
+        let pool = RawPool::new(size, Use::Own);
+        let slots = pool.magazine_size() as usize;
+        let bytes = slots * size;
+        assert!((1..=64).contains(&slots), "{slots} of {size}");
+        let large = slots <= 8 && bytes <= 128 << 10;
+        assert!(bytes <= 32 << 10 || large, "{slots} of {size}");
+        // Nor is it much less.
+        assert!(bytes + size > 32 << 10 || slots == 64, "{slots} of {size}");
+    }
+}

@@ -16,7 +16,7 @@
 //! frames'.
 //!
 //! The high-water mark is that of what a type holds: never less than the bytes that were in use at
-//! one time, and more by at most the credit, which is 128 KiB for each processor, and none where
+//! one time, and more by at most the credit, which is 512 KiB for each processor, and none where
 //! there is a limit.
 //!
 //! What happens at the limit: a request that would take the type above it is refused with

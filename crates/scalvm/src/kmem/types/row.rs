@@ -11,9 +11,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::kmem::{Heap, Ptr};
 use crate::sync::Field;
 
-/// The most bytes of credit that a row keeps: two of the largest pieces that the fast path hands
-/// out.
-pub(super) const CAP: u64 = 128 << 10;
+/// The most bytes of credit that a row keeps: eight of the largest pieces that the fast path hands
+/// out. Half of it, which is what is drawn or given back at once, is two full magazines of large
+/// pieces: so the account is not asked more often than the depot is.
+pub(super) const CAP: u64 = 512 << 10;
 
 /// The bucket of whatever is larger than all others.
 pub(super) const LAST: usize = Heap::BUCKETS - 1;

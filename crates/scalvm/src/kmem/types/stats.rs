@@ -25,7 +25,7 @@ pub struct TypeStats {
     pub failures: u64,
     /// How many of these waited at the limit.
     pub waits: u64,
-    /// The most bytes that were in use at one time: never told too low, and too high by at most 128
+    /// The most bytes that were in use at one time: never told too low, and too high by at most 512
     /// KiB for each processor; exact where there is a limit.
     pub high_water: u64,
     /// How many bytes may be in use.

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::bench::{ALLOCATORS, write_table};
 use crate::cli::AllocatorsOptions;
 use crate::paths;
+use crate::setup;
 
 /// The target whose flags are not those of the tools that build it.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -82,6 +83,7 @@ impl Figures {
 /// Measures, prints the tables, and puts them into the document if that is asked for. The status is 0
 /// whatever the figures are.
 pub fn allocators(options: AllocatorsOptions) -> Result<u8> {
+    setup::ensure(&setup::VALGRIND)?;
     let program = build()?;
     let names = output(Command::new(&program).arg("names"))?;
     let names: Vec<&str> = names.lines().collect();

@@ -50,6 +50,13 @@ pub const MUSL_GCC: Tool = Tool {
     purpose: "compiles vmbench and the C tests, static",
 };
 
+/// What counts instructions.
+pub const VALGRIND: Tool = Tool {
+    program: "valgrind",
+    package: "valgrind",
+    purpose: "counts the instructions of allocators",
+};
+
 /// What tells the functions in a sanitizer's report.
 pub const SYMBOLIZER: Tool = Tool {
     program: "llvm-symbolizer",

@@ -56,8 +56,8 @@ impl<M: Machine> Vm<M> {
         f("malloc row", self.types.pool());
         f("debug record", self.debug.records());
         self.arenas.each_raw(f);
-        for pool in self.heap.pools() {
-            f("heap", pool);
-        }
+        self.heap
+            .named_pools()
+            .for_each(|(name, pool)| f(name, pool));
     }
 }

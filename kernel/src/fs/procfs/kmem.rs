@@ -120,12 +120,12 @@ pub fn slabinfo(text: &mut Text) -> Result<(), Errno> {
 }
 
 fn of_pool(text: &mut Text, stats: &PoolStats) -> Result<(), Errno> {
-    const HEAP: &str = "heap";
     const KIB: usize = 1024;
+    let heap = stats.name.starts_with("malloc-");
     let start = text.len();
     match stats.size {
-        size if stats.name == HEAP && size % KIB == 0 => write!(text, "kmalloc-{}k", size / KIB)?,
-        size if stats.name == HEAP => write!(text, "kmalloc-{size}")?,
+        size if heap && size % KIB == 0 => write!(text, "kmalloc-{}k", size / KIB)?,
+        size if heap => write!(text, "kmalloc-{size}")?,
         _ => write!(text, "{}", Word(stats.name))?,
     }
     text.pad(start, 17)?;

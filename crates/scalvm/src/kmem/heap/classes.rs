@@ -5,13 +5,24 @@ use core::hint::assert_unchecked;
 
 use crate::addr::PAGE_SIZE;
 
-/// The sizes of slots. Each is aligned to the largest power of two that divides it, up to a page.
-/// Four to a doubling: at most a fifth of a large piece is wasted.
-pub(super) const CLASSES: [usize; 44] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024,
-    1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 5120, 6144, 7168, 8192, 10240, 12288, 14336,
-    16384, 20480, 24576, 28672, 32768, 40960, 49152, 57344, 65536,
-];
+/// Defines the classes by their sizes.
+macro_rules! classes {
+    ($($size:literal)*) => {
+        /// The sizes of slots. Each is aligned to the largest power of two that divides it, up to a
+        /// page. Four to a doubling: at most a fifth of a large piece is wasted.
+        pub(super) const CLASSES: [usize; 44] = [$($size),*];
+
+        /// What they are called.
+        pub(super) const NAMES: [&str; CLASSES.len()] = [$(concat!("malloc-", $size)),*];
+    };
+}
+
+classes! {
+    16 32 48 64 80 96 112 128 160 192 224 256 320 384 448 512 640 768 896 1024 1280 1536 1792
+    2048 2560 3072 3584 4096 5120 6144 7168 8192 10240 12288 14336 16384 20480 24576 28672
+    32768 40960 49152 57344 65536
+}
+
 /// The largest of them.
 const SMALL: usize = CLASSES[CLASSES.len() - 1];
 /// The finest step between classes, and the alignment that all have.

@@ -11,7 +11,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 pub(crate) use account::Account;
-use classes::{CLASSES, From, GRAIN};
+use classes::{CLASSES, From, GRAIN, NAMES};
 pub(crate) use piece::Piece;
 
 use super::slab::{RawPool, Use};
@@ -213,6 +213,11 @@ impl Heap {
             None => runs::free(machine, frames, bytes),
         }
         account.credit(pinned.cpu(), piece.bucket, piece.bytes);
+    }
+
+    /// The pools by the size of their slots, with their names.
+    pub fn named_pools(&self) -> impl Iterator<Item = (&'static str, &RawPool)> {
+        NAMES.into_iter().zip(&self.pools)
     }
 
     /// The pools, by the size of their slots.

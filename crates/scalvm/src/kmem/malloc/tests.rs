@@ -68,6 +68,27 @@ fn pieces_have_room_and_alignment_and_are_counted_by_size() {
 }
 
 #[test]
+fn the_heaps_pools_are_named_by_their_sizes() {
+    let vm = setup(4000);
+    for size in [16, 17, 1000, 4096, 10_000, 65_536] {
+        let memory = vm.malloc(&M_TEST, size, NOWAIT).unwrap();
+        // SAFETY: not freed yet.
+        unsafe { vm.free(&M_TEST, memory) };
+    }
+    let (mut names, mut heap) = (Vec::new(), Vec::new());
+    vm.each_pool(&mut |pool| {
+        names.push(pool.name);
+        if let Some(size) = pool.name.strip_prefix("malloc-") {
+            assert_eq!(size.parse(), Ok(pool.size));
+            heap.push(pool.size);
+        }
+    });
+    assert_eq!(heap, [16, 32, 1024, 4096, 10_240, 65_536]);
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+}
+
+#[test]
 fn an_address_where_no_piece_begins_is_ignored() {
     let vm = setup(4000);
     let mut held = Vec::new();

@@ -9,7 +9,8 @@ use super::raw::RawPool;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Its name: pools of the heap share one.
+    /// Its name: for those of the heap `malloc-` and the bytes of a slot. Object caches may share
+    /// one.
     pub name: &'static str,
     /// Bytes in a slot.
     pub size: usize,

@@ -351,6 +351,7 @@ impl Frames {
     }
 
     /// All frames of all segments, without those of the descriptors.
+    #[inline]
     pub fn total(&self) -> u64 {
         self.segments.total()
     }

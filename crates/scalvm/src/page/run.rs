@@ -107,6 +107,7 @@ impl Frames {
     }
 
     /// The first frame of the block or run in use of which a frame is a part; none for a free one.
+    #[inline]
     pub fn first_of(&self, page: Ptr<Page>) -> Option<Ptr<Page>> {
         let mut block = page;
         let mut order = 0;

@@ -106,6 +106,7 @@ impl Segments {
     }
 
     /// Usable frames of all segments.
+    #[inline]
     pub fn total(&self) -> u64 {
         self.ready().map(|segment| segment.len.load(Relaxed)).sum()
     }

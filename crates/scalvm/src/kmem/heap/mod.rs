@@ -197,7 +197,7 @@ impl Heap {
     ///
     /// It came from [`alloc`](Heap::alloc) of this heap, `piece` is what
     /// [`piece_at`](Heap::piece_at) told of it, and it is used no more.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn free_piece<M: Machine, A: Account>(
         &self,
         machine: &M,

@@ -88,6 +88,7 @@ impl Heap {
     /// The piece that begins at this address, by the page descriptor; none if no piece of the heap
     /// can begin there. Whether that piece is in use is the caller's word: a free slot is not told
     /// from one in use. Takes no lock; neither may the piece be freed meanwhile.
+    #[inline]
     pub fn piece_at(&self, frames: &Frames, address: usize) -> Option<Piece> {
         let page = frames.page_at(address)?;
         let first = match page.state() {

@@ -41,6 +41,7 @@ pub(super) struct Drawn<'a> {
 
 impl<'a> Drawn<'a> {
     /// Draws so many bytes from a type, waiting for them if that is allowed.
+    #[inline]
     pub fn new<M: Machine>(
         vm: &'a Vm<M>,
         attached: Attached,
@@ -73,6 +74,7 @@ impl<'a> Drawn<'a> {
 }
 
 impl Account for Drawn<'_> {
+    #[inline]
     fn charge(&self, cpu: usize, bucket: usize, _bytes: usize) -> bool {
         match self.types.row(cpu, self.attached.number) {
             Some(row) => self.spare.set(row.take_charged(bucket, self.draw.credit)),

@@ -186,6 +186,7 @@ impl RawPool {
 
     /// Loads a full magazine in place of the empty one, if the processor or the depot has one, and
     /// takes a slot.
+    #[inline(always)]
     pub(super) fn reload<M: Machine>(
         &self,
         machine: &M,
@@ -250,6 +251,7 @@ impl RawPool {
     /// # Safety
     ///
     /// The slot is free, came from this pool, and is the pool's from now on.
+    #[inline(always)]
     pub(super) unsafe fn unload<M: Machine>(
         &self,
         machine: &M,

@@ -163,6 +163,7 @@ impl Types {
     }
 
     /// A type as this manager knows it, if it does already.
+    #[inline]
     pub fn find(&self, ty: &'static MallocType) -> Option<Attached> {
         let number = numbers::of(ty);
         let state = self.states.get(number)?;
@@ -179,6 +180,7 @@ impl Types {
     }
 
     /// A type as this manager knows it: a static one becomes known to it now.
+    #[inline]
     pub fn get<M: Machine>(
         &self,
         machine: &M,

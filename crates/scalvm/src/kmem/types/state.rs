@@ -179,6 +179,7 @@ impl TypeState {
 
     /// Charges so many bytes, if the limit lets it, and where there is none some credit along with
     /// them: little while the type is small, so that the high-water mark tells something.
+    #[inline]
     pub fn draw(&self, bytes: u64) -> Result<Draw, AtLimit> {
         let mut held = self.held.load(SeqCst);
         loop {

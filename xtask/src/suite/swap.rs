@@ -239,7 +239,9 @@ fn off(lab: &Lab) -> Result<()> {
     let disk = lab.path("swap-off");
     fs::File::create(&disk)?.set_len(SWAP)?;
     let script = "exec 2>&1; mkswap /dev/vda >/dev/null; swapon /dev/vda; \
-                  /tests/patterns 10 16 4 >/tmp/a & sleep 5; swapoff /dev/vda; grep -c vda /proc/swaps; \
+                  /tests/patterns 10 16 8 >/tmp/a & \
+                  until free -m | awk '/Swap/ { exit $3 < 80 }'; do sleep 0.1; done; \
+                  swapoff /dev/vda; grep -c vda /proc/swaps; \
                   wait; cat /tmp/a; \
                   /tests/patterns 2 20 4 >/tmp/b & /tests/eat 40 </dev/null; swapoff /dev/vda; \
                   grep -c vda /proc/swaps; wait; cat /tmp/b";

@@ -107,6 +107,12 @@ impl Emulated {
         self.hardware.devices[number].clone()
     }
 
+    /// Writes into a frame through the direct map, with the processor's own stores: others may read or
+    /// write the same bytes meanwhile, as with those of programs.
+    pub fn write_frame(&self, frame: Frame, offset: usize, bytes: &[u8]) {
+        self.hardware.arena.write(frame, offset, bytes);
+    }
+
     /// How many processors there are.
     pub fn cpus(&self) -> usize {
         self.hardware.cores.len()

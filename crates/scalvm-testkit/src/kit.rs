@@ -241,12 +241,7 @@ impl Kit {
 
     /// Writes into a frame, as a kernel does that holds its page.
     pub fn write(&self, frame: Frame, within: usize, bytes: &[u8]) {
-        assert!(within + bytes.len() <= PAGE_SIZE);
-        // SAFETY: within a frame; nobody reads or writes it meanwhile, as this is the only thread.
-        unsafe {
-            let to = self.vm.machine().frame_ptr(frame).add(within);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
-        }
+        self.vm.machine().write_frame(frame, within, bytes);
     }
 
     /// An object for a file of the disk.

@@ -16,8 +16,8 @@
 //! frames'.
 //!
 //! The high-water mark is that of what a type holds: never less than the bytes that were in use at
-//! one time, and more by at most the credit, which is 512 KiB for each processor, and none where
-//! there is a limit.
+//! one time, and more by at most the credit, which is 512 KiB for each processor and none where
+//! there is a limit, and by what was drawn at that moment for requests that then failed.
 //!
 //! What happens at the limit: a request that would take the type above it is refused with
 //! `MallocError::Limit`, or waits until enough has come back (`MallocFlags::WAIT`); one that is

@@ -25,8 +25,9 @@ pub struct TypeStats {
     pub failures: u64,
     /// How many of these waited at the limit.
     pub waits: u64,
-    /// The most bytes that were in use at one time: never told too low, and too high by at most 512
-    /// KiB for each processor; exact where there is a limit.
+    /// The most bytes that were in use at one time. Never told too low; too high by at most 512 KiB
+    /// for each processor, or not at all where there is a limit, and by what other processors had
+    /// drawn at that moment for requests that then failed.
     pub high_water: u64,
     /// How many bytes may be in use.
     pub limit: Option<u64>,

@@ -126,7 +126,8 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// As for [`free`](Heap::free).
+    /// It came from [`alloc`](Heap::alloc) of this heap for the same layout, or one that leads to
+    /// pieces of the same size, and is used no more.
     #[inline(always)]
     pub unsafe fn free_quickly<M: Machine, A: Account>(
         &self,
@@ -162,13 +163,12 @@ impl Heap {
         unsafe { self.pools[class].free_quickly(machine, frames, bytes.cast(), credit) }
     }
 
-    /// Takes a piece back.
+    /// Takes a piece back by its layout.
     ///
     /// # Safety
     ///
-    /// It came from [`alloc`](Heap::alloc) of this heap for the same layout, or one that leads to
-    /// pieces of the same size, and is used no more.
-    #[inline]
+    /// As for [`free_quickly`](Heap::free_quickly).
+    #[cfg(test)]
     pub unsafe fn free<M: Machine, A: Account>(
         &self,
         machine: &M,
@@ -177,26 +177,18 @@ impl Heap {
         layout: Layout,
         account: &A,
     ) {
-        let piece = match From::of(layout) {
-            From::Pool(class) => Piece {
-                bucket: class,
-                bytes: CLASSES[class],
-            },
-            From::Frames(count) => Piece {
-                bucket: Self::BUCKETS - 1,
-                bytes: PAGE_SIZE * count,
-            },
-        };
+        let piece = Self::piece_for(layout).expect("what was allocated is a piece");
         // SAFETY: the caller's word; the layout leads to the same piece.
         unsafe { self.free_piece(machine, frames, bytes, piece, account) }
     }
 
-    /// Takes a piece back whose layout is not known.
+    /// Takes a piece back that is known.
     ///
     /// # Safety
     ///
     /// It came from [`alloc`](Heap::alloc) of this heap, `piece` is what
-    /// [`piece_at`](Heap::piece_at) told of it, and it is used no more.
+    /// [`piece_at`](Heap::piece_at) told of it, or [`piece_for`](Heap::piece_for) of its layout, and
+    /// it is used no more.
     #[inline(always)]
     pub unsafe fn free_piece<M: Machine, A: Account>(
         &self,

@@ -97,10 +97,10 @@ impl<M: Machine> Vm<M> {
         layout: Layout,
         site: &'static Location<'static>,
     ) {
-        if Heap::piece_for(layout).is_none() {
+        let Some(piece) = Heap::piece_for(layout) else {
             self.free_mapped(ty, memory);
             return;
-        }
+        };
         if let Some(watch) = self.debug.watch() {
             return self.watched_free(watch, ty, memory, Some(layout), site);
         }
@@ -108,7 +108,7 @@ impl<M: Machine> Vm<M> {
         // SAFETY: the caller's word.
         unsafe {
             self.heap
-                .free(&self.machine, &self.frames, memory, layout, &account);
+                .free_piece(&self.machine, &self.frames, memory, piece, &account);
         }
         self.freed(account);
     }

@@ -3,10 +3,13 @@
 use std::fmt::{Debug, Display};
 use std::ops::AddAssign;
 
+use crate::program::{Step, shrink_steps};
 use crate::run::Failure;
 
 /// A kind of program that is made from a seed, run, and made smaller.
 pub trait Random: Clone + Display {
+    /// What a step may do.
+    type Op: Copy + PartialEq;
     /// What its generator is told besides the seed.
     type Choice;
     /// What a program did.
@@ -15,14 +18,28 @@ pub trait Random: Clone + Display {
     /// The program of a seed.
     fn of_seed(seed: u64, choice: &Self::Choice) -> Self;
 
-    /// How many steps it has.
-    fn size(&self) -> usize;
+    /// Its steps.
+    fn steps(&self) -> &[Step<Self::Op>];
+
+    /// The same program with other steps.
+    fn with_steps(&self, steps: Vec<Step<Self::Op>>) -> Self;
+
+    /// Whether it does the same each time, so that a smaller one can be looked for.
+    fn repeats(&self) -> bool;
 
     /// Runs it on the manager and the model; telling each step on standard error, if asked to.
     fn run(&self, loud: bool) -> Result<Self::Ran, Failure>;
 
-    /// The smallest program found that still fails as `fails` tells.
-    fn shrink(self, fails: impl FnMut(&Self) -> bool) -> Self;
+    /// The smallest program found that still fails as `fails` tells; itself if it does not repeat.
+    fn shrink(self, mut fails: impl FnMut(&Self) -> bool) -> Self {
+        if !self.repeats() {
+            return self;
+        }
+        let steps = shrink_steps(self.steps().to_vec(), |steps| {
+            fails(&self.with_steps(steps.to_vec()))
+        });
+        self.with_steps(steps)
+    }
 }
 
 /// A program on which the manager and the model differ.
@@ -71,7 +88,7 @@ pub fn soak<P: Random>(
                 }));
             }
         }
-        sum.steps += program.size() as u64;
+        sum.steps += program.steps().len() as u64;
         sum.end += 1;
     }
     Ok(sum)

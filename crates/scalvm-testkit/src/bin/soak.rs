@@ -76,7 +76,7 @@ fn report<P: Random>(difference: &Difference<P>) {
     println!("seed {seed}, step {}: {}", failure.steps, failure.what);
     let (small, failure) = difference.shrink();
     let _ = small.run(true);
-    println!("{} steps are enough: {}", small.size(), failure.what);
+    println!("{} steps are enough: {}", small.steps().len(), failure.what);
     let name = format!("failing-{seed}.txt");
     match std::fs::write(&name, small.to_string()) {
         Ok(()) => println!("written to {name}"),

@@ -145,13 +145,7 @@ impl Program {
         let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
         let span = [12, 24, 40, 200, 4096, 1 << 20][rng.below(6) as usize];
         let steps = (0..steps).map(|_| {
-            let mut pick = rng.below(total);
-            let chosen = weights.iter().find(|(_, weight)| {
-                let here = pick < *weight;
-                pick = pick.wrapping_sub(*weight);
-                here
-            });
-            let op = chosen.expect("the pick is below the total").0;
+            let op = rng.choose(&weights, total);
             Step {
                 op,
                 args: std::array::from_fn(|_| rng.below(span) as u32),

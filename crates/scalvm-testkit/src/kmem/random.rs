@@ -2,13 +2,14 @@
 
 use std::ops::AddAssign;
 
-use super::program::Program;
+use super::program::{Op, Program};
 use super::run::{Options, Ran, run};
-use crate::program::shrink_steps;
+use crate::program::Step;
 use crate::run::Failure;
 use crate::soak::Random;
 
 impl Random for Program {
+    type Op = Op;
     /// How many threads carry it out.
     type Choice = u32;
     type Ran = Ran;
@@ -17,8 +18,18 @@ impl Random for Program {
         Program::generate(seed, *threads)
     }
 
-    fn size(&self) -> usize {
-        self.steps.len()
+    fn steps(&self) -> &[Step<Op>] {
+        &self.steps
+    }
+
+    fn with_steps(&self, steps: Vec<Step<Op>>) -> Program {
+        let shape = self.shape;
+        Program { shape, steps }
+    }
+
+    /// With several threads, each run is another one.
+    fn repeats(&self) -> bool {
+        self.shape.threads == 1
     }
 
     fn run(&self, loud: bool) -> Result<Ran, Failure> {
@@ -27,17 +38,6 @@ impl Random for Program {
             ..Options::default()
         };
         run(self, options)
-    }
-
-    /// With several threads, none smaller is looked for: each run is another one.
-    fn shrink(self, mut fails: impl FnMut(&Program) -> bool) -> Program {
-        if self.shape.threads > 1 {
-            return self;
-        }
-        let shape = self.shape;
-        let program = |steps| Program { shape, steps };
-        let steps = shrink_steps(self.steps, |steps| fails(&program(steps.to_vec())));
-        program(steps)
     }
 }
 

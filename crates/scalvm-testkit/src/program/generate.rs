@@ -187,13 +187,7 @@ impl Program {
             }
         }
         let steps = (0..steps).map(|_| {
-            let mut pick = rng.below(total);
-            let chosen = weights.iter().find(|(_, weight)| {
-                let here = pick < *weight;
-                pick = pick.wrapping_sub(*weight);
-                here
-            });
-            let op = chosen.expect("the pick is below the total").0;
+            let op = rng.choose(&weights, total);
             step(op, std::array::from_fn(|_| rng.below(span) as u32))
         });
         Program {

@@ -19,6 +19,17 @@ impl Rng {
     pub fn below(&mut self, end: u64) -> u64 {
         self.draw() % end
     }
+
+    /// One of several, each as often as its weight is large; these add up to `total`.
+    pub fn choose<T: Copy>(&mut self, among: &[(T, u64)], total: u64) -> T {
+        let mut pick = self.below(total);
+        let chosen = among.iter().find(|(_, weight)| {
+            let here = pick < *weight;
+            pick = pick.wrapping_sub(*weight);
+            here
+        });
+        chosen.expect("the pick is below the total").0
+    }
 }
 
 /// Spreads the bits of a number over a word.

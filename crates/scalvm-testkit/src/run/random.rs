@@ -3,10 +3,11 @@
 use std::ops::{AddAssign, Range};
 
 use super::{Failure, Options, Ran, run};
-use crate::program::{Program, Rng, Trouble, shrink_steps};
+use crate::program::{Op, Program, Rng, Step, Trouble};
 use crate::soak::Random;
 
 impl Random for Program {
+    type Op = Op;
     /// On machines with room for so many pages; none: with all that is wanted.
     type Choice = Option<Range<u32>>;
     type Ran = Ran;
@@ -24,8 +25,17 @@ impl Random for Program {
         Program::generate(rng.draw(), steps, trouble, memory.clone())
     }
 
-    fn size(&self) -> usize {
-        self.steps.len()
+    fn steps(&self) -> &[Step<Op>] {
+        &self.steps
+    }
+
+    fn with_steps(&self, steps: Vec<Step<Op>>) -> Program {
+        let machine = self.machine;
+        Program { machine, steps }
+    }
+
+    fn repeats(&self) -> bool {
+        true
     }
 
     fn run(&self, loud: bool) -> Result<Ran, Failure> {
@@ -34,13 +44,6 @@ impl Random for Program {
             ..Options::default()
         };
         run(self, options)
-    }
-
-    fn shrink(self, mut fails: impl FnMut(&Program) -> bool) -> Program {
-        let machine = self.machine;
-        let program = |steps| Program { machine, steps };
-        let steps = shrink_steps(self.steps, |steps| fails(&program(steps.to_vec())));
-        program(steps)
     }
 }
 

@@ -51,10 +51,17 @@ impl Model {
             && !self.spans.iter().any(|span| meet(*span, (start, size)))
     }
 
+    /// What is in use of a range: the last such range.
+    pub fn meets(&self, run: Run) -> Option<Run> {
+        let before = self.used.range(..=last(run)).next_back();
+        before
+            .map(|(&start, &size)| (start, size))
+            .filter(|used| meet(*used, run))
+    }
+
     /// Takes a range into use; false if it is in use.
     pub fn take(&mut self, run: Run) -> bool {
-        let before = self.used.range(..=last(run)).next_back();
-        if before.is_some_and(|(&start, &size)| meet((start, size), run)) {
+        if self.meets(run).is_some() {
             return false;
         }
         self.used.insert(run.0, run.1);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use scalvm::{Arena, ArenaError, ArenaSource, Constraints, Fit, Vm};
 
-use super::arena::{Model, Run, last, meet, within};
+use super::arena::{Model, Run, last, within};
 use super::worker::Worker;
 use super::world::{World, lock};
 use crate::kit::Hw;
@@ -58,11 +58,7 @@ impl ArenaSource for Ledger<'_> {
 
     fn give(&self, start: u64, size: u64) {
         let known = lock(&self.given).remove(&start);
-        let used = lock(&self.model);
-        let used = used
-            .used
-            .iter()
-            .find(|(a, b)| meet((**a, **b), (start, size)));
+        let used = lock(&self.model).meets((start, size));
         if known != Some(size) || used.is_some() {
             let text = format!(
                 "{start:#x}, {size:#x} came back to the source: it had given {known:?}, in use is {used:?}"
@@ -348,8 +344,9 @@ impl Worker<'_, '_> {
                         };
                         let anywhere = (constraints.min, constraints.max) == (0, u64::MAX);
                         let most = size.checked_add(slack + across);
-                        let model = lock(&pair.model);
-                        let exists = model.place((0, 1 << 62), size, &constraints, 0).is_some();
+                        let exists = lock(&pair.model)
+                            .place((0, 1 << 62), size, &constraints, 0)
+                            .is_some();
                         anywhere
                             && exists
                             && most.is_some_and(|most| ledger.inner.stats().largest_free > most * 2)
@@ -431,8 +428,7 @@ impl Worker<'_, '_> {
     pub fn span(&mut self, [_, arena, at, size, _, _]: [u32; 6]) -> Check {
         let world = self.world;
         let (number, pair) = world.arenas.get(arena);
-        let mut model = lock(&pair.model);
-        let quantum = model.quantum;
+        let quantum = lock(&pair.model).quantum;
         let part = u64::from(at % 17 == 16);
         let start = (pair.base + quantum * u64::from(at % 400)).saturating_add(part);
         let size = quantum * u64::from(size % 160);
@@ -442,13 +438,17 @@ impl Worker<'_, '_> {
         let before = world.kit.failures()[0];
         let added = pair.real.add_span(start, size);
         world.say(|| format!("arena {number}, span {start:#x} {size:#x}: {added:?}"));
+        let mut model = lock(&pair.model);
         match (added, model.takes_span((start, size))) {
             (Ok(()), true) => {
                 model.spans.push((start, size));
                 Ok(())
             }
             (Err(ArenaError::BadRange), false) => Ok(()),
-            (Err(ArenaError::OutOfMemory), _) => world.excuse(before, 0),
+            (Err(ArenaError::OutOfMemory), _) => {
+                drop(model);
+                world.excuse(before, 0)
+            }
             (other, good) => wrong(format!(
                 "span {start:#x}, {size:#x}: {other:?}, good: {good}"
             )),
@@ -464,11 +464,9 @@ impl Worker<'_, '_> {
         }
         let stats = pair.real.stats();
         let idle = pair.ledger.is_some_and(|ledger| {
-            let used = lock(&pair.model);
             let given = ledger.given();
-            given
-                .iter()
-                .any(|span| !used.used.iter().any(|(a, b)| meet((*a, *b), *span)))
+            let model = lock(&pair.model);
+            given.iter().any(|span| model.meets(*span).is_none())
         });
         match stats.cached != 0 || idle {
             true => wrong(format!("reclaimed, but {stats:?}; a span is idle: {idle}")),

@@ -84,7 +84,6 @@ fn dispatch(number: usize, a: [usize; 6]) -> Result {
         | nr::__NR_brk
         | nr::__NR_madvise
         | nr::__NR_msync
-        | nr::__NR_mincore
         | nr::__NR_mlock
         | nr::__NR_mlock2
         | nr::__NR_munlock
@@ -122,6 +121,7 @@ fn dispatch(number: usize, a: [usize; 6]) -> Result {
 #[inline(never)]
 fn rest(number: usize, a: [usize; 6]) -> Result {
     files::dispatch(number, a)
+        .or_else(|| memory::dispatch(number, a))
         .or_else(|| process::dispatch(number, a))
         .or_else(|| paths::dispatch(number, a))
         .or_else(|| poll::dispatch(number, a))

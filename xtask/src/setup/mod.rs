@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 pub use sanitizer::ThreadSanitizer;
-pub use toolchain::{Toolchain, ensure_component, running_cargo};
+pub use toolchain::{CLIPPY, Toolchain, ensure_component, running_cargo};
 
 /// A program of another package that this tool starts.
 pub struct Tool {

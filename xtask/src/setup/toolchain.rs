@@ -19,6 +19,9 @@ const TARGET: &str = "x86_64-unknown-none";
 /// Debian's packages for the third way.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
 
+/// Debian's package of clippy for that toolchain.
+pub const CLIPPY: &str = "rust-web-clippy";
+
 /// The compiler among them.
 pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
@@ -87,6 +90,15 @@ impl Toolchain {
         }
         command.args(["--target", TARGET]);
         command
+    }
+
+    /// Installs clippy for this toolchain where it is missing.
+    pub fn ensure_clippy(&self) -> Result<()> {
+        match self {
+            Self::Installed => ensure_component("clippy", "clippy", CLIPPY),
+            Self::FromSource if Path::new("/usr/bin/cargo-clippy").exists() => Ok(()),
+            Self::FromSource => apt::install(&[CLIPPY], "checks the kernel's sources"),
+        }
     }
 
     /// Where cargo leaves what it built in release, inside its target folder.

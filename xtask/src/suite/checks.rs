@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use super::{Plan, Report};
-use crate::setup::{Toolchain, ensure_component, running_cargo};
+use crate::setup::{CLIPPY, Toolchain, ensure_component, running_cargo};
 use crate::{build, paths};
 
 /// The most lines that are shown of a command that failed.
@@ -34,7 +34,7 @@ pub fn run(plan: &Plan, report: &mut Report) {
         Ok(command)
     });
     check("check/clippy", &|| {
-        ensure_component("clippy", "clippy", "rust-web-clippy")?;
+        ensure_component("clippy", "clippy", CLIPPY)?;
         let words = [
             "clippy",
             "--quiet",
@@ -46,7 +46,9 @@ pub fn run(plan: &Plan, report: &mut Report) {
         Ok(workspace(&words))
     });
     check("check/clippy-kernel", &|| {
-        let mut command = Toolchain::ensure()?.cargo("clippy");
+        let toolchain = Toolchain::ensure()?;
+        toolchain.ensure_clippy()?;
+        let mut command = toolchain.cargo("clippy");
         build::kernel_settings(&mut command);
         command
             .args(["--quiet", "--release", "--target-dir"])

@@ -1,0 +1,70 @@
+//! Growing, shrinking and moving mappings: mremap(2).
+
+use linux_raw_sys::general::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
+use scalvm::{MapError, PAGE_MASK, Place, Remap, page_ceil};
+
+use super::super::{Errno, Result};
+use crate::arch::layout::{USER_HIGH, USER_LOW};
+use crate::task::Space;
+
+pub(super) fn mremap(
+    space: &Space,
+    old: usize,
+    old_len: usize,
+    new_len: usize,
+    flags: u32,
+    new: usize,
+) -> Result {
+    let (may_move, fixed) = (flags & MREMAP_MAYMOVE != 0, flags & MREMAP_FIXED != 0);
+    if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) != 0
+        || flags & MREMAP_DONTUNMAP != 0
+        || fixed && !may_move
+        || old & PAGE_MASK != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    let old_len = page_ceil(old_len).ok_or(Errno::EINVAL)?;
+    let new_len = page_ceil(new_len).ok_or(Errno::EINVAL)?;
+    if new_len == 0 || new_len > USER_HIGH {
+        return Err(Errno::EINVAL);
+    }
+    let how = match () {
+        _ if fixed => {
+            let overlap = new < old.saturating_add(old_len) && old < new.saturating_add(new_len);
+            if new & PAGE_MASK != 0 || new > USER_HIGH - new_len || overlap {
+                return Err(Errno::EINVAL);
+            }
+            if new < USER_LOW {
+                return Err(Errno::EPERM);
+            }
+            Remap::Fixed(new)
+        }
+        _ if may_move => Remap::MayMove,
+        _ => Remap::InPlace,
+    };
+    if old_len == 0 {
+        // A second view of shared memory.
+        let place = match how {
+            Remap::InPlace => return Err(Errno::EINVAL),
+            Remap::MayMove => Place::Anywhere,
+            Remap::Fixed(new) => Place::Fixed(new),
+        };
+        return space
+            .map_again(old & !PAGE_MASK, new_len, place)
+            .map_err(|error| match error {
+                MapError::NotMapped => Errno::EFAULT,
+                MapError::NoSpace => Errno::ENOMEM,
+                other => other.into(),
+            });
+    }
+    if !matches!(old.checked_add(old_len), Some(end) if old >= USER_LOW && end <= USER_HIGH) {
+        return Err(Errno::EFAULT);
+    }
+    space
+        .remap(old, old_len, new_len, how)
+        .map_err(|error| match error {
+            MapError::NotMapped => Errno::EFAULT,
+            MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
+            other => other.into(),
+        })
+}

@@ -140,7 +140,7 @@ impl<'k> Caches<'k> {
             if stats.in_use != held as u64 {
                 return wrong(format!("{stats:?}: {held} are in use"));
             }
-            all += stats.in_use + stats.at_hand;
+            all += stats.in_use + stats.at_hand - stats.raw;
         }
         let made = counts.made.load(Relaxed);
         if made != all as i64 {

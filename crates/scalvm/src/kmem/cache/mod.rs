@@ -10,7 +10,8 @@
 //! Locks: the list's ([`Rank::Caches`](crate::Rank::Caches)), under which nothing is called. Who works on a cache from the
 //! list counts himself in `users` meanwhile; a cache ends once nobody does.
 //!
-//! 1. What is in the pool's magazines and depot is constructed, what is in its slabs is not.
+//! 1. What is in the pool's magazines and depot is constructed, but for their raw chains; what is in its
+//!    slabs is not.
 
 mod body;
 mod boxed;

@@ -29,6 +29,12 @@ struct Packet {
     buffer: Box<[u8; 32]>,
 }
 
+/// Objects that are constructed and free.
+fn constructed(cache: &ObjectCache<'_, Packet, TestMachine>) -> u64 {
+    let stats = cache.stats();
+    stats.at_hand - stats.raw
+}
+
 /// Generates a module for each test that counts objects, since constructors have no state.
 macro_rules! counted {
     ($made:ident, $make:ident, $unmake:ident) => {
@@ -68,7 +74,7 @@ fn objects_stay_constructed_while_they_are_free() {
     vm.check_invariants();
     drop(packets);
     vm.check_invariants();
-    assert_eq!(MADE.load(Relaxed) as u64, cache.stats().at_hand);
+    assert_eq!(MADE.load(Relaxed) as u64, constructed(&cache));
     assert!(vm.reclaim_kmem() > 0);
     assert_eq!((MADE.load(Relaxed), cache.stats().frames), (0, 0));
     let packet = cache.alloc().unwrap();
@@ -79,6 +85,34 @@ fn objects_stay_constructed_while_they_are_free() {
     vm.reclaim_kmem();
     vm.check_invariants();
     assert_eq!(vm.stats().frames_kernel, 0);
+}
+
+#[test]
+fn what_two_processors_make_in_turn_lies_apart() {
+    fn zero(place: &mut MaybeUninit<u64>) -> Result<(), OutOfMemory> {
+        place.write(0);
+        Ok(())
+    }
+    let vm = setup(20);
+    let cache = ObjectCache::new(&vm, "apart", zero, |_| ()).unwrap();
+    let mut lines: [Vec<usize>; 2] = Default::default();
+    for turn in 0..16 {
+        vm.machine.set_cpu(turn % 2);
+        let object = cache.alloc().unwrap();
+        lines[turn % 2].push(core::ptr::from_ref(&*object).addr() / 64);
+        object.leak();
+    }
+    assert!(
+        lines[0].iter().all(|line| !lines[1].contains(line)),
+        "{lines:?}"
+    );
+    let stats = cache.stats();
+    assert_eq!((stats.in_use, stats.at_hand), (16, stats.raw));
+    assert!(stats.raw > 0);
+    vm.check_invariants();
+    cache.reclaim();
+    assert_eq!((cache.stats().in_use, cache.stats().at_hand), (16, 0));
+    vm.check_invariants();
 }
 
 #[test]
@@ -174,7 +208,7 @@ fn threads_share_caches_and_what_is_reclaimed() {
     });
     vm.check_invariants();
     assert_eq!(cache.stats().in_use, 0);
-    assert_eq!(MADE.load(Relaxed) as u64, cache.stats().at_hand);
+    assert_eq!(MADE.load(Relaxed) as u64, constructed(&cache));
     drop(cache);
     assert_eq!(MADE.load(Relaxed), 0);
     vm.check_invariants();

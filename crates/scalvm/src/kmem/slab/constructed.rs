@@ -1,7 +1,7 @@
 //! Slots whose contents stay while they are free: for object caches.
 //!
-//! What is in a magazine or the depot is constructed, what is in its slab is not. No lock is held
-//! where objects are made or unmade: so those who do may allocate and free whatever they like.
+//! What is in a magazine or the depot is constructed, but for the raw chains of magazines; what is in
+//! its slab is not. No lock is held where objects are made or unmade: so those who do may allocate and free whatever they like.
 
 use core::ptr::NonNull;
 
@@ -81,12 +81,24 @@ impl RawPool {
         }
     }
 
-    /// A slot that is not constructed.
+    /// A slot that is not constructed. The processor takes more of them along, as many as a magazine has.
     pub fn take_raw<M: Machine>(&self, machine: &M, frames: &Frames) -> Option<NonNull<()>> {
+        let link = self.slabs.link();
+        let pinned = Pinned::new(machine);
+        let magazine = self.magazine(&pinned);
+        let held = magazine.enter(machine);
+        let slot = magazine.pop_raw(link, &held);
+        if slot.is_some() {
+            return slot;
+        }
         let slabs = self.slabs.lock(machine);
-        let mut chain = self.slabs.take(machine, frames, 1, &slabs);
+        let size = self.magazine_size();
+        let mut chain = self.slabs.take(machine, frames, size, &slabs);
+        drop(slabs);
         // SAFETY: a chain of free slots, ours.
-        unsafe { chain.pop(self.slabs.link()) }
+        let slot = unsafe { chain.pop(link) };
+        magazine.put_raw(chain, &held);
+        slot
     }
 
     /// Gives slots back that are not constructed any more.
@@ -95,9 +107,8 @@ impl RawPool {
     ///
     /// They came from this pool, and nobody uses them.
     pub unsafe fn give_raw<M: Machine>(&self, machine: &M, frames: &Frames, slots: Slots) {
-        let slabs = self.slabs.lock(machine);
         // SAFETY: the caller's word.
-        unsafe { self.slabs.give(machine, frames, slots.0, &slabs) };
+        unsafe { self.give(machine, frames, slots.0) };
     }
 
     /// The same for one slot.

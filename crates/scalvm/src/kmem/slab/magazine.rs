@@ -1,15 +1,19 @@
-//! The free slots that one processor has at hand: two chains, of which one is loaded.
+//! The free slots that one processor has at hand: two chains, of which one is loaded, and for object
+//! caches a third one.
 //!
 //! Slots come from the loaded chain and go back to it. Where it is empty, or full, the other one is
 //! looked at before the depot is: so a user at the edge between two magazines does not go there each
 //! time. (Bonwick and Adams, Magazines and Vmem, USENIX 2001.)
+//!
+//! Object caches keep slots apart that are *raw*, not constructed yet: a processor takes many of them
+//! at once, so that what two processors construct in turn does not lie in one cache line.
 //!
 //! Each has its own lock ([`Rank::Pool`](crate::Rank::Pool)), on its own cache line: the processor's
 //! own, see [`OwnerLock`]. All that follows is read and changed with it held; figures are also read
 //! without, for statistics.
 //!
 //! 1. `size - room` slots are in the chain from `loaded` on, `previous_count` in the one from
-//!    `previous` on; nobody else knows of them.
+//!    `previous` on, and `raw_count` in the one from `raw` on; nobody else knows of them.
 
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicPtr;
@@ -28,8 +32,10 @@ pub(super) struct Magazine {
     /// How many it may have.
     size: Field<u32>,
     previous_count: Field<u32>,
+    raw_count: Field<u32>,
     loaded: AtomicPtr<()>,
     previous: AtomicPtr<()>,
+    raw: AtomicPtr<()>,
     /// How often a full chain was loaded in place of an empty one.
     loads: Field<u64>,
 }
@@ -43,8 +49,10 @@ impl Magazine {
             room: Field::<u32>::constant(0),
             size: Field::<u32>::constant(0),
             previous_count: Field::<u32>::constant(0),
+            raw_count: Field::<u32>::constant(0),
             loaded: AtomicPtr::new(null_mut()),
             previous: AtomicPtr::new(null_mut()),
+            raw: AtomicPtr::new(null_mut()),
             loads: Field::<u64>::constant(0),
         }
     }
@@ -71,14 +79,19 @@ impl Magazine {
         self.lock.wait_out(machine);
     }
 
-    /// Slots in both chains. (Without the lock: about.)
+    /// Slots in all chains. (Without the lock: about.)
     pub fn count(&self) -> u32 {
-        self.size.get().wrapping_sub(self.room.get()) + self.previous_count.get()
+        self.size.get().wrapping_sub(self.room.get()) + self.previous_count.get() + self.raw_count()
+    }
+
+    /// Slots that are raw. (Without the lock: about.)
+    pub fn raw_count(&self) -> u32 {
+        self.raw_count.get()
     }
 
     /// Whether there is nothing here, nor ever was.
     pub fn is_untouched(&self) -> bool {
-        self.size.get() == 0 && self.loads.get() == 0
+        self.size.get() == 0 && self.loads.get() == 0 && self.raw_count() == 0
     }
 
     /// See the field. (Without the lock: about.)
@@ -186,12 +199,42 @@ impl Magazine {
         self.previous_count.set(chain.count);
     }
 
+    /// Takes a raw slot.
+    pub fn pop_raw<M: Machine>(
+        &self,
+        link: usize,
+        _held: &OwnerGuard<'_, M>,
+    ) -> Option<NonNull<()>> {
+        // SAFETY: invariant 1.
+        let slot = unsafe { chain::pop(&self.raw, link) }?;
+        self.raw_count.set(self.raw_count.get() - 1);
+        Some(slot)
+    }
+
+    /// Takes all raw slots away.
+    pub fn take_raw<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> Chain {
+        let chain = Chain {
+            first: self.raw.load(Relaxed),
+            count: self.raw_count.get(),
+        };
+        self.raw.store(null_mut(), Relaxed);
+        self.raw_count.set(0);
+        chain
+    }
+
+    /// Sets the chain of raw slots, which is empty.
+    pub fn put_raw<M: Machine>(&self, chain: Chain, _held: &OwnerGuard<'_, M>) {
+        self.raw.store(chain.first, Relaxed);
+        self.raw_count.set(chain.count);
+    }
+
     /// Panics where the chains are not as long as they should be.
     pub fn check_invariants<M: Machine>(&self, link: usize, _held: &OwnerGuard<'_, M>) {
         let loaded = self.size.get() - self.room.get();
         let chains = [
             (&self.loaded, loaded),
             (&self.previous, self.previous_count.get()),
+            (&self.raw, self.raw_count.get()),
         ];
         for (first, count) in chains {
             // SAFETY: invariant 1.

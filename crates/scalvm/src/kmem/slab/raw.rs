@@ -239,8 +239,7 @@ impl RawPool {
         // SAFETY: the same; slots in a magazine are free and came from these slabs.
         unsafe {
             if let Some(chain) = self.unload(machine, frames, magazine, slot, &held) {
-                let slabs = self.slabs.lock(machine);
-                self.slabs.give(machine, frames, chain, &slabs);
+                self.give(machine, frames, chain);
             }
         }
     }

@@ -24,8 +24,7 @@ impl RawPool {
         }
         // SAFETY: slots that are free go back to the slabs that they came from.
         self.release(machine, frames, how, |chain| unsafe {
-            let slabs = self.slabs.lock(machine);
-            self.slabs.give(machine, frames, chain, &slabs);
+            self.give(machine, frames, chain);
         })
     }
 
@@ -41,7 +40,7 @@ impl RawPool {
         let mut most = u32::MAX;
         match how {
             Reclaim::Idle => most = self.depot.begin(&self.slabs.lock(machine)),
-            Reclaim::All => self.each_magazine(machine, &mut give),
+            Reclaim::All => self.each_magazine(machine, frames, &mut give),
         }
         for _ in 0..most {
             let chain = self.depot.take(&self.slabs.lock(machine));
@@ -58,11 +57,8 @@ impl RawPool {
     /// Gives back what the processors have at hand, and the depot, to the slabs.
     pub(super) fn empty_magazines<M: Machine>(&self, machine: &M, frames: &Frames) {
         // SAFETY: as in `reclaim`.
-        let mut give = |chain| unsafe {
-            let slabs = self.slabs.lock(machine);
-            self.slabs.give(machine, frames, chain, &slabs);
-        };
-        self.each_magazine(machine, &mut give);
+        let mut give = |chain| unsafe { self.give(machine, frames, chain) };
+        self.each_magazine(machine, frames, &mut give);
         while let Some(chain) = {
             let slabs = self.slabs.lock(machine);
             self.depot.take(&slabs)
@@ -71,17 +67,39 @@ impl RawPool {
         }
     }
 
-    /// Takes away what each processor has at hand.
-    fn each_magazine<M: Machine>(&self, machine: &M, give: &mut impl FnMut(Chain)) {
+    /// Takes away what each processor has at hand: `give` is called for all but raw slots, which go to
+    /// their slabs.
+    fn each_magazine<M: Machine>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        give: &mut impl FnMut(Chain),
+    ) {
         for magazine in self.magazines.iter().filter(|it| it.count() != 0) {
             let held = magazine.steal(machine);
             let chains = [magazine.unload(&held), magazine.take_previous(&held)];
+            let raw = magazine.take_raw(&held);
             drop(held);
+            if raw.count != 0 {
+                // SAFETY: as in `reclaim`.
+                unsafe { self.give(machine, frames, raw) };
+            }
             chains
                 .into_iter()
                 .filter(|it| it.count != 0)
                 .for_each(&mut *give);
         }
+    }
+
+    /// Gives slots back to their slabs.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Slabs::give`](super::slabs::Slabs::give).
+    pub(super) unsafe fn give<M: Machine>(&self, machine: &M, frames: &Frames, chain: Chain) {
+        let slabs = self.slabs.lock(machine);
+        // SAFETY: the caller's word.
+        unsafe { self.slabs.give(machine, frames, chain, &slabs) };
     }
 
     /// Makes sure that so many slots can be in use at once, from now on and whatever else needs
@@ -112,6 +130,12 @@ impl RawPool {
         let magazines = self.magazines.iter();
         let slots: u64 = magazines.map(|magazine| u64::from(magazine.count())).sum();
         slots + self.depot.slots()
+    }
+
+    /// Slots that are at hand, and not constructed.
+    pub fn raw(&self) -> u64 {
+        let magazines = self.magazines.iter();
+        magazines.map(|it| u64::from(it.raw_count())).sum()
     }
 
     /// Panics where the pool contradicts itself. Locks everything in turn.

@@ -18,6 +18,8 @@ pub struct PoolStats {
     pub in_use: u64,
     /// Free slots that processors have at hand, or that lie in the depot.
     pub at_hand: u64,
+    /// Those of them that are not constructed: of object caches alone.
+    pub raw: u64,
     /// Slots of all slabs, in use or not.
     pub slots: u64,
     /// Slots that there are at least, in use or not.
@@ -42,6 +44,7 @@ impl RawPool {
             size: self.slabs.size(),
             in_use: self.in_use(),
             at_hand: self.at_hand(),
+            raw: self.raw(),
             slots: self.slabs.slots(),
             reserve: self.slabs.reserve(),
             slabs: self.slabs.slabs(),

@@ -57,6 +57,15 @@ pub struct RunOptions {
     /// Pack this host folder as the root file system
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Bring these Debian packages, and all that they depend on, beside the default root
+    #[arg(
+        long = "deb",
+        value_name = "PACKAGE",
+        value_delimiter = ',',
+        conflicts_with = "root",
+        value_parser = parse_package
+    )]
+    pub packages: Vec<String>,
     /// Attach this file as a virtio disk: /dev/vda, /dev/vdb, … in the order given
     #[arg(long = "disk", value_name = "FILE")]
     pub disks: Vec<PathBuf>,
@@ -189,6 +198,18 @@ fn parse_modes(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of a Debian package, as Debian's policy has them.
+fn parse_package(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_inner = |byte: u8| is_name(byte) || b"+-.".contains(&byte);
+    match text.as_bytes() {
+        [first, inner @ ..] if is_name(*first) && inner.iter().all(|byte| is_inner(*byte)) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("no package has such a name".to_owned()),
+    }
+}
+
 /// The size of a guest's memory.
 fn parse_size(text: &str) -> Result<u64, String> {
     let size = parse_number(text)?;
@@ -252,6 +273,23 @@ mod tests {
         for bad in ["", "M", "12", "4M", "-1G", "1T", "99999999999999G"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn packages() {
+        let words = ["x", "run", "--deb", "g++,lua5.4", "--deb", "git"];
+        let cli = Cli::try_parse_from(words);
+        let Command::Run(options) = cli.unwrap_or_else(|e| panic!("{e}")).command else {
+            panic!("not run");
+        };
+        assert_eq!(options.packages, ["g++", "lua5.4", "git"]);
+        for bad in ["", "-y", "Git", "git=1", "a b", "git,"] {
+            assert!(
+                Cli::try_parse_from(["x", "run", "--deb", bad]).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(Cli::try_parse_from(["x", "run", "--deb", "git", "--root", "/"]).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the one tool that builds, runs, tests and measures the reference kernel.
 //!
 //! [`cli`] says what can be typed; [`setup`] brings the tools; [`image`] makes the guest's root
-//! file system; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must
+//! file system, and [`deb`] one of Debian packages; [`machine`] runs a guest in QEMU and tells how it ended; [`suite`] is what must
 //! pass; [`mod@bench`] measures, [`mod@allocators`] holds kernel memory against others, and [`trace`]
 //! replays recorded page references.
 
@@ -9,6 +9,7 @@ mod allocators;
 mod bench;
 mod build;
 mod cli;
+mod deb;
 mod doctor;
 mod image;
 mod machine;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::cli::{Policy, RunOptions};
 use crate::image::{self, Image};
 use crate::machine::{self, Config, Console, Disk, Input, Paging, Scratch, terminal};
-use crate::{build, paths, say, setup};
+use crate::{build, deb, paths, say, setup};
 
 /// What runs when no program is named.
 const SHELL: [&str; 2] = ["/bin/sh", "-l"];
@@ -26,7 +26,8 @@ pub fn run(options: RunOptions) -> Result<u8> {
     }
     let root = match &options.root {
         Some(dir) => image::host_root(dir)?,
-        None => image::default_root()?,
+        None if options.packages.is_empty() => image::default_root()?,
+        None => image::host_root(&deb::root(&options.packages, &image::default_root()?)?.tree)?,
     };
     let program = program(&root, options.program)?;
     let scratch = Scratch::new()?;

@@ -1,7 +1,8 @@
-//! The guest's root file system, as a newc cpio archive.
+//! The guest's root file system: as a newc cpio archive, or beside other files in a folder.
 
 mod cpio;
 mod default_root;
+mod folder;
 mod host_root;
 
 use std::collections::BTreeMap;

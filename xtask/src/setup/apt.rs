@@ -33,13 +33,22 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
         return Ok(());
     }
     // A fresh machine has no package lists, or old ones.
-    get(prefix, &["update"], &[])?;
+    update()?;
     get(
         prefix,
         &["install", "-y", "--no-install-recommends"],
         packages,
     )
     .with_context(|| format!("installing {list}"))
+}
+
+/// Brings the lists of packages up to date, or says why that cannot be done from here.
+pub fn update() -> Result<()> {
+    let Some(prefix) = privilege() else {
+        bail!("the lists of packages may be old: run `apt-get update` as root");
+    };
+    say::note("updating the lists of packages");
+    get(prefix, &["update"], &[])
 }
 
 /// Whether Debian's package is installed.

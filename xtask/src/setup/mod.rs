@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+pub use apt::update as update_packages;
 pub use sanitizer::ThreadSanitizer;
 pub use toolchain::{CLIPPY, Toolchain, ensure_component, running_cargo};
 
@@ -55,6 +56,20 @@ pub const VALGRIND: Tool = Tool {
     program: "valgrind",
     package: "valgrind",
     purpose: "counts the instructions of allocators",
+};
+
+/// What knows which packages a package depends on.
+pub const APT_GET: Tool = Tool {
+    program: "apt-get",
+    package: "apt",
+    purpose: "brings Debian packages for the guest",
+};
+
+/// What unpacks them.
+pub const DPKG_DEB: Tool = Tool {
+    program: "dpkg-deb",
+    package: "dpkg",
+    purpose: "unpacks Debian packages",
 };
 
 /// What tells the functions in a sanitizer's report.

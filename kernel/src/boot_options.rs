@@ -68,8 +68,20 @@ impl BootOptions {
     }
 }
 
-fn number<T: FromStr>(value: &[u8]) -> Option<T> {
+/// A number in decimal digits.
+pub fn number<T: FromStr>(value: &[u8]) -> Option<T> {
     core::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// A number of bytes, with K, M or G behind it for more.
+pub fn bytes(text: &[u8]) -> Option<u64> {
+    let (digits, shift) = match text.split_last()? {
+        (b'K' | b'k', digits) => (digits, 10),
+        (b'M' | b'm', digits) => (digits, 20),
+        (b'G' | b'g', digits) => (digits, 30),
+        _ => (text, 0),
+    };
+    number::<u64>(digits)?.checked_mul(1 << shift)
 }
 
 /// Replaces `%XX` by the byte with that hexadecimal number; a `%` alone is an empty word.

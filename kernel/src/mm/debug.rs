@@ -3,6 +3,7 @@
 use scalvm::{Complaint, DebugOptions};
 
 use super::VM;
+use crate::boot_options::bytes;
 use crate::println;
 
 /// The option, and what follows it: modes separated by commas. `fill`, `poison`, `redzones[=BYTES]`,
@@ -35,9 +36,9 @@ pub fn start(line: &[u8]) {
 fn add(options: &mut DebugOptions, mode: &[u8]) -> bool {
     let at = mode.iter().position(|byte| *byte == b'=');
     let (name, value) = mode.split_at(at.unwrap_or(mode.len()));
-    let size = match value.get(1..).map(size) {
+    let size = match value.get(1..).map(bytes) {
         None => None,
-        Some(Some(size)) => Some(size),
+        Some(Some(size)) => Some(size as usize),
         Some(None) => return false,
     };
     match name {
@@ -50,17 +51,6 @@ fn add(options: &mut DebugOptions, mode: &[u8]) -> bool {
         _ => return false,
     }
     true
-}
-
-/// A number of bytes, or with K or M behind it.
-fn size(text: &[u8]) -> Option<usize> {
-    let (digits, shift) = match text.split_last()? {
-        (b'K' | b'k', digits) => (digits, 10),
-        (b'M' | b'm', digits) => (digits, 20),
-        _ => (text, 0),
-    };
-    let number: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
-    number.checked_mul(1 << shift)
 }
 
 /// Tells of a misuse, and goes on: what was found is left alone, so that more may be.

@@ -1,9 +1,12 @@
 //! The workspace's own tests, by cargo; each counts as a test here.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::checks::{beginning, workspace};
 use super::{Plan, Report};
@@ -11,6 +14,11 @@ use super::{Plan, Report};
 /// What the test kit does more of when time does not matter: steps of the random programs, and
 /// schedules of the parallel scenes.
 const LONG: [(&str, &str); 2] = [("SCALVM_STEPS", "20000000"), ("SCALVM_SCHEDULES", "5000")];
+
+/// How long cargo may say nothing: a test that hangs is told, not waited for.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// The same where tests are to run for long.
+const LONG_PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// Runs the tests that the pattern chooses by the group's name.
 pub fn run(plan: &Plan, report: &mut Report) {
@@ -24,13 +32,23 @@ pub fn run(plan: &Plan, report: &mut Report) {
     if plan.long {
         command.envs(LONG);
     }
-    if let Err(error) = run_cargo(command, "host", report) {
+    if let Err(error) = run_cargo(command, "host", patience(plan), report) {
         report.line("host", Err(error), None);
     }
 }
 
+/// How long a command of cargo's may say nothing.
+pub fn patience(plan: &Plan) -> Duration {
+    if plan.long { LONG_PATIENCE } else { PATIENCE }
+}
+
 /// Runs `cargo test`, and reports each test as it ends, as one of a group.
-pub fn run_cargo(mut command: Command, group: &str, report: &mut Report) -> Result<()> {
+pub fn run_cargo(
+    mut command: Command,
+    group: &str,
+    patience: Duration,
+    report: &mut Report,
+) -> Result<()> {
     let (reader, writer) = std::io::pipe()?;
     command
         .stdin(Stdio::null())
@@ -38,18 +56,52 @@ pub fn run_cargo(mut command: Command, group: &str, report: &mut Report) -> Resu
         .stderr(writer);
     let mut child = command.spawn().context("starting cargo test")?;
     drop(command);
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(reader)
+            .lines()
+            .try_for_each(|line| sender.send(line))
+    });
     let mut lines = Lines::default();
-    for line in BufReader::new(reader).lines() {
-        if let Some((name, passed)) = lines.take(&line?) {
-            let failed = || Err(anyhow!("its output is shown below"));
-            let name = format!("{group}/{name}");
-            report.line(&name, if passed { Ok(()) } else { failed() }, None);
+    loop {
+        match receiver.recv_timeout(patience) {
+            Ok(line) => {
+                if let Some((name, passed)) = lines.take(&line?) {
+                    let failed = || Err(anyhow!("its output is shown below"));
+                    let name = format!("{group}/{name}");
+                    report.line(&name, if passed { Ok(()) } else { failed() }, None);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                end(&mut child)?;
+                bail!(
+                    "nothing was said for {} s; the last lines:\n{}",
+                    patience.as_secs(),
+                    lines.last()
+                );
+            }
         }
     }
     let status = child.wait()?;
     if !status.success() {
         bail!("cargo test: {status}\n{}", beginning(&lines.explanation()));
     }
+    Ok(())
+}
+
+/// Ends cargo and what it has started.
+fn end(cargo: &mut Child) -> Result<()> {
+    let id = cargo.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    for child in children.unwrap_or_default().split_whitespace() {
+        if let Some(pid) = child.parse().ok().and_then(Pid::from_raw) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    cargo.kill()?;
+    cargo.wait()?;
     Ok(())
 }
 
@@ -122,6 +174,12 @@ impl Lines {
         }
     }
 
+    /// What was printed last beside results: tests that take long are named there.
+    fn last(&self) -> String {
+        let from = self.others.len().saturating_sub(20);
+        self.others[from..].join("\n")
+    }
+
     /// The end of the test that has begun, if this word is its result.
     fn result(&mut self, word: &str) -> Option<(String, bool)> {
         let passed = match word {
@@ -136,6 +194,20 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_hangs_is_ended_and_told() {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo before; echo test a ... ok; sleep 1000; echo after",
+        ]);
+        let mut report = Report::default();
+        let ended = run_cargo(command, "tool", Duration::from_millis(500), &mut report);
+        let error = ended.expect_err("it hung").to_string();
+        assert!(error.ends_with("the last lines:\nbefore"), "{error}");
+        assert_eq!(report.close(), 0, "the test that ended counts");
+    }
 
     #[test]
     fn failures_explain_themselves() {

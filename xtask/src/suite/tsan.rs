@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Result, bail};
 
 use super::checks::beginning;
-use super::host_tests::run_cargo;
+use super::host_tests::{patience, run_cargo};
 use super::{Plan, Report};
 use crate::paths;
 use crate::setup::ThreadSanitizer;
@@ -27,12 +27,12 @@ pub fn run(plan: &Plan, report: &mut Report) {
     let Some(filter) = plan.within("tsan") else {
         return;
     };
-    if let Err(error) = run_tests(filter, report) {
+    if let Err(error) = run_tests(filter, plan, report) {
         report.line("tsan", Err(error), None);
     }
 }
 
-fn run_tests(filter: &str, report: &mut Report) -> Result<()> {
+fn run_tests(filter: &str, plan: &Plan, report: &mut Report) -> Result<()> {
     let sanitizer = ThreadSanitizer::ensure()?;
     let suppressions = paths::root().join(SUPPRESSIONS);
     if "finds-a-race".contains(filter) {
@@ -57,5 +57,5 @@ fn run_tests(filter: &str, report: &mut Report) -> Result<()> {
         "" => tests.args(TESTS),
         name => tests.arg(name),
     };
-    run_cargo(tests, "tsan", report)
+    run_cargo(tests, "tsan", patience(plan), report)
 }

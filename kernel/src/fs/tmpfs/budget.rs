@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use scalvm::PAGE_SIZE;
 
+use crate::boot_options::{bytes, number};
 use crate::fs::names;
 use crate::linux::Errno;
 use crate::mm::VM;
@@ -55,16 +56,11 @@ pub(super) fn limit() -> u64 {
 /// memory in percent. All memory file systems share one limit: it is the one set last. EINVAL for
 /// anything else.
 pub fn set_limit(size: &[u8]) -> Result<(), Errno> {
-    let digits = size.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let number = core::str::from_utf8(&size[..digits]).map_err(|_| Errno::EINVAL)?;
-    let number: u64 = number.parse().map_err(|_| Errno::EINVAL)?;
-    let bytes = match &size[digits..] {
-        b"" => Some(number),
-        b"k" | b"K" => number.checked_mul(1 << 10),
-        b"m" | b"M" => number.checked_mul(1 << 20),
-        b"g" | b"G" => number.checked_mul(1 << 30),
-        b"%" => number.checked_mul(VM.stats().frames_total * PAGE_SIZE as u64 / 100),
-        _ => None,
+    let bytes = match size.strip_suffix(b"%") {
+        None => bytes(size),
+        Some(percent) => number(percent).and_then(|percent: u64| {
+            percent.checked_mul(VM.stats().frames_total * PAGE_SIZE as u64 / 100)
+        }),
     };
     let pages = bytes.ok_or(Errno::EINVAL)? / PAGE_SIZE as u64;
     LIMIT.store(pages.max(1), Relaxed);

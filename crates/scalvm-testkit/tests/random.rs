@@ -30,6 +30,9 @@ fn random_programs_on_small_machines_do_what_the_model_says() {
     assert!(ran.swapins > steps / 20, "{sum:?}");
     assert!(ran.decompressed > steps / 100, "{sum:?}");
     assert!(ran.short < steps / 20, "{sum:?}");
+    // Advice is followed, too.
+    assert!(ran.given_up_gone > steps / 500, "{sum:?}");
+    assert!(ran.paged_out > steps / 500, "{sum:?}");
 }
 
 #[test]

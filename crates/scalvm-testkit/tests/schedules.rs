@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "schedules/advice.rs"]
+mod advice;
 #[path = "schedules/chaos.rs"]
 mod chaos;
 #[path = "schedules/crew.rs"]
@@ -80,6 +82,10 @@ scenes! {
     limits::files_are_trimmed_while_truncated,
     limits::no_more_is_promised_than_there_may_be,
     limits::trimmed_while_pages_leave,
+    advice::stores_while_given_up,
+    advice::forked_while_given_up,
+    advice::stores_while_told_to_leave,
+    advice::stores_to_a_file_while_it_is_invalidated,
     chaos::whatever_comes_to_mind,
     chaos::whatever_comes_to_mind_while_pages_leave,
     chaos::whatever_comes_to_mind_while_pages_leave_and_much_fails,

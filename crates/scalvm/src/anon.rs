@@ -10,6 +10,7 @@
 //! |---|---|---|---|
 //! | fresh | plain | none | written anew at will; *leaving* when the daemon has chosen it |
 //! | clean | plain, not `DIRTY` | a copy | *fresh* when it is about to be written, giving the copy up; *put back*, without I/O |
+//! | given up | plain, not `DIRTY` | zeros | *fresh* when it is about to be written; *put back*, without I/O, and then read as zeros |
 //! | leaving | `BUSY` | none, or a stale copy | *put back* when it has been stored, *fresh* again when that failed or somebody uses it |
 //! | put back | none | a copy | *arriving* when it is needed |
 //! | arriving | `BUSY` | a copy | *clean* when it has been read; *failed* |
@@ -28,6 +29,8 @@
 //! - **A4** an anon with a backing is mapped nowhere with the right to write, and nobody holds its
 //!   page to write it.
 //! - **A5** an anon has a page or a backing, but for the moment of its making.
+//! - **A6** an anon whose backing is zeros lies in objects that stand on nothing, and is counted in
+//!   `Pageout::given_up`.
 //!
 //! The lock of the object in whose amap it lies protects an anon that has one reference; the contents
 //! of one that has more do not change. The page of either may be put back and brought again by
@@ -163,6 +166,11 @@ impl<M: Machine> Vm<M> {
             let word = anon.backing.get();
             match Backing::unpack(word) {
                 Backing::None => return,
+                Backing::Zeros => {
+                    if anon.backing.replace(word, 0) {
+                        self.pageout.given_up.fetch_sub(1, Relaxed);
+                    }
+                }
                 Backing::Slot(slot) => {
                     if anon.backing.replace(word, 0) {
                         self.swap.free(&self.machine, slot);

@@ -10,6 +10,7 @@ use crate::map::tree::Tree;
 use crate::map::{Map, MapEntry};
 use crate::object::Kind;
 use crate::page::{DIRTY, State};
+use crate::pager::Backing;
 use crate::pmap::{Clear, Mapping, Pmap};
 use crate::request::Share;
 use crate::vm::Vm;
@@ -63,6 +64,19 @@ impl<M: Machine> Vm<M> {
                 });
             }
             kept += u64::from(anon.backing.get() != 0);
+            if anon.backing() == Backing::Zeros {
+                assert_eq!(
+                    page.test_flags(DIRTY),
+                    0,
+                    "A6: what was given up is not written"
+                );
+                self.each_holder(anon, |object| {
+                    assert!(
+                        object.under.is_none(),
+                        "A6: what was given up stands on nothing"
+                    );
+                });
+            }
             assert_eq!(
                 anon.page.get(),
                 Some(page),
@@ -99,7 +113,10 @@ impl<M: Machine> Vm<M> {
         });
         assert_eq!(
             self.anons.in_use(),
-            owned - kept + self.swap.used() + self.compressor.entries(),
+            owned - kept
+                + self.swap.used()
+                + self.compressor.entries()
+                + self.pageout.given_up.load(Relaxed),
             "A5: every anon has a page or a copy, and every page and copy an anon"
         );
     }

@@ -91,6 +91,18 @@ stats! {
     ahead_hits,
     /// Pages read ahead that went before anyone had found them to be used.
     ahead_wasted,
+    /// Pages whose contents programs gave up, to be discarded under pressure.
+    given_up,
+    /// Those of them that were discarded.
+    given_up_gone,
+    /// Pages that programs said they will not use soon.
+    cooled,
+    /// Pages that left memory because a program said so.
+    paged_out,
+    /// Pages brought in because a program said so.
+    populated,
+    /// Clean pages of vnode objects dropped because somebody said so.
+    dropped,
     /// Pages taken out of page tables by trimming.
     trimmed,
     /// Faults that found a page which had been trimmed still in memory.
@@ -139,6 +151,12 @@ pub(crate) enum Event {
     Ahead,
     AheadHit,
     AheadWasted,
+    GiveUp,
+    GivenUpGone,
+    Cool,
+    PagedOut,
+    Populate,
+    Drop,
     Trim,
     TrimRefault,
     Fork,

@@ -24,6 +24,8 @@ pub struct Attributes {
     pub advice: Advice,
     /// Whether it was wired.
     pub wired: bool,
+    /// Whether it is left out of dumps.
+    pub no_dump: bool,
 }
 
 /// Pages that a private mapping has for itself, by a number of the mapping's own.
@@ -80,7 +82,8 @@ impl Area {
 
     /// Gives a private mapping its own copy of a page. None beyond the end of the object.
     pub fn make_own(&self, page: u64) -> Option<()> {
-        let bytes = self.page(page)?;
+        let mut bytes = self.page(page)?;
+        bytes.write(0, &[]);
         if let Some((layer, first)) = &self.layer {
             layer.borrow_mut().insert(first + page, bytes);
         }
@@ -97,6 +100,27 @@ impl Area {
             }
             (None, Some((object, first))) => object.borrow_mut().write(first + page, offset, bytes),
             (None, None) => unreachable!("a shared mapping has an object"),
+        }
+    }
+
+    /// Gives up the mapping's own copies of its pages, if nothing lies underneath and it is not wired.
+    pub fn give_up(&self, pages: std::ops::Range<u64>) {
+        if let (Some((layer, first)), None, false) =
+            (&self.layer, &self.source, self.attributes.wired)
+        {
+            layer
+                .borrow_mut()
+                .range_mut(first + pages.start..first + pages.end)
+                .for_each(|(_, page)| page.give_up());
+        }
+    }
+
+    /// These bytes were found in a page of the area. What that tells of a page that was given up is noted.
+    pub fn found(&self, page: u64, offset: usize, bytes: &[u8]) {
+        if let Some((layer, first)) = &self.layer
+            && let Some(own) = layer.borrow_mut().get_mut(&(first + page))
+        {
+            own.found(offset, bytes);
         }
     }
 

@@ -33,6 +33,13 @@ impl Space {
         Ok(page.as_slice()[at..at + len].to_vec())
     }
 
+    /// These bytes were found by a load within one page.
+    pub fn found(&self, addr: usize, bytes: &[u8]) {
+        if let Some((start, area)) = self.area(addr) {
+            area.found(pages(page_floor(addr) - start), addr & PAGE_MASK, bytes);
+        }
+    }
+
     /// Stores bytes within one page.
     pub fn store(&self, addr: usize, bytes: &[u8]) -> Result<(), FaultError> {
         let (area, page) = self.allowed(addr, Access::Write)?;

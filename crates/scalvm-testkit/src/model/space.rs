@@ -124,6 +124,7 @@ impl Space {
                 inherit: a.inherit,
                 advice: a.advice,
                 wired: a.wired,
+                no_dump: a.no_dump,
                 offset: source
                     .as_ref()
                     .map_or(0, |(_, first)| first * PAGE_SIZE as u64),

@@ -51,6 +51,7 @@ impl Space {
                 inherit: new.inherit,
                 advice: Advice::Normal,
                 wired: false,
+                no_dump: false,
             },
             layer: match share {
                 Share::Private => Area::empty_layer(),
@@ -94,6 +95,11 @@ impl Space {
         self.set(start, len, |attributes| attributes.advice = advice)
     }
 
+    /// Sets whether a range is left out of dumps.
+    pub fn set_dump(&mut self, start: usize, len: usize, dump: bool) -> Result<(), MapError> {
+        self.set(start, len, |attributes| attributes.no_dump = !dump)
+    }
+
     /// Sets whether a range is wired. (That its pages are there is the runner's to check.)
     pub fn set_wired(&mut self, start: usize, len: usize, wired: bool) -> Result<(), MapError> {
         self.set(start, len, |attributes| attributes.wired = wired)
@@ -119,6 +125,24 @@ impl Space {
         let range = self.range(start, len)?;
         self.within(&range)
             .for_each(|(start, area)| area.drop_own(0..pages(area.end - start)));
+        if self.is_full(&range) {
+            Ok(())
+        } else {
+            Err(MapError::NotMapped)
+        }
+    }
+
+    /// Lets what private memory holds, with nothing underneath, become zeros some day.
+    pub fn free(&mut self, start: usize, len: usize) -> Result<(), MapError> {
+        let range = self.range(start, len)?;
+        self.within(&range)
+            .for_each(|(start, area)| area.give_up(0..pages(area.end - start)));
+        self.only_mapped(start, len)
+    }
+
+    /// What cannot be seen: that a range is mapped is all that matters.
+    pub fn only_mapped(&mut self, start: usize, len: usize) -> Result<(), MapError> {
+        let range = self.range(start, len)?;
         if self.is_full(&range) {
             Ok(())
         } else {

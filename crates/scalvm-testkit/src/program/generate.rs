@@ -19,7 +19,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 13] = [
+const THEMES: [&[Op]; 15] = [
     &[],
     &[],
     &[],
@@ -117,6 +117,28 @@ const THEMES: [&[Op]; 13] = [
         Op::Inherit,
         Op::DropMap,
         Op::Remap,
+    ],
+    // What is given up is written again, or gone, or shared.
+    &[
+        Op::Free,
+        Op::Fill,
+        Op::Store,
+        Op::Sweep,
+        Op::Fork,
+        Op::PageOut,
+        Op::Balance,
+        Op::Inherit,
+    ],
+    // What leaves because it is told to, files and memory.
+    &[
+        Op::PageOut,
+        Op::Cool,
+        Op::Invalidate,
+        Op::StartSync,
+        Op::MapObject,
+        Op::NewFile,
+        Op::Store,
+        Op::Inspect,
     ],
 ];
 

@@ -51,6 +51,7 @@ impl Op {
                 | Op::Delay
                 | Op::FailReads
                 | Op::FailWrites
+                | Op::StartSync
         )
     }
 }
@@ -82,6 +83,16 @@ verbs! {
     Advise "advise" 3,
     /// Discards a range.
     Discard "discard" 6,
+    /// Gives a range up, to be discarded when memory is short.
+    Free "free" 6,
+    /// Makes a range the next to leave.
+    Cool "cool" 3,
+    /// Has a range leave.
+    PageOut "page-out" 4,
+    /// Says whether a range is written where memory is dumped.
+    Dump "dump" 2,
+    /// Looks at the pages of a range without touching them.
+    Inspect "inspect" 4,
     /// Moves or resizes a mapping.
     Remap "remap" 8,
     /// Wires a range.
@@ -94,6 +105,10 @@ verbs! {
     Trim "trim" 5,
     /// Syncs a range of an address space.
     Sync "sync" 4,
+    /// Starts to write a range of an address space.
+    StartSync "start-sync" 2,
+    /// Drops what is cached of the files that a range maps.
+    Invalidate "invalidate" 2,
     /// Makes an anonymous object.
     NewAnonymous "new-anonymous" 4,
     /// Opens a file.

@@ -128,6 +128,9 @@ impl Runner<'_> {
         let kit = self.kit;
         let got = self.access(which, addr, access, || kit.load(cpu, addr, access))?;
         let len = if access == Access::Exec { 1 } else { 8 };
+        if let Ok(bytes) = &got {
+            self.spaces[which].model.found(addr, &bytes[..len]);
+        }
         let must = self.spaces[which].model.load(addr, access, len);
         if got.is_ok()
             && must == Err(FaultError::Protection)
@@ -237,6 +240,11 @@ impl Runner<'_> {
             r.spaces[which].real.read(addr, &mut bytes)?;
             Ok::<_, FaultError>(bytes)
         })?;
+        if let Ok(bytes) = &got {
+            for (addr, at, n) in Self::pieces(addr, len) {
+                self.spaces[which].model.found(addr, &bytes[at..at + n]);
+            }
+        }
         let must = Self::pieces(addr, len).try_fold(Vec::new(), |mut all, (addr, _, n)| {
             all.extend(self.spaces[which].model.load(addr, Access::Read, n)?);
             self.forbid_device(which, addr)?;
@@ -274,9 +282,12 @@ impl Runner<'_> {
         self.same("write", got, must)
     }
 
-    pub(super) fn populate(&mut self, [which, at, pages, ..]: [u32; 6]) -> Check {
+    pub(super) fn populate(&mut self, [which, at, pages, how, ..]: [u32; 6]) -> Check {
         let which = self.pick(which);
         let (start, pages) = (self.address(which, at), 1 + pages as usize % 10);
+        if let Some(access) = Self::access_to_populate(how) {
+            return self.populate_for(which, start, pages, access);
+        }
         self.say(|| {
             format!(
                 "map {}: populate {pages} pages at {start:#x}",

@@ -135,6 +135,8 @@ impl Runner<'_> {
     }
 
     fn compare_mapping(&self, area: &Area, page: u64, is: Mapping, frames: &mut Frames) -> Check {
+        let bytes = self.kit.bytes(is.frame);
+        area.found(page, 0, bytes.as_slice());
         let Some(must) = area.page(page) else {
             return wrong("mapped beyond the end of its object");
         };
@@ -150,7 +152,7 @@ impl Runner<'_> {
                 is.prot
             ));
         }
-        if self.kit.bytes(is.frame) != must {
+        if bytes != must {
             return wrong(format!("{:?} is mapped, which has other bytes", is.frame));
         }
         let owner = match (&area.layer, &area.source) {

@@ -78,6 +78,10 @@ impl Runner<'_> {
                         let read = r.spaces[which].real.read(addr, &mut bytes);
                         read.map(|()| bytes)
                     })?;
+                    if let Ok(bytes) = &got {
+                        self.spaces[which].model.found(addr, bytes);
+                    }
+                    let must = self.spaces[which].model.load(addr, Access::Read, PAGE_SIZE);
                     if got != must {
                         return wrong(format!("in the end, the bytes at {addr:#x} differ"));
                     }

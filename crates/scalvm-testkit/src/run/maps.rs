@@ -281,7 +281,7 @@ impl<'v> Runner<'v> {
     }
 
     /// An operation on a range that is wholly done or refused.
-    fn on_range(
+    pub(super) fn on_range(
         &mut self,
         what: &str,
         [which, at, len, ..]: [u32; 6],

@@ -14,6 +14,7 @@
 //! synced. In the end everything comes back, and no slot or compressed page is left.
 
 mod accesses;
+mod advice;
 mod ballast;
 mod compare;
 mod decode;
@@ -76,6 +77,10 @@ pub struct Ran {
     pub swapins: u64,
     /// Pages that came back from the compressor.
     pub decompressed: u64,
+    /// Pages that were given up and then discarded.
+    pub given_up_gone: u64,
+    /// Pages that left because a program said so.
+    pub paged_out: u64,
     /// How often memory was so short that an operation could not be done.
     pub short: u64,
 }
@@ -120,6 +125,8 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
                 evicted: stats.evicted,
                 swapins: stats.swapins,
                 decompressed: stats.decompressed,
+                given_up_gone: stats.given_up_gone,
+                paged_out: stats.paged_out,
                 short,
             });
         }

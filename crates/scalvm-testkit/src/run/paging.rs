@@ -205,6 +205,9 @@ impl Runner<'_> {
                 let read = r.spaces[which].real.read(addr, &mut bytes);
                 read.map(|()| bytes.to_vec())
             })?;
+            if let Ok(bytes) = &got {
+                self.spaces[which].model.found(addr, bytes);
+            }
             let must = self.spaces[which].model.load(addr, Access::Read, 8);
             self.same("sweep", got, must)?;
         }

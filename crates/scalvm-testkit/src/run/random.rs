@@ -57,6 +57,8 @@ impl AddAssign for Ran {
         self.evicted += other.evicted;
         self.swapins += other.swapins;
         self.decompressed += other.decompressed;
+        self.given_up_gone += other.given_up_gone;
+        self.paged_out += other.paged_out;
         self.short += other.short;
     }
 }

@@ -1,6 +1,6 @@
 //! Errors that come of failures which the runner arranged.
 
-use scalvm::{FaultError, MapError, OutOfMemory, PagerError, SwapError};
+use scalvm::{FaultError, MapError, OutOfMemory, PagerError, SwapError, Unfinished};
 
 /// What kind of arranged failure an error tells of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,12 @@ impl Error for FaultError {
             FaultError::Pager(_) => Some(Cause::Io),
             _ => None,
         }
+    }
+}
+
+impl Error for Unfinished {
+    fn cause(self) -> Option<Cause> {
+        self.error.cause()
     }
 }
 

@@ -37,6 +37,12 @@ impl<'v, M: Machine> Map<'v, M> {
         self.change(start, len, |_| Ok(()), |old| Attributes { advice, ..old })
     }
 
+    /// Says whether a range is to be written where the memory of a program is dumped.
+    pub fn set_dump(&self, start: usize, len: usize, dump: bool) -> Result<(), MapError> {
+        let no_dump = !dump;
+        self.change(start, len, |_| Ok(()), |old| Attributes { no_dump, ..old })
+    }
+
     /// Changes the attributes of all entries of a range, which has no holes. All is checked and set
     /// aside before anything is changed.
     pub(super) fn change(

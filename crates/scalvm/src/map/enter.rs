@@ -36,6 +36,7 @@ impl<'v, M: Machine> Map<'v, M> {
             wired: false,
             promised: false,
             no_reserve: request.no_reserve && vm.may_skip_reserve(),
+            no_dump: false,
         };
         let (object, offset) = match request.source {
             Source::Object(object, offset) => {

@@ -38,6 +38,8 @@ pub(crate) struct Attributes {
     pub promised: bool,
     /// Not to be counted.
     pub no_reserve: bool,
+    /// Not to be written where memory is dumped.
+    pub no_dump: bool,
 }
 
 /// A range of an address space.
@@ -144,6 +146,7 @@ impl Attributes {
             | u32::from(self.wired) << 20
             | u32::from(self.promised) << 21
             | u32::from(self.no_reserve) << 22
+            | u32::from(self.no_dump) << 23
     }
 
     #[inline(always)]
@@ -170,6 +173,7 @@ impl Attributes {
             wired: word >> 20 & 1 == 1,
             promised: word >> 21 & 1 == 1,
             no_reserve: word >> 22 & 1 == 1,
+            no_dump: word >> 23 & 1 == 1,
         }
     }
 }

@@ -2,11 +2,16 @@
 
 mod body;
 mod change;
+mod cool;
 mod discard;
 mod enter;
 mod entry;
+mod inspect;
 pub(crate) mod limit;
 mod need;
+mod page_out;
+mod parts;
+mod populate;
 mod private;
 mod query;
 mod remap;
@@ -26,7 +31,9 @@ use crate::vm::Vm;
 
 pub(crate) use body::{MapBody, MapWrite};
 pub(crate) use entry::{Attributes, InObject, MapEntry};
+pub use inspect::{PageInfo, PagePlace};
 pub use limit::{MapInfo, ResidentInfo};
+pub use populate::Unfinished;
 pub use private::PrivatePages;
 
 /// An address space. Dropping it unmaps everything and frees its page tables; no processor may have

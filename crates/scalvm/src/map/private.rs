@@ -3,6 +3,7 @@
 use crate::machine::Machine;
 use crate::map::Map;
 use crate::map::tree::Tree;
+use crate::pager::Backing;
 
 /// The pages of the private objects of an address space, whether it alone has them or shares copies
 /// with others that forked.
@@ -32,6 +33,7 @@ impl<'v, M: Machine> Map<'v, M> {
             if let Some(amap) = object.amap.get() {
                 amap.for_each(first, last, |_, anon| match anon.page.get() {
                     Some(_) => pages.resident += 1,
+                    None if anon.backing() == Backing::Zeros => {}
                     None => pages.away += 1,
                 });
             }

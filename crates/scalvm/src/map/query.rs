@@ -46,6 +46,7 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         inherit: attributes.inherit,
         advice: attributes.advice,
         wired: attributes.wired,
+        no_dump: attributes.no_dump,
         offset: if anonymous {
             0
         } else {

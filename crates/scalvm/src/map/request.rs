@@ -154,6 +154,8 @@ pub struct Region {
     pub advice: Advice,
     /// Whether its pages stay in memory.
     pub wired: bool,
+    /// Whether it is to be left out where memory is dumped.
+    pub no_dump: bool,
     /// The offset into what was mapped, in bytes; 0 for private anonymous memory.
     pub offset: u64,
     /// Which object was mapped; none for private anonymous memory.

@@ -34,4 +34,33 @@ impl<'v, M: Machine> Map<'v, M> {
         }
         Ok(())
     }
+
+    /// Starts to write what has been written through shared mappings of the range to the backing store, and does
+    /// not wait for its end; what is on its way is passed over. Private and anonymous memory is skipped. Holes are skipped, and
+    /// then reported as `NotMapped`. At times it waits for others to end, since the number of requests that run is
+    /// bounded.
+    pub fn start_sync(&self, start: usize, len: usize) -> Result<(), MapError> {
+        let end = self.range(start, len)?;
+        self.each_part_unlocked(start..end, |part| {
+            if let Some(object) = part.object
+                && part.attributes.share == Share::Shared
+            {
+                self.vm.start_sync(object, part.first, part.last);
+            }
+        })
+    }
+
+    /// Drops what is cached of files that the range maps shared, so that it is read anew, as
+    /// `msync(MS_INVALIDATE)` may: from all address spaces that map it. What was written and not synced stays, and so does
+    /// what is wired or held. Holes are skipped, and then reported as `NotMapped`. Does not block.
+    pub fn invalidate(&self, start: usize, len: usize) -> Result<(), MapError> {
+        let end = self.range(start, len)?;
+        self.each_part_unlocked(start..end, |part| {
+            if let Some(object) = part.object
+                && part.attributes.share == Share::Shared
+            {
+                self.vm.drop_clean(object, part.first, part.last, true);
+            }
+        })
+    }
 }

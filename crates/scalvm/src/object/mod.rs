@@ -1,6 +1,8 @@
 //! Objects: what can be mapped (`vm_object_t` in the seed).
 
 mod body;
+mod drop;
+mod give_up;
 mod held;
 mod pages;
 mod ranges;
@@ -21,6 +23,7 @@ use body::pages_of;
 pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
 pub use held::HeldPage;
 pub(crate) use pages::{Found, Look, Miss, Readable, Writable, Zeros};
+pub(crate) use ranges::pieces;
 
 /// The most bytes an object may have: 2^32 pages.
 const MOST_BYTES: u64 = 1 << 44;

@@ -103,7 +103,7 @@ impl<M: Machine> Vm<M> {
 }
 
 /// A run of page numbers that may wrap around, as runs that do not: first and last of each.
-pub(super) fn pieces(first: u32, pages: u64) -> [Option<(u32, u32)>; 2] {
+pub(crate) fn pieces(first: u32, pages: u64) -> [Option<(u32, u32)>; 2] {
     let Some(more) = pages.checked_sub(1) else {
         return [None, None];
     };

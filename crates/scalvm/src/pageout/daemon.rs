@@ -56,6 +56,9 @@ struct Search<'v, M: Machine> {
     busy: usize,
     /// Whether the compressor could be helped as often as it was tried.
     hopeful: bool,
+    /// Whether there may be pages that were given up, and whether more may be when it ends.
+    given_up: bool,
+    more_given_up: bool,
     /// Pages still to be looked at in each kind before it is given up.
     left: [u64; 2],
 }
@@ -118,7 +121,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Makes a page known to the policy of its kind. The policies are locked.
-    fn admit(&self, frame: u32) {
+    pub(super) fn admit(&self, frame: u32) {
         let Some(page) = self.page(Frame(u64::from(frame))) else {
             return;
         };
@@ -233,6 +236,8 @@ impl<M: Machine> Vm<M> {
             refusals: 0,
             busy: 0,
             hopeful: true,
+            given_up: self.pageout.some_given_up.swap(false, Relaxed),
+            more_given_up: false,
             left: [ANONYMOUS, FILE].map(|kind| REVOLUTIONS * (len(kind) + 1)),
         };
         let (mut rounds, mut looks) = (ROUNDS, 0u32);
@@ -262,6 +267,9 @@ impl<M: Machine> Vm<M> {
         search.written -= search.batch.refused;
         self.wait_for_writes();
         let freed = search.freed + search.written;
+        if search.given_up && (freed > 0 || search.more_given_up) {
+            self.pageout.some_given_up.store(true, Relaxed);
+        }
         if freed > 0 {
             self.progressed();
             return freed;
@@ -275,7 +283,7 @@ impl<M: Machine> Vm<M> {
         let pageout = &self.pageout;
         let len = |kind: usize| u64::from(pageout.policies[kind].len());
         let able = |kind: usize| search.left[kind] > 0 && len(kind) > 0;
-        let anonymous = able(ANONYMOUS) && self.takes_anonymous();
+        let anonymous = able(ANONYMOUS) && (search.given_up || self.takes_anonymous());
         match (anonymous, able(FILE)) {
             (false, false) => None,
             (true, false) => Some(ANONYMOUS),
@@ -370,7 +378,10 @@ impl<M: Machine> Vm<M> {
                     self.readmit(page);
                     self.cooled(page);
                 }
-                Evicted::Kept => self.readmit(page),
+                Evicted::Kept => {
+                    search.more_given_up = true;
+                    self.readmit(page);
+                }
                 Evicted::Wired => self.pageout.wired.store(true, Relaxed),
                 Evicted::Refused => {
                     self.readmit(page);
@@ -390,13 +401,13 @@ impl<M: Machine> Vm<M> {
             }
         }
         // What is put back already may still leave; but not at the cost of looking at everything.
-        if search.refusals > MOST {
+        if search.refusals > MOST && !search.given_up {
             search.left[ANONYMOUS] = 0;
         }
     }
 
     /// Waits until no page is on its way to swap.
-    fn wait_for_writes(&self) {
+    pub(super) fn wait_for_writes(&self) {
         loop {
             let progress = self.pageout.progress.load(Acquire);
             if self.swapping_out() == 0 {

@@ -26,6 +26,7 @@ use crate::pageout::batch::Batch;
 use crate::pageout::claim::Claim;
 use crate::pager::{Backing, Put};
 use crate::rmap::Unmapped;
+use crate::stats::Event;
 use crate::vm::Vm;
 
 /// What became of a page.
@@ -82,6 +83,9 @@ impl<M: Machine> Vm<M> {
             let backing = anon.backing();
             if backing != Backing::None {
                 if page.test_flags(DIRTY) == 0 {
+                    if backing == Backing::Zeros {
+                        self.count(Event::GivenUpGone);
+                    }
                     return Some(Stored::Before);
                 }
                 self.release_backing(anon);

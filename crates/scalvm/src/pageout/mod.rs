@@ -31,6 +31,7 @@
 //!
 //! Locks: rank Policy for the two policies; the rest is told in `claim.rs` and `evict.rs`.
 
+mod advised;
 mod batch;
 mod claim;
 mod daemon;
@@ -52,6 +53,7 @@ use crate::page::Segments;
 use crate::sync::SpinLock;
 use crate::vm::Vm;
 
+pub(crate) use advised::Leaving;
 use policy::Policy;
 pub use policy::PolicyKind;
 use ring::Ring;
@@ -106,6 +108,11 @@ pub(crate) struct Pageout {
     unnoted: AtomicBool,
     /// Whether the policies were made to forget pages because they are wired (R1).
     wired: AtomicBool,
+    /// Anons whose contents were given up (A6).
+    pub(crate) given_up: AtomicU64,
+    /// Whether pages may be among them that no search has found: these leave though nothing takes
+    /// anonymous pages.
+    pub(crate) some_given_up: AtomicBool,
     /// What evictions of each kind have cost lately; the policies' lock.
     missed: [AtomicU32; 2],
     /// Pages on their way to swap (P2).
@@ -129,6 +136,8 @@ impl Pageout {
             rings: [const { Ring::new() }; MAX_CPUS],
             unnoted: AtomicBool::new(false),
             wired: AtomicBool::new(false),
+            given_up: AtomicU64::new(0),
+            some_given_up: AtomicBool::new(false),
             missed: [const { AtomicU32::new(0) }; 2],
             busy: AtomicU32::new(0),
             progress: AtomicU32::new(0),

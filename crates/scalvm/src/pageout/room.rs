@@ -155,7 +155,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Runs `f` when it is the caller's turn to reclaim.
-    fn in_turn<T>(&self, f: impl FnOnce() -> T) -> T {
+    pub(super) fn in_turn<T>(&self, f: impl FnOnce() -> T) -> T {
         let pageout = &self.pageout;
         let number = pageout.drawn.fetch_add(1, Relaxed);
         loop {

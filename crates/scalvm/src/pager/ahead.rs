@@ -209,7 +209,8 @@ impl<M: Machine> Vm<M> {
             let mut away = None;
             if let Some(amap) = object.amap.get() {
                 amap.any(from, last, |index, anon| {
-                    let is_away = anon.page.get().is_none() && anon.backing() != Backing::None;
+                    let is_away = anon.page.get().is_none()
+                        && !matches!(anon.backing(), Backing::None | Backing::Zeros);
                     away = is_away.then_some((index, anon));
                     is_away
                 });

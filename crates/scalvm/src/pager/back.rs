@@ -80,6 +80,13 @@ impl<M: Machine> Vm<M> {
                 }
                 Ok(Return::Here)
             }
+            Backing::Zeros => {
+                let page = self.zeroed_page()?;
+                if !self.give_page(anon, page) {
+                    self.let_go(page);
+                }
+                Ok(Return::Here)
+            }
             Backing::Slot(slot) => self.begin_swap_in(object, anon, index, slot),
         }
     }

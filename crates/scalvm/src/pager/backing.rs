@@ -5,6 +5,7 @@
 //! | 00 | zero: there is no copy |
 //! | 01 | a [`Slot`]: the device in bits 36-32, the page on it in bits 31-0 |
 //! | 10 | a [`Handle`] of the compressor in bits 31-0 |
+//! | 11 | zero: the contents were given up, and a page of zeros will do for them |
 
 use core::num::NonZeroU32;
 
@@ -13,6 +14,7 @@ use crate::pager::swap::Slot;
 const KIND: u32 = 62;
 const SLOT: u64 = 1;
 const COMPRESSED: u64 = 2;
+const ZEROS: u64 = 3;
 
 /// An entry of the compressor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -27,6 +29,8 @@ pub(crate) enum Backing {
     Slot(Slot),
     /// In the compressor.
     Compressed(Handle),
+    /// Zeros, which need no place: the contents were given up (`object/give_up.rs`).
+    Zeros,
 }
 
 impl Backing {
@@ -36,6 +40,7 @@ impl Backing {
             Backing::None => 0,
             Backing::Slot(slot) => SLOT << KIND | slot.pack(),
             Backing::Compressed(handle) => COMPRESSED << KIND | handle.0.get() as u64,
+            Backing::Zeros => ZEROS << KIND,
         }
     }
 
@@ -44,6 +49,7 @@ impl Backing {
         match (word >> KIND, NonZeroU32::new(word as u32)) {
             (SLOT, _) => Backing::Slot(Slot::unpack(word)),
             (COMPRESSED, Some(handle)) => Backing::Compressed(Handle(handle)),
+            (ZEROS, _) => Backing::Zeros,
             _ => Backing::None,
         }
     }
@@ -63,6 +69,7 @@ mod tests {
             Backing::Slot(Slot::new(1, 2)),
             handle(1),
             handle(u32::MAX),
+            Backing::Zeros,
         ];
         for (n, backing) in all.into_iter().enumerate() {
             assert_eq!(Backing::unpack(backing.pack()), backing);

@@ -64,6 +64,18 @@ impl<M: Machine> Vm<M> {
         object.write_errors.tell(before).map_or(Ok(()), Err)
     }
 
+    /// The same without a word of how it ended: who syncs later is told.
+    pub(crate) fn write_range(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+        self.put_range(object, first, last, Patience::All);
+        self.await_put(object, first, last);
+    }
+
+    /// Starts to write what is dirty in a range of pages and not on its way; waits for others to end if too many
+    /// requests run.
+    pub(crate) fn start_sync(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+        self.put_range(object, first, last, Patience::Background);
+    }
+
     /// Starts to write what is dirty in a range of pages, each page once.
     pub(super) fn put_range(
         &self,

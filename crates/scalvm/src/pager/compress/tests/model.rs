@@ -196,6 +196,7 @@ fn churn(bench: &Bench, seed: usize) {
                 owner.backing.set(0);
             }
             Backing::None => {}
+            Backing::Zeros => panic!("nobody gave it up"),
             Backing::Slot(_) | Backing::Compressed(_) => {
                 let Backing::Slot(slot) = Backing::unpack(owner.backing.get()) else {
                     panic!("what is not stored any more has moved");

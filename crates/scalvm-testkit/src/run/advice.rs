@@ -1,0 +1,159 @@
+//! Steps that advise, and those that look at memory without touching it.
+
+use scalvm::{Access, FaultError, PAGE_SIZE, PageInfo, PagePlace, Unfinished};
+
+use super::decode;
+use super::runner::{Check, Runner, wrong};
+use crate::model::Space;
+
+impl Runner<'_> {
+    pub(super) fn free(&mut self, args: [u32; 6]) -> Check {
+        self.on_range("free", args, |p, at, len| p.real.free(at, len), Space::free)
+    }
+
+    pub(super) fn cool(&mut self, args: [u32; 6]) -> Check {
+        self.on_range(
+            "cool",
+            args,
+            |p, at, len| p.real.cool(at, len),
+            Space::only_mapped,
+        )
+    }
+
+    pub(super) fn page_out(&mut self, args: [u32; 6]) -> Check {
+        self.on_range(
+            "page-out",
+            args,
+            |p, at, len| p.real.page_out(at, len).map(|_| ()),
+            Space::only_mapped,
+        )
+    }
+
+    pub(super) fn dump(&mut self, args: [u32; 6]) -> Check {
+        let dump = args[3].is_multiple_of(2);
+        self.on_range(
+            "dump",
+            args,
+            |p, at, len| p.real.set_dump(at, len, dump),
+            |s, at, len| s.set_dump(at, len, dump),
+        )
+    }
+
+    /// What may be written early is known to the model only where memory can be short.
+    pub(super) fn start_sync(&mut self, args: [u32; 6]) -> Check {
+        if self.setup.paging.is_none() {
+            return Ok(());
+        }
+        self.on_range(
+            "start-sync",
+            args,
+            |p, at, len| p.real.start_sync(at, len),
+            Space::only_mapped,
+        )
+    }
+
+    pub(super) fn invalidate(&mut self, args: [u32; 6]) -> Check {
+        self.on_range(
+            "invalidate",
+            args,
+            |p, at, len| p.real.invalidate(at, len),
+            Space::only_mapped,
+        )
+    }
+
+    /// Faults a range in for an access, as far as that goes.
+    pub(super) fn populate_for(
+        &mut self,
+        which: usize,
+        start: usize,
+        pages: usize,
+        access: Access,
+    ) -> Check {
+        let space = &self.spaces[which].model;
+        let addresses = (0..pages).map(|page| start + page * PAGE_SIZE);
+        // An MMU may allow to read what the map does not.
+        let unclear = |addr| {
+            let area = space.area(addr);
+            area.is_some_and(|(_, area)| !area.attributes.prot.is_empty())
+                && space.load(addr, access, 1) == Err(FaultError::Protection)
+        };
+        if access == Access::Read && addresses.clone().any(unclear) {
+            return Ok(());
+        }
+        self.say(|| {
+            let serial = self.spaces[which].serial;
+            format!("map {serial}: populate {pages} pages at {start:#x} for {access:?}")
+        });
+        let got = self.retry(false, |r| {
+            r.spaces[which]
+                .real
+                .populate_for(start, pages * PAGE_SIZE, access)
+        })?;
+        let space = &self.spaces[which].model;
+        let stop = |at, error| Unfinished { at, error };
+        let must = match space.range(start, pages * PAGE_SIZE) {
+            Err(_) => Err(stop(start, FaultError::NoMapping)),
+            Ok(_) => addresses.clone().try_for_each(|at| {
+                let fault = space.fault(at, access);
+                fault.map_err(|error| stop(at, error))
+            }),
+        };
+        self.same("populate for an access", got, must)
+    }
+
+    /// What is told of pages that are in memory is what the model has, and what the page tables map.
+    pub(super) fn inspect(&mut self, [which, at, count, ..]: [u32; 6]) -> Check {
+        let which = self.pick(which);
+        let start = self.address(which, at);
+        let mut pages = vec![PageInfo::default(); 1 + count as usize % 80];
+        let told = self.spaces[which].real.inspect(start, &mut pages);
+        self.say(|| {
+            let serial = self.spaces[which].serial;
+            format!("map {serial}: inspect {start:#x}: {told} pages")
+        });
+        let pair = &self.spaces[which];
+        if pair.model.area(start).is_none() {
+            return self.same("pages told of where there are none", told, 0);
+        }
+        let end = start + told * PAGE_SIZE;
+        if told == 0 || !pair.model.is_full(&(start..end)) {
+            return wrong(format!("{told} pages told of at {start:#x}"));
+        }
+        for (i, info) in pages[..told].iter().enumerate() {
+            let at = start + i * PAGE_SIZE;
+            let mapping = self.kit.mapping(pair.real.pmap(), at);
+            self.same("mapped", info.mapped, mapping.is_some())?;
+            let (begin, area) = pair.model.area(at).expect("it is full");
+            let page = crate::model::pages(at - begin);
+            if info.own && area.layer.is_none() {
+                return wrong(format!("{at:#x} has a page of its own: {info:?}"));
+            }
+            let PagePlace::Memory(frame) = info.place else {
+                continue;
+            };
+            if let Some(mapping) = mapping {
+                self.same("the frame that is mapped", mapping.frame, frame)?;
+            }
+            if self.forbid_device(which, at).is_err() {
+                continue;
+            }
+            let bytes = self.kit.bytes(frame);
+            area.found(page, 0, bytes.as_slice());
+            match area.page(page) {
+                Some(must) if must == bytes => {}
+                // Beyond the end of an object, or as it is: a page that could not be cut off yet.
+                None => {}
+                Some(_) => return wrong(format!("{at:#x} holds other bytes: {info:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// How a step faults a range in.
+    pub(super) fn access_to_populate(how: u32) -> Option<Access> {
+        match how % 3 {
+            0 => None,
+            _ => Some(decode::access(how - 1)),
+        }
+    }
+}

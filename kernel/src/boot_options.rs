@@ -23,6 +23,9 @@ pub struct BootOptions {
     pub compress: u64,
     /// `scalvm.policy=NAME`: how pages are chosen that leave memory.
     pub policy: Vec<u8>,
+    /// `root=/dev/vdX`: the disk with the file system that is the root of the tree, instead of the
+    /// archive.
+    pub root: Vec<u8>,
     /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`,
     /// and so on.
     pub program: Vec<Vec<u8>>,
@@ -62,6 +65,7 @@ impl BootOptions {
             b"scalvm.cols" => self.columns = number(value).or(self.columns),
             b"scalvm.swap" => self.swap = value.to_vec(),
             b"scalvm.compress" => self.compress = number(value).unwrap_or(self.compress),
+            b"root" => self.root = value.to_vec(),
             b"scalvm.policy" => self.policy = value.to_vec(),
             _ => {}
         }

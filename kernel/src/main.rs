@@ -35,7 +35,7 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
     let options = BootOptions::parse(info.command_line());
     tty::configure(options.raw_console, options.rows, options.columns);
     drivers::init();
-    let unpacked = fs::init(archive.bytes());
+    let unpacked = fs::init(archive.bytes(), &options.root);
     archive.give_back();
     let result = unpacked.and_then(|()| {
         mm::paging::start(&options);

@@ -11,7 +11,18 @@ extern crate alloc;
 mod cpio;
 #[path = "../../src/fs/tmpfs/directory.rs"]
 mod directory;
+/// What ext2's parts know of their neighbours.
+const BLOCK: usize = 4096;
+
+#[path = "../../src/fs/ext2/bitmap.rs"]
+mod bitmap;
+#[path = "../../src/fs/ext2/entry.rs"]
+mod entry;
+#[path = "../../src/fs/ext2/extents.rs"]
+mod extents;
 #[path = "../../src/tty/line/mod.rs"]
 mod line;
 #[path = "../../src/fs/locks/range.rs"]
 mod range;
+#[path = "../../src/fs/ext2/way.rs"]
+mod way;

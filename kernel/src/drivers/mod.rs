@@ -10,7 +10,7 @@ mod pci;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-pub use disk::{Disk, SECTOR};
+pub use disk::{Disk, SECTOR, Scatter};
 
 use crate::arch::interrupts;
 use crate::fs::{block, memory};

@@ -15,7 +15,7 @@ use scalvm::{Io, PAGE_SIZE, Vm, Vnode};
 
 use super::buffer::Buf;
 use super::file::File;
-use super::inode::{FileIo, Node};
+use super::inode::{FileIo, Kind, Node};
 use super::{dev, memory, names, paged};
 use crate::drivers::{Disk, SECTOR};
 use crate::linux::Errno;
@@ -23,13 +23,14 @@ use crate::mm::{Hw, Object, VM, user};
 use crate::sync::Mutex;
 
 /// A disk and its page cache.
-struct BlockDevice {
+pub(super) struct BlockDevice {
     disk: &'static Disk,
     object: Object,
     cookie: usize,
     /// The part that memory is put back to.
     swap: &'static Part,
-    swaps: AtomicBool,
+    /// It is used for swapping, or a file system of it is mounted.
+    taken: AtomicBool,
 }
 
 /// The pages of a disk from one on, without a cache: what a swap area lies on.
@@ -66,7 +67,7 @@ pub fn add(disk: &'static Disk) -> Result<(), Errno> {
         object,
         cookie,
         swap,
-        swaps: AtomicBool::new(false),
+        taken: AtomicBool::new(false),
     })?;
     memory::push(&mut DEVICES.lock(), device)
 }
@@ -85,6 +86,11 @@ pub fn open(index: usize, for_writing: bool) -> Result<Arc<dyn FileIo>, Errno> {
     Ok(device)
 }
 
+/// Whether a disk refuses to be written.
+pub(super) fn is_read_only(index: usize) -> Result<bool, Errno> {
+    Ok(get(index)?.disk.is_read_only())
+}
+
 /// Takes a disk for swapping; returns its bytes, for the header. EBUSY if it is taken, EACCES if it
 /// cannot be written.
 pub(super) fn claim_swap(index: usize) -> Result<Object, Errno> {
@@ -92,16 +98,31 @@ pub(super) fn claim_swap(index: usize) -> Result<Object, Errno> {
     if device.disk.is_read_only() {
         return Err(Errno::EACCES);
     }
-    if device.swaps.swap(true, Relaxed) {
+    Ok(claim(index)?.object.clone())
+}
+
+/// Takes a disk for one use that no other may be beside. EBUSY if it is taken.
+pub(super) fn claim(index: usize) -> Result<Arc<BlockDevice>, Errno> {
+    let device = get(index)?;
+    if device.taken.swap(true, Relaxed) {
         return Err(Errno::EBUSY);
     }
-    Ok(device.object.clone())
+    Ok(device)
 }
 
 /// Gives it back.
-pub(super) fn release_swap(index: usize) {
+pub(super) fn release(index: usize) {
     if let Ok(device) = get(index) {
-        device.swaps.store(false, Relaxed);
+        device.taken.store(false, Relaxed);
+    }
+}
+
+/// The disk that a node stands for: its number in the order of the bus. ENOTBLK if it is something
+/// else.
+pub(super) fn index_of(node: &Node) -> Result<usize, Errno> {
+    match node.kind() {
+        Kind::BlockDevice => dev::disk_index(node.stat().rdev),
+        _ => Err(Errno::ENOTBLK),
     }
 }
 
@@ -109,9 +130,7 @@ pub(super) fn release_swap(index: usize) {
 /// the disk is written, and forgotten. Blocks.
 pub(super) fn swap_store(index: usize, first: u64) -> Result<&'static dyn Vnode<Hw>, Errno> {
     let device = get(index)?;
-    device.sync()?;
-    device.object.set_size(0)?;
-    device.object.set_size(device.disk.bytes())?;
+    device.forget_pages()?;
     device.swap.first.store(first, Relaxed);
     Ok(device.swap)
 }
@@ -146,6 +165,33 @@ fn get(index: usize) -> Result<Arc<BlockDevice>, Errno> {
     DEVICES.lock().get(index).cloned().ok_or(Errno::ENXIO)
 }
 
+impl BlockDevice {
+    /// The disk itself.
+    pub fn disk(&self) -> &'static Disk {
+        self.disk
+    }
+
+    /// Its pages.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Puts what is dirty to the disk. Blocks.
+    pub fn sync(&self) -> Result<(), Errno> {
+        self.object
+            .sync(0, self.object.size())
+            .map_err(paged::pager_errno)?;
+        self.disk.flush()
+    }
+
+    /// The same, and forgets all pages: what they hold may change without them. Blocks.
+    pub fn forget_pages(&self) -> Result<(), Errno> {
+        self.sync()?;
+        self.object.set_size(0)?;
+        Ok(self.object.set_size(self.disk.bytes())?)
+    }
+}
+
 impl FileIo for BlockDevice {
     fn read(&self, file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
         file.read_ahead(&self.object, at, buf.len());
@@ -170,7 +216,7 @@ impl FileIo for BlockDevice {
             BLKSSZGET => user::write(arg, &(SECTOR as u32))?,
             BLKBSZGET => user::write(arg, &(PAGE_SIZE as u32))?,
             BLKROGET => user::write(arg, &u32::from(self.disk.is_read_only()))?,
-            BLKFLSBUF => FileIo::sync(self)?,
+            BLKFLSBUF => BlockDevice::sync(self)?,
             _ => return Err(Errno::ENOTTY),
         }
         Ok(0)
@@ -182,10 +228,7 @@ impl FileIo for BlockDevice {
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        self.object
-            .sync(0, self.object.size())
-            .map_err(paged::pager_errno)?;
-        self.disk.flush()
+        BlockDevice::sync(self)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -94,6 +94,13 @@ pub fn disk_name(index: usize) -> alloc::vec::Vec<u8> {
     }
 }
 
+/// The disk of this name; ENODEV if there is none.
+pub fn disk_named(name: &[u8]) -> Result<usize, Errno> {
+    (0..block::count())
+        .find(|index| disk_name(*index) == name)
+        .ok_or(Errno::ENODEV)
+}
+
 /// What opening a device node gives.
 pub fn open(kind: Kind, number: u64, flags: u32) -> Result<Arc<dyn FileIo>, Errno> {
     let (major, minor) = (major(number), minor(number));

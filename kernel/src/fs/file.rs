@@ -220,6 +220,9 @@ impl File {
             });
         }
         let object = self.io()?.object(&self.node)?;
+        if shared && self.writable() {
+            self.io()?.mapped_to_write()?;
+        }
         let max = if shared && !self.writable() {
             Prot::RX
         } else {

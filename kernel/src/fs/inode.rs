@@ -174,10 +174,10 @@ pub trait Inode: Send + Sync + Any {
     /// Its attributes.
     fn stat(&self) -> Stat;
 
-    /// The file system it lies on.
+    /// The file system it lies on. Blocks.
     fn fs_stat(&self) -> FsStat;
 
-    /// Changes attributes.
+    /// Changes attributes. Blocks, and so does all below that has to do with names.
     fn change(&self, _change: Change) -> Result<(), Errno> {
         Err(Errno::EPERM)
     }
@@ -291,12 +291,18 @@ pub trait FileIo: Send + Sync {
         Err(Errno::ENODEV)
     }
 
-    /// Sets the size.
+    /// A mapping is about to begin through which the bytes may be written. Blocks.
+    fn mapped_to_write(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Sets the size. Blocks.
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
         Err(Errno::EINVAL)
     }
 
     /// Makes sure that the range has memory of its own, growing the file unless `keep_size`.
+    /// Blocks.
     fn allocate(&self, _at: u64, _len: u64, _keep_size: bool) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }

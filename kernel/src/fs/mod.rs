@@ -4,7 +4,7 @@
 //!   process stands;
 //! - [`walk`] from a path to an inode, [`names`] back again, [`mount`] what is mounted where;
 //! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
-//!   the devices, [`procfs`]; [`swap`] areas on disks;
+//!   the devices, [`procfs`], [`ext2`] on disks; [`swap`] areas on disks;
 //! - without names: [`pipe`] over a [`ring`], [`eventfd`], [`epoll`] with [`wait`], [`label`];
 //! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
 //!   [`locks`] advisory locks, [`memory`] allocation that can fail.
@@ -19,6 +19,7 @@ pub mod dev;
 pub mod epoll;
 pub mod eventfd;
 mod exec;
+pub mod ext2;
 pub mod file;
 pub mod inode;
 mod label;
@@ -50,23 +51,32 @@ use crate::tty;
 use inode::New;
 use walk::Last;
 
-/// Makes the tree: the root from the archive, /dev and /proc on it. Disks must be known by now.
-pub fn init(initramfs: &[u8]) -> Result<(), Errno> {
-    let root = tmpfs::new_root(0o755)?;
-    unpack::unpack(&root, initramfs)?;
-    mount::mount_root(root.clone())?;
+/// Makes the tree: the root from the archive, or the file system on a disk (`/dev/vda`) if one is
+/// named; /dev and /proc on it, and on a disk also /tmp. Disks must be known by now. Blocks.
+pub fn init(initramfs: &[u8], disk: &[u8]) -> Result<(), Errno> {
+    let (root, tmp) = if disk.is_empty() {
+        let root = tmpfs::new_root(0o755)?;
+        unpack::unpack(&root, initramfs)?;
+        mount::mount_root(root.clone(), "tmpfs", b"tmpfs")?;
+        (root, "")
+    } else {
+        let index = dev::disk_named(disk.strip_prefix(b"/dev/").unwrap_or(disk))?;
+        let root = ext2::mount(index, block::is_read_only(index)?)?;
+        mount::mount_root(root.clone(), "ext2", disk)?;
+        (root, "tmpfs")
+    };
     dev::fill(&tmpfs::new_root(0o755)?)?;
     for (name, kind, mode) in [
         ("dev", "devtmpfs", 0o755),
         ("proc", "proc", 0o555),
-        ("tmp", "", 0o1777),
+        ("tmp", tmp, 0o1777),
     ] {
         let dir = match root.lookup(name.as_bytes()) {
             Err(Errno::ENOENT) => root.make(name.as_bytes(), New::Directory, mode)?,
             other => other?,
         };
         if !kind.is_empty() {
-            mount::mount(dir, kind.as_bytes(), kind.as_bytes())?;
+            mount::mount(dir, kind.as_bytes(), kind.as_bytes(), None)?;
         }
     }
     Ok(())
@@ -90,7 +100,12 @@ pub fn first_process() -> Result<(FsContext, FileTable), Errno> {
     Ok((context, table))
 }
 
-/// Puts everything that is dirty to the disks. Blocks. To be called before the power goes off.
+/// Puts everything that is dirty to the disks. Blocks.
 pub fn sync() -> Result<(), Errno> {
     block::sync_all()
+}
+
+/// The same before the power goes off: nothing is to be changed any more. Blocks.
+pub fn shut_down() -> Result<(), Errno> {
+    mount::shut_down().and(sync())
 }

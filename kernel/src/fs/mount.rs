@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::inode::{Kind, Node};
-use super::{memory, names, procfs, tmpfs, walk};
+use super::{block, ext2, memory, names, procfs, tmpfs, walk};
 use crate::linux::Errno;
 use crate::sync::Mutex;
 use crate::task;
@@ -31,21 +31,37 @@ pub struct Mount {
 static MOUNTS: Mutex<Vec<Mount>> = Mutex::new(Vec::new());
 
 /// The types that mount(2) knows, as /proc/filesystems lists them.
-pub const TYPES: &[&str] = &["tmpfs", "proc", "devtmpfs"];
+pub const TYPES: &[&str] = &["tmpfs", "proc", "devtmpfs", "ext2"];
+/// Those of them that lie on a disk.
+pub const ON_DISKS: &[&str] = &["ext2"];
 
-/// Makes `root` the root of the tree.
-pub fn mount_root(root: Node) -> Result<(), Errno> {
+/// Makes `root`, which is of this type and comes from there, the root of the tree.
+pub fn mount_root(root: Node, kind: &'static str, source: &[u8]) -> Result<(), Errno> {
     let mount = Mount {
         covered: None,
         root,
-        kind: "tmpfs",
-        source: memory::arc(memory::vec(b"tmpfs")?)?,
+        kind,
+        source: memory::arc(memory::vec(source)?)?,
     };
     memory::push(&mut MOUNTS.lock(), mount)
 }
 
-/// Mounts a new file system of the type `kind` on a directory.
-pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
+/// What lies on a disk is mounted from.
+pub struct Medium {
+    /// The disk's node.
+    pub node: Node,
+    /// Nothing on it may be changed.
+    pub read_only: bool,
+}
+
+/// Mounts a file system of the type `kind` on a directory: one that lies on a medium, or a new one.
+/// Blocks.
+pub fn mount(
+    covered: Node,
+    kind: &[u8],
+    source: &[u8],
+    medium: Option<Medium>,
+) -> Result<(), Errno> {
     if covered.kind() != Kind::Directory {
         return Err(Errno::ENOTDIR);
     }
@@ -53,9 +69,22 @@ pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
         b"tmpfs" | b"ramfs" => ("tmpfs", tmpfs::new_root(0o1777)?),
         b"proc" => ("proc", procfs::new_root()?),
         b"devtmpfs" => ("devtmpfs", super::dev::root()?),
+        b"ext2" => {
+            let medium = medium.ok_or(Errno::ENOTBLK)?;
+            let index = block::index_of(&medium.node)?;
+            ("ext2", ext2::mount(index, medium.read_only)?)
+        }
         _ => return Err(Errno::ENODEV),
     };
     let source = if source.is_empty() { b"none" } else { source };
+    let result = enter_table(covered, root.clone(), kind, source);
+    if result.is_err() {
+        ext2::unmount(&root)?;
+    }
+    result
+}
+
+fn enter_table(covered: Node, root: Node, kind: &'static str, source: &[u8]) -> Result<(), Errno> {
     let source = memory::arc(memory::vec(source)?)?;
     let mut mounts = MOUNTS.lock();
     if mounts.iter().any(|mount| walk::same(&mount.root, &root)) {
@@ -72,8 +101,24 @@ pub fn mount(covered: Node, kind: &[u8], source: &[u8]) -> Result<(), Errno> {
     )
 }
 
+/// Whether a node is the root of a mounted file system.
+pub fn is_root(node: &Node) -> bool {
+    let mounts = MOUNTS.lock();
+    mounts.iter().any(|mount| walk::same(&mount.root, node))
+}
+
+/// The power goes off: what lies on disks is written, and marked so. Blocks.
+pub fn shut_down() -> Result<(), Errno> {
+    let mut result = Ok(());
+    for mount in list()? {
+        result = result.and(ext2::shut_down(&mount.root));
+    }
+    result
+}
+
 /// Takes away the mount whose root this is. EINVAL if it is none, EBUSY if another is mounted in it
-/// or, unless `detach`, a process stands in it or has a file of it open.
+/// or, unless `detach`, a process stands in it or has a file of it open. What lies on a disk is
+/// written, and is not detached as long as it is used. Blocks.
 pub fn unmount(root: &Node, detach: bool) -> Result<(), Errno> {
     let all = list()?;
     let at = all
@@ -84,9 +129,17 @@ pub fn unmount(root: &Node, detach: bool) -> Result<(), Errno> {
     if at == 0 || all.iter().any(covers_part) || !detach && is_used(root) {
         return Err(Errno::EBUSY);
     }
+    drop(all);
+    // Nobody finds it any more while it is written.
     let mount = MOUNTS.lock().remove(at);
-    drop(mount);
-    Ok(())
+    let result = ext2::unmount(root);
+    if result.is_err() {
+        let mut mounts = MOUNTS.lock();
+        // There was room for it.
+        let at = at.min(mounts.len());
+        mounts.insert(at, mount);
+    }
+    result
 }
 
 /// Whether an inode lies on the file system with this root.

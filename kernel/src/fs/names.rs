@@ -11,7 +11,8 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::inode::{Inode, Kind, Node};
+use super::inode::{Inode, Node};
+use super::tmpfs::TmpNode;
 use super::{memory, mount, walk};
 use crate::linux::Errno;
 use crate::sync::Mutex;
@@ -77,6 +78,11 @@ pub fn register(cookie: usize, node: &Node) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The inode of the object with this cookie.
+pub fn find(cookie: usize) -> Option<Node> {
+    PAGED.lock().get(&cookie)?.upgrade()
+}
+
 /// The object with this cookie has no inode any more.
 pub fn forget(cookie: usize) {
     PAGED.lock().remove(&cookie);
@@ -92,8 +98,9 @@ pub fn next_ino() -> u64 {
 pub fn shared_memory_pages() -> u64 {
     let mut pages = 0;
     for node in PAGED.lock().values().filter_map(Weak::upgrade) {
-        if node.kind() == Kind::Regular {
-            pages += node.object().map_or(0, |object| object.resident());
+        let object = node.object();
+        if node.into_any().is::<TmpNode>() {
+            pages += object.map_or(0, |object| object.resident());
         }
     }
     pages
@@ -101,7 +108,7 @@ pub fn shared_memory_pages() -> u64 {
 
 /// Device, inode number and path of the file whose object carries this cookie.
 pub fn object_name(cookie: usize) -> Option<(u64, u64, String)> {
-    let node = PAGED.lock().get(&cookie)?.upgrade()?;
+    let node = find(cookie)?;
     let stat = node.stat();
     let path = path_of(&node).ok()?;
     Some((stat.dev, stat.ino, memory::string(path)))

@@ -39,6 +39,18 @@ pub fn read(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno>
 
 /// Writes from `at` on, not beyond the end. Blocks.
 pub fn write(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+    write_through(object, at, buf, |index| {
+        hold_to_write(object, index).map_err(errno)
+    })
+}
+
+/// The same to pages that `hold` gives. Blocks.
+pub fn write_through(
+    object: &Object,
+    at: u64,
+    buf: &mut Buf<'_>,
+    hold: impl Fn(u64) -> Result<HeldPage, Errno>,
+) -> Result<usize, Errno> {
     let mut done = 0;
     while !buf.is_empty() {
         let here = at + done as u64;
@@ -47,10 +59,10 @@ pub fn write(object: &Object, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno
         if room == 0 {
             break;
         }
-        let moved = match hold_to_write(object, here >> PAGE_SHIFT) {
+        let moved = match hold(here >> PAGE_SHIFT) {
             // SAFETY: the frame has PAGE_SIZE writable bytes and stays while it is held.
             Ok(page) => unsafe { buf.take_raw(page.as_ptr().add(offset), room) },
-            Err(error) => Err(errno(error)),
+            Err(error) => Err(error),
         };
         match moved {
             Ok(count) => done += count,

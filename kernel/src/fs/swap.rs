@@ -45,10 +45,7 @@ pub fn turn_on(node: &Node, priority: Option<i16>) -> Result<(), Errno> {
 
 /// The same for a disk of this name, all of which is used if it has no header. Blocks.
 pub fn turn_on_at_boot(name: &[u8]) -> Result<(), Errno> {
-    let index = (0..block::count())
-        .find(|index| dev::disk_name(*index) == name)
-        .ok_or(Errno::ENODEV)?;
-    start(index, None, false)
+    start(dev::disk_named(name)?, None, false)
 }
 
 /// Brings back what is there, and no longer uses it. ENOMEM if there is no room for it: then nothing
@@ -62,7 +59,7 @@ pub fn turn_off(node: &Node) -> Result<(), Errno> {
     LEFT.wake_all();
     result?;
     commit::apply();
-    block::release_swap(index);
+    block::release(index);
     Ok(())
 }
 
@@ -122,7 +119,7 @@ fn start(index: usize, priority: Option<i16>, needs_header: bool) -> Result<(), 
     let object = block::claim_swap(index)?;
     let result = add(index, &object, priority, needs_header);
     if result.is_err() {
-        block::release_swap(index);
+        block::release(index);
     }
     result
 }

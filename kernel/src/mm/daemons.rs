@@ -1,7 +1,7 @@
 //! The manager's work that nobody waits for, each kind in a thread of the kernel's own.
 
 use crate::arch::time::{SECOND, now_ns};
-use crate::fs::block;
+use crate::fs::{block, ext2};
 use crate::linux::Errno;
 use crate::mm::VM;
 use crate::task::{self, State, WaitQueue};
@@ -18,6 +18,7 @@ pub fn start() -> Result<(), Errno> {
     // need not wake up.
     if block::count() > 0 {
         task::start_kernel_thread(write_back)?;
+        ext2::start()?;
     }
     Ok(())
 }

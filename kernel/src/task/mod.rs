@@ -28,6 +28,7 @@ mod process;
 mod reap;
 mod sched;
 mod signal;
+mod sleep_mutex;
 mod space;
 mod stack;
 mod start;
@@ -54,6 +55,7 @@ pub use signal::{
     Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process,
     post_to_thread, signal_current, signal_group, sigreturn,
 };
+pub use sleep_mutex::SleepMutex;
 pub use space::Space;
 pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};

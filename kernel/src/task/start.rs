@@ -89,7 +89,7 @@ fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
 
 /// The first process has ended with this status, as wait(2) reports it: the end.
 pub fn power_off(status: i32) -> ! {
-    if fs::sync().is_err() {
+    if fs::shut_down().is_err() {
         println!("scalvm: not everything could be written to the disks");
     }
     if PRINT_STATS.load(Relaxed) {

@@ -2,6 +2,7 @@
 
 mod cpio;
 mod default_root;
+pub mod ext2;
 mod folder;
 mod host_root;
 

@@ -21,6 +21,9 @@ pub fn command_line(config: &Config) -> String {
     if let Some(modes) = &config.kmem_debug {
         words.push(format!("scalvm.kmem-debug={modes}"));
     }
+    if let Some(number) = config.root_disk {
+        words.push(format!("root=/dev/{}", disk_name(number)));
+    }
     words.extend(paging(&config.paging));
     words.push("--".to_owned());
     words.extend(

@@ -70,6 +70,8 @@ pub struct Config {
     pub mem: u64,
     /// What becomes /dev/vda and so on.
     pub disks: Vec<Disk>,
+    /// The number of the disk whose file system is the guest's root, instead of the archive.
+    pub root_disk: Option<usize>,
     /// Where pages go.
     pub paging: Paging,
     /// Text in the guest's output after which the machine is switched off, as a user would leave.
@@ -106,6 +108,7 @@ impl Config {
             root,
             mem: 256 << 20,
             disks: Vec::new(),
+            root_disk: None,
             paging: Paging::default(),
             stop_at: None,
             icount: false,

@@ -58,6 +58,27 @@ pub const VALGRIND: Tool = Tool {
     purpose: "counts the instructions of allocators",
 };
 
+/// What makes file systems for a guest's disks.
+pub const MKE2FS: Tool = Tool {
+    program: "mke2fs",
+    package: "e2fsprogs",
+    purpose: "makes file systems for the guest's disks",
+};
+
+/// What checks them.
+pub const E2FSCK: Tool = Tool {
+    program: "e2fsck",
+    package: "e2fsprogs",
+    purpose: "checks the file systems of the guest's disks",
+};
+
+/// What looks into them.
+pub const DEBUGFS: Tool = Tool {
+    program: "debugfs",
+    package: "e2fsprogs",
+    purpose: "takes files out of the guest's disks",
+};
+
 /// What knows which packages a package depends on.
 pub const APT_GET: Tool = Tool {
     program: "apt-get",

@@ -33,6 +33,7 @@ pub struct Lab {
     scratch: Scratch,
     config: Config,
     programs: Vec<PathBuf>,
+    root: Image,
 }
 
 /// A guest that is about to be started.
@@ -41,6 +42,7 @@ pub struct Run<'a> {
     program: Vec<OsString>,
     input: Vec<u8>,
     disks: Vec<Disk>,
+    root_disk: Option<usize>,
     swap: Option<(u64, Option<Failing>)>,
     paging: Paging,
     icount: bool,
@@ -109,12 +111,18 @@ impl Lab {
             scratch,
             config,
             programs,
+            root,
         })
     }
 
     /// The compiled C programs, which lie in the guest under `/tests`.
     pub fn programs(&self) -> &[PathBuf] {
         &self.programs
+    }
+
+    /// What lies in a guest's root.
+    pub fn root(&self) -> &Image {
+        &self.root
     }
 
     /// A name in a folder that goes with the lab.
@@ -152,6 +160,7 @@ impl Lab {
             program: program.iter().map(OsString::from).collect(),
             input: Vec::new(),
             disks: Vec::new(),
+            root_disk: None,
             swap: None,
             paging: Paging::default(),
             icount: false,
@@ -175,6 +184,12 @@ impl Run<'_> {
     pub fn disk(mut self, file: &Path) -> Self {
         self.disks.push(file.to_path_buf().into());
         self
+    }
+
+    /// Attaches a disk with the file system that is the guest's root.
+    pub fn root_disk(mut self, file: &Path) -> Self {
+        self.root_disk = Some(self.disks.len());
+        self.disk(file)
     }
 
     /// Attaches a disk that fails.
@@ -269,6 +284,7 @@ impl Run<'_> {
         let config = Config {
             mem: self.mem,
             disks: self.disks,
+            root_disk: self.root_disk,
             paging: self.paging,
             icount: self.icount,
             stats: self.stats,

@@ -7,6 +7,7 @@ mod c_programs;
 mod checks;
 mod compare;
 mod disk;
+mod ext2;
 mod host;
 mod host_tests;
 mod interactive;
@@ -78,6 +79,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
     if let Some(lab) = Lab::ready(&plan, &mut report) {
         c_programs::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);
+        ext2::run(&plan, &mut report, &lab);
         shell::run(&plan, &mut report, &lab);
         swap::run(&plan, &mut report, &lab);
         kmem::run(&plan, &mut report, &lab);

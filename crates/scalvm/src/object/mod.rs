@@ -112,6 +112,13 @@ impl<'v, M: Machine> Object<'v, M> {
             && matches!(self.vm.look(&guard, self.body, index as u32), Look::Page(_))
     }
 
+    /// How many hold the object: handles, mappings and the private copies made of them, and requests
+    /// to its pager. Where there are no others than the caller's handle this stays so until he gives
+    /// the object to somebody.
+    pub fn holders(&self) -> u32 {
+        self.body.refs()
+    }
+
     /// Pages in memory.
     pub fn resident(&self) -> u64 {
         let _guard = self.body.lock(self.vm);

@@ -5,9 +5,15 @@
 //! interrupt, which the processor takes in the idle loop or in a program; whoever needs the pages
 //! waits for the manager's word. A thread that finds no room for its request waits for that.
 //!
-//! Locks: the queue's, held neither while anything blocks nor while the manager is called.
+//! A file system's pages lie anywhere: a [`Scatter`] is one request of the pager in several of the
+//! device, and [`jobs`] counts what is left of each.
+//!
+//! Locks: the queue's and the jobs', held neither while anything blocks nor while the manager is
+//! called, and never both.
 
+mod jobs;
 mod queue;
+mod scatter;
 
 use scalvm::{Io, Machine, PAGE_SIZE, PagerError, Vm, Vnode};
 use virtio_drivers::device::blk::SECTOR_SIZE;
@@ -18,7 +24,9 @@ use crate::linux::Errno;
 use crate::mm::{Hw, VM};
 use crate::sync::Mutex;
 use crate::task::{State, WaitQueue};
+use jobs::Jobs;
 use queue::{Queue, Work};
+pub use scatter::Scatter;
 
 /// Bytes of a sector.
 pub const SECTOR: usize = SECTOR_SIZE;
@@ -28,6 +36,8 @@ const SECTORS: u64 = (PAGE_SIZE / SECTOR) as u64;
 /// A virtio disk.
 pub struct Disk {
     queue: Mutex<Queue>,
+    /// Requests in several parts.
+    jobs: Mutex<Jobs>,
     /// Woken when requests have ended.
     progress: WaitQueue,
     bytes: u64,
@@ -42,6 +52,7 @@ impl Disk {
             bytes: queue.sectors() * SECTOR as u64,
             read_only: queue.is_read_only(),
             queue: Mutex::new(queue),
+            jobs: Mutex::new(Jobs::new()),
             progress: WaitQueue::new(),
         })
     }
@@ -134,6 +145,7 @@ impl Disk {
                     VM.io_done(io, result);
                 }
                 Work::Write(io) => VM.io_done(io, result),
+                Work::Part(part) => self.part_ended(part.job, result),
                 Work::Flush => {}
             }
         }

@@ -26,7 +26,7 @@ const DESCRIPTORS: usize = 128;
 /// Requests that can be under way.
 const PLACES: usize = 16;
 /// The most pieces of memory of a request.
-const MOST_PIECES: usize = 16;
+pub const MOST_PIECES: usize = 16;
 /// The number of a disk's only queue.
 const QUEUE: u16 = 0;
 
@@ -54,8 +54,33 @@ pub enum Work {
     Read(Io<Hw>),
     /// To put the frames to the disk.
     Write(Io<Hw>),
+    /// To move pages of a request whose pages lie in several places.
+    Part(Part),
     /// To put what was written to the medium.
     Flush,
+}
+
+/// Pages of a request that lie side by side on the disk.
+pub struct Part {
+    /// The request's place among the jobs.
+    pub job: usize,
+    /// Whether they are put to the disk.
+    pub write: bool,
+    /// How many frames.
+    pub count: usize,
+    /// The frames, which the request holds.
+    pub frames: [Frame; MOST_PIECES],
+}
+
+impl Work {
+    /// The memory: frames, and how many bytes of them.
+    fn memory(&self) -> (&[Frame], usize) {
+        match self {
+            Work::Read(io) | Work::Write(io) => (io.frames(), io.len_bytes()),
+            Work::Part(part) => (&part.frames[..part.count], part.count * PAGE_SIZE),
+            Work::Flush => (&[], 0),
+        }
+    }
 }
 
 /// What the device reads first.
@@ -107,12 +132,9 @@ impl Pieces {
             list: [(ptr::null_mut(), 0); MOST_PIECES],
             count: 0,
         };
-        let (Work::Read(io) | Work::Write(io)) = work else {
-            return pieces;
-        };
         let mut before: Option<Frame> = None;
-        let mut left = io.len_bytes();
-        for frame in io.frames() {
+        let (frames, mut left) = work.memory();
+        for frame in frames {
             let len = left.min(PAGE_SIZE);
             if len == 0 {
                 break;
@@ -213,8 +235,8 @@ impl Queue {
             return None;
         }
         let kind = match work {
-            Work::Read(_) => READ,
-            Work::Write(_) => WRITE,
+            Work::Read(_) | Work::Part(Part { write: false, .. }) => READ,
+            Work::Write(_) | Work::Part(_) => WRITE,
             Work::Flush => FLUSH,
         };
         let place = &mut self.places[at];

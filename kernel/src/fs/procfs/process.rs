@@ -8,6 +8,7 @@ use super::node::{self, What};
 use super::system::TICK;
 use super::{ProcessText, Writer, maps, written};
 use crate::fs::dev;
+use crate::fs::ext2;
 use crate::fs::inode::Target;
 use crate::fs::text::Text;
 use crate::fs::{memory, mount};
@@ -134,7 +135,12 @@ fn mounts(_process: &Process, text: &mut Text) -> Result<(), Errno> {
                 _ => text.bytes(&[byte])?,
             }
         }
-        writeln!(text, " {} rw,relatime 0 0", mount.kind)?;
+        let access = if ext2::is_read_only(&mount.root) {
+            "ro"
+        } else {
+            "rw"
+        };
+        writeln!(text, " {} {access},relatime 0 0", mount.kind)?;
     }
     Ok(())
 }

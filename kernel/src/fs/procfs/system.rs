@@ -87,7 +87,12 @@ fn number(text: &mut Text, number: u64) -> Result<(), Errno> {
 
 fn filesystems(text: &mut Text) -> Result<(), Errno> {
     for kind in mount::TYPES {
-        writeln!(text, "nodev\t{kind}")?;
+        let nodev = if mount::ON_DISKS.contains(kind) {
+            ""
+        } else {
+            "nodev"
+        };
+        writeln!(text, "{nodev}\t{kind}")?;
     }
     Ok(())
 }

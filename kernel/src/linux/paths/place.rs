@@ -1,13 +1,14 @@
 //! Where a process stands, and what is mounted where.
 
 use linux_raw_sys::general::{
-    MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MS_BIND, MS_MOVE, MS_PRIVATE, MS_REMOUNT, MS_SHARED,
-    MS_SLAVE, MS_UNBINDABLE, UMOUNT_NOFOLLOW,
+    MNT_DETACH, MNT_EXPIRE, MNT_FORCE, MS_BIND, MS_MOVE, MS_PRIVATE, MS_RDONLY, MS_REMOUNT,
+    MS_SHARED, MS_SLAVE, MS_UNBINDABLE, UMOUNT_NOFOLLOW,
 };
 
 use super::{At, CWD};
+use crate::fs::mount::{self as mounts, Medium};
 use crate::fs::walk::{self, Last, MAX_PATH};
-use crate::fs::{mount as mounts, names, tmpfs};
+use crate::fs::{ext2, names, tmpfs};
 use crate::linux::Errno;
 use crate::linux::files::file;
 use crate::mm::user;
@@ -67,11 +68,25 @@ pub(super) fn mount(
             tmpfs::set_limit(size)?;
         }
     }
+    let read_only = flags & MS_RDONLY != 0;
+    if flags & MS_REMOUNT != 0 && mounts::is_root(&node) {
+        ext2::set_read_only(&node, read_only)?;
+        return Ok(0);
+    }
     // Nothing is shared between mounts, and no other option changes anything.
     if flags & (MS_REMOUNT | MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE) != 0 {
         return Ok(0);
     }
-    mounts::mount(node, &kind, &source)?;
+    let is_on_disk = mounts::ON_DISKS.iter().any(|name| name.as_bytes() == kind);
+    let medium = match is_on_disk {
+        true => {
+            let context = task::current().fs().lock().clone();
+            let node = walk::lookup(&context, &context.cwd, &source, Last::Follow)?;
+            Some(Medium { node, read_only })
+        }
+        false => None,
+    };
+    mounts::mount(node, &kind, &source, medium)?;
     Ok(0)
 }
 

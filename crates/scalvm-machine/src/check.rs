@@ -2,7 +2,6 @@
 
 use scalvm::{Frame, PAGE_SHIFT};
 
-use crate::cache::WAY_SHIFT;
 use crate::cpu::KERNEL_START;
 use crate::machine::Emulated;
 use crate::walk;
@@ -36,10 +35,11 @@ impl Emulated {
             if !is_ours(va) {
                 continue;
             }
-            let now = walk::look(arena, root, va).1;
+            let now = walk::look(arena, core.shape, root, va).1;
             let right = now.is_some_and(|(now, accessed)| {
                 now.frame == cached.frame
                     && now.cache == cached.cache
+                    && now.large == cached.large
                     && now.write >= cached.write
                     && now.exec >= cached.exec
                     && now.user == cached.user
@@ -52,14 +52,16 @@ impl Emulated {
                 ));
             }
         }
-        for (number_of_way, cached) in &core.ways {
-            let va = number_of_way << WAY_SHIFT;
+        for (first, cached) in &core.ways {
+            let va = first << PAGE_SHIFT;
             if !is_ours(va) {
                 continue;
             }
-            let now = walk::look(arena, root, va).0;
+            let now = walk::look(arena, core.shape, root, va).0;
             let right = now.is_some_and(|now| {
-                now.table == cached.table && now.write >= cached.write && now.exec >= cached.exec
+                (now.table, now.level) == (cached.table, cached.level)
+                    && now.write >= cached.write
+                    && now.exec >= cached.exec
             });
             if !right {
                 return Some(format!(

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use scalvm::Frame;
 
+use crate::pmap::Tables;
 use crate::runtime::{Runtime, Threads};
 
 /// What a machine is made of. `Config::default()` has four processors, one segment of 1024 frames
@@ -18,6 +19,8 @@ pub struct Config {
     /// The root table whose upper half all address spaces share, a frame of a device; none: spaces
     /// have no kernel half.
     pub kernel_root: Option<Frame>,
+    /// The format of its page tables.
+    pub tables: Tables,
     /// Processors, at most [`MAX_CPUS`](scalvm::MAX_CPUS).
     pub cpus: usize,
     /// Seed of the machine's caprice.
@@ -37,6 +40,7 @@ impl Default for Config {
             segments: vec![Frame(0x1000)..Frame(0x1400)],
             devices: Vec::new(),
             kernel_root: None,
+            tables: Tables::X86_64,
             cpus: 4,
             seed: 0,
             evict_one_in: 0,
@@ -51,6 +55,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("segments", &self.segments)
             .field("devices", &self.devices)
+            .field("tables", &self.tables)
             .field("cpus", &self.cpus)
             .field("seed", &self.seed)
             .field("evict_one_in", &self.evict_one_in)

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use scalvm::{Access, Frame, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE};
 
-use crate::cache::{Core, Translation, WAY_SHIFT};
+use crate::cache::{Core, Translation};
 use crate::machine::Emulated;
 use crate::{order, walk};
 
@@ -218,24 +218,33 @@ impl Cpu {
             core.forget(va);
         }
         let arena = &self.machine.hardware.arena;
-        let cached = core.ways.get(&(va >> WAY_SHIFT)).copied();
-        let way = match cached {
-            Some(way) => way,
-            None => walk::way(arena, root, va).ok()?,
+        let shape = core.shape;
+        let cached = core.ways.get(&shape.first_page(va)).copied();
+        let found = loop {
+            let way = match cached {
+                Some(way) => way,
+                None => walk::way(arena, shape, root, va).ok()?,
+            };
+            match walk::leaf(arena, shape, way, va, access, self.mode) {
+                Ok(translation) => break Ok((way, translation)),
+                Err(walk::Miss::Fault) => break Err(()),
+                Err(walk::Miss::Changed) => {}
+            }
         };
-        match walk::leaf(arena, way, va, access, self.mode) {
-            Ok(translation) => {
-                core.ways.insert(va >> WAY_SHIFT, way);
-                core.pages.insert(va >> PAGE_SHIFT, translation);
+        match found {
+            Ok((way, translation)) => {
+                core.cache(va, way, translation);
                 Some(translation.frame)
             }
-            Err(walk::Miss) => {
+            Err(()) => {
                 core.forget(va);
                 if core.caprice() {
                     // As if the program's next instruction had been guessed: the way is walked
                     // again, and cached. (The leaf grants nothing, and is not.)
-                    let way = walk::way(arena, root, va).ok()?;
-                    core.ways.insert(va >> WAY_SHIFT, way);
+                    let way = walk::way(arena, shape, root, va).ok()?;
+                    if way.level == 0 {
+                        core.ways.insert(shape.first_page(va), way);
+                    }
                 }
                 None
             }

@@ -1,7 +1,8 @@
 //! The emulated machine: Scalvm's machine in an ordinary process, made to catch its mistakes.
 //!
 //! [`Emulated`] implements [`scalvm::Machine`]. Its physical memory is an arena; its MMU is
-//! software that walks the bytes of x86_64 page tables and sets accessed and dirty bits in them;
+//! software that walks the bytes of x86_64 page tables and sets accessed and dirty bits in them (or of
+//! [`Tables::Narrow`] ones, where a large leaf maps eight pages, so that small programs meet some);
 //! its processors, [`Cpu`], cache translations until they are flushed, so that a flush forgotten
 //! shows as a store that hits the wrong frame, a dirty bit that never comes, or a right that was
 //! taken away and still works. Allocations fail on demand, and the order of locks is checked.
@@ -46,6 +47,7 @@ mod disk;
 mod failure;
 mod machine;
 mod order;
+mod pmap;
 mod rng;
 mod runtime;
 mod tables;
@@ -55,6 +57,7 @@ pub use config::Config;
 pub use cpu::{Cpu, PageFault};
 pub use disk::{Disk, DiskCounts, Pace, SECTOR};
 pub use machine::Emulated;
+pub use pmap::{EmulatedPmap, Tables};
 pub use rng::Rng;
 pub use runtime::{Runtime, Threads};
 pub use tables::TableArena;

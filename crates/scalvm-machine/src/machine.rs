@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scalvm::{CpuSet, Frame, LockEvent, MAX_CPUS, Machine, Rank, Scope};
-use scalvm_pmap::{TableMachine, X86Pmap};
+use scalvm_pmap::TableMachine;
 
 use crate::arena::Arena;
 use crate::cache::Core;
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::cpu::Cpu;
 use crate::failure::Failures;
 use crate::order::{self, Who};
+use crate::pmap::{EmulatedPmap, Tables};
 use crate::runtime::Runtime;
 
 /// What [`Emulated`] handles share.
@@ -25,6 +26,7 @@ pub(crate) struct Hardware {
     segments: Vec<Range<Frame>>,
     devices: Vec<Range<Frame>>,
     pub kernel_root: Option<Frame>,
+    pub tables: Tables,
     cores: Vec<Mutex<Core>>,
     /// Whether a thread is pinned on each processor.
     pinned: Vec<AtomicBool>,
@@ -64,7 +66,11 @@ impl Emulated {
             config.cpus
         );
         let runs = config.segments.iter().chain(&config.devices).cloned();
-        let core = |n| Mutex::new(Core::new(config.seed.wrapping_add(n), config.evict_one_in));
+        let shape = config.tables.shape();
+        let core = |n| {
+            let seed = config.seed.wrapping_add(n);
+            Mutex::new(Core::new(seed, config.evict_one_in, shape))
+        };
         Emulated {
             hardware: Arc::new(Hardware {
                 id: NEXT_ID.fetch_add(1, Relaxed),
@@ -74,6 +80,7 @@ impl Emulated {
                 segments: config.segments,
                 devices: config.devices,
                 kernel_root: config.kernel_root,
+                tables: config.tables,
                 check_lock_order: config.check_lock_order,
                 runtime: config.runtime,
                 allocations: Mutex::new(Failures::never()),
@@ -199,7 +206,7 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // tables anew; (4) a lock for each processor, whose number a thread changes itself, and not while it
 // is pinned.
 unsafe impl Machine for Emulated {
-    type Pmap = X86Pmap;
+    type Pmap = EmulatedPmap;
 
     fn frame_ptr(&self, frame: Frame) -> *mut u8 {
         self.hardware.arena.frame(frame)
@@ -226,6 +233,7 @@ unsafe impl Machine for Emulated {
         for number in (0..self.cpus()).filter(|n| cpus >> n & 1 != 0) {
             let mut core = self.core(number);
             if core.root == Some(root) || self.hardware.kernel_root == Some(root) {
+                core.expect_one_size(&self.hardware.arena, root, scope);
                 core.flush(scope);
             }
         }

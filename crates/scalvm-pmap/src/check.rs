@@ -7,14 +7,23 @@ use scalvm::{PmapCounts, TableFrames};
 use crate::format::Format;
 use crate::machine::TableMachine;
 use crate::space::Space;
-use crate::table::{ENTRIES, Table, line_of};
+use crate::table::{ENTRIES, Table, entries, leaves, line_of};
 
 impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
     /// Panics where an invariant does not hold.
     pub fn check(self) {
         let mut found = PmapCounts::default();
         let root = self.root();
-        self.check_table(root, F::LEVELS - 1, &mut found);
+        let mut all_large = 0;
+        self.check_table(root, F::LEVELS - 1, &mut found, &mut all_large);
+        let aside = self.aside();
+        assert_eq!(aside, all_large, "tables set aside for large leaves");
+        found.tables += aside;
+        assert_eq!(
+            found.large,
+            self.pmap.large.load(Relaxed),
+            "count of large leaves"
+        );
         assert_eq!(
             found.mapped,
             self.pmap.mapped.load(Relaxed),
@@ -41,7 +50,14 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
         }
     }
 
-    fn check_table(self, table: Table, level: usize, found: &mut PmapCounts) {
+    /// Counts what there is below a table, and large leaves of whatever memory.
+    fn check_table(
+        self,
+        table: Table,
+        level: usize,
+        found: &mut PmapCounts,
+        all_large: &mut usize,
+    ) {
         let is_root = level == F::LEVELS - 1;
         let kernel = self.pmap.is_kernel();
         // The kernel's root is not the manager's.
@@ -49,7 +65,7 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
         let entries = if is_root {
             self.pmap.window()
         } else {
-            0..ENTRIES
+            0..entries::<F>(level)
         };
         let mut lines = 0;
         for index in entries {
@@ -66,8 +82,12 @@ impl<F: Format, M: TableMachine, T: TableFrames> Space<'_, F, M, T> {
             );
             if level == 0 {
                 found.mapped += 1;
+            } else if level == 1 && F::is_large(entry) {
+                found.mapped += leaves::<F>();
+                found.large += usize::from(F::managed(F::small(entry, 0)));
+                *all_large += 1;
             } else {
-                self.check_table(self.below(entry), level - 1, found);
+                self.check_table(self.below(entry), level - 1, found, all_large);
             }
         }
         let word = self.word(table, level).load(Relaxed);

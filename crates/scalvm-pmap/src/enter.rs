@@ -12,7 +12,7 @@ use scalvm::{
 use crate::format::Format;
 use crate::radix::RadixPmap;
 use crate::space::{Space, Way};
-use crate::table::{ENTRIES, LINE, Table, line_of};
+use crate::table::{ENTRIES, LINE, Table, leaves, line_of};
 
 /// The most levels that a format may have.
 pub(crate) const MAX_LEVELS: usize = 5;
@@ -21,13 +21,13 @@ pub(crate) const MAX_LEVELS: usize = 5;
 type Entered = Result<(Option<Mapping>, Debt), OutOfMemory>;
 
 /// Frames allocated for tables before it is known whether they will be needed.
-struct Spare {
+pub(crate) struct Spare {
     frames: [Frame; MAX_LEVELS - 1],
     count: usize,
 }
 
 impl Spare {
-    const fn none() -> Spare {
+    pub const fn none() -> Spare {
         Spare {
             frames: [Frame::NONE; MAX_LEVELS - 1],
             count: 0,
@@ -35,7 +35,7 @@ impl Spare {
     }
 
     /// Allocates until there are so many.
-    fn alloc(&mut self, tables: &impl TableFrames, count: usize) -> Result<(), OutOfMemory> {
+    pub fn alloc(&mut self, tables: &impl TableFrames, count: usize) -> Result<(), OutOfMemory> {
         while self.count < count {
             self.frames[self.count] = tables.alloc().ok_or(OutOfMemory)?;
             self.count += 1;
@@ -44,13 +44,19 @@ impl Spare {
     }
 
     /// Takes one out.
-    fn pop(&mut self) -> Option<Frame> {
+    pub fn pop(&mut self) -> Option<Frame> {
         self.count = self.count.checked_sub(1)?;
         Some(self.frames[self.count])
     }
 
+    /// Puts one back that was taken out and not used.
+    pub fn push(&mut self, frame: Frame) {
+        self.frames[self.count] = frame;
+        self.count += 1;
+    }
+
     /// Gives back what is left, which no link has ever led to.
-    fn free(&mut self, tables: &impl TableFrames) {
+    pub fn free(&mut self, tables: &impl TableFrames) {
         while let Some(frame) = self.pop() {
             tables.free(frame);
         }
@@ -78,7 +84,10 @@ impl<F: Format> RadixPmap<F> {
             }
             let guard = self.lock(machine);
             let space = Space::new(self, machine, tables, &guard);
-            match space.reach(va, how.prot.contains(Prot::WRITE), &mut spare) {
+            if let Some(done) = space.enter_in_large(va, how) {
+                break Ok((Some(done), Debt::none()));
+            }
+            match space.reach(va, 0, how.prot.contains(Prot::WRITE), &mut spare) {
                 Ok(way) => break space.put(way, va, how),
                 Err(more) => lacking = more,
             }
@@ -132,10 +141,10 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         while from < frames.len() {
             let va = va + (from << PAGE_SHIFT);
             let first = Self::index(va, 0);
-            let count = (ENTRIES - first).min(frames.len() - from);
+            let count = (leaves::<F>() - first).min(frames.len() - from);
             let way = match self.way(va) {
                 Some(way) if !write || way.writable => Some(way),
-                Some(_) => self.reach(va, write, &mut Spare::none()).ok(),
+                Some(_) => self.reach(va, 0, write, &mut Spare::none()).ok(),
                 None => None,
             };
             if let Some(way) = way {
@@ -177,7 +186,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
 
     /// Notes that lines of a table are in use.
     #[inline(always)]
-    fn mark(self, table: Table, level: usize, lines: u64) {
+    pub fn mark(self, table: Table, level: usize, lines: u64) {
         let word = self.word(table, level);
         let old = word.load(Relaxed);
         if lines & !old != 0 {
@@ -186,25 +195,28 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     }
 
     /// The way to the leaf for the address, made of spare frames where it is lacking, and such that
-    /// it grants the right to write if that is asked for. If there are too few spares, the number
-    /// that would do; then no table was made.
+    /// it grants the right to write if that is asked for; `to` is 0, or 1 for the way to a large leaf.
+    /// No large leaf lies on it. If there are too few spares, the number that would do; then no table
+    /// was made.
     #[cold]
     #[inline(never)]
-    fn reach(self, va: usize, write: bool, spare: &mut Spare) -> Result<Way, usize> {
+    pub fn reach(self, va: usize, to: usize, write: bool, spare: &mut Spare) -> Result<Way, usize> {
         const { assert!(F::LEVELS > 1 && F::LEVELS <= MAX_LEVELS) }
         let mut way = Way {
             leaves: self.root(),
             writable: true,
         };
-        for level in (1..F::LEVELS).rev() {
+        for level in (to + 1..F::LEVELS).rev() {
             let (table, index) = (way.leaves, Self::index(va, level));
             let mut link = table.load(index);
+            debug_assert!(level > 1 || !F::is_large(link));
             if link == 0 {
                 // What is lacking here is lacking at all levels below, too.
-                if spare.count < level {
-                    return Err(level);
+                let lacking = level - to;
+                if spare.count < lacking {
+                    return Err(lacking);
                 }
-                link = F::link(spare.pop().ok_or(level)?);
+                link = F::link(spare.pop().ok_or(lacking)?);
                 table.fill(index, link);
                 self.mark(table, level, line_of(index));
                 Self::count(&self.pmap.tables, 1);
@@ -224,9 +236,13 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     fn withhold_write(self, table: Table, level: usize) {
         let word = self.tables.word(table.frame).load(Relaxed);
         let reader = Prot::all().difference(Prot::WRITE);
-        table.for_each(word, 0..ENTRIES, |index, _| {
+        table.for_each(word, 0..ENTRIES, |index, entry| {
             if level == 0 {
                 table.update(index, |leaf| F::restrict(leaf, reader));
+            } else if level == 1 && F::is_large(entry) {
+                table.update(index, |large| {
+                    Self::as_large(large, |leaf| F::restrict(leaf, reader))
+                });
             } else {
                 table.update(index, |link| F::with_write(link, false));
             }

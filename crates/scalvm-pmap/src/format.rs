@@ -4,8 +4,10 @@ use scalvm::{Access, Cache, Clear, Frame, Prot};
 
 /// The shape of an MMU's tables and the meaning of their entries.
 ///
-/// Tables are one frame of 512 entries of 8 bytes. An entry of zero means nothing, at every level.
-/// A *leaf* maps a page, in tables of level 0; a *link* leads to a table of the level below.
+/// Tables are one frame of 512 entries of 8 bytes, of which tables of level 0 may leave some unused. An
+/// entry of zero means nothing, at every level. A *leaf* maps a page, in tables of level 0; a *link*
+/// leads to a table of the level below. A *large leaf* stands in a table of level 1 and maps the frames
+/// that a whole table of leaves could.
 ///
 /// # Safety
 ///
@@ -15,6 +17,8 @@ use scalvm::{Access, Cache, Clear, Frame, Prot};
 pub unsafe trait Format: Send + Sync + 'static {
     /// Levels of tables.
     const LEVELS: usize;
+    /// log2 of the entries in use of a table of leaves, from 3 to 9.
+    const LEAF_BITS: u32;
     /// How many entries of the root belong to the user half, from the first on; a power of two.
     const USER_ENTRIES: usize;
 
@@ -43,6 +47,13 @@ pub unsafe trait Format: Send + Sync + 'static {
     fn same_cache(leaf: u64, other: u64) -> bool;
     /// Whether a processor may hold a translation made from this leaf.
     fn may_be_cached(leaf: u64) -> bool;
+
+    /// The large leaf that is like this leaf, for the frames from its own on, which is aligned.
+    fn large(leaf: u64) -> u64;
+    /// The leaf that is like a large leaf, for its n-th frame.
+    fn small(large: u64, n: usize) -> u64;
+    /// Whether an entry of a table of level 1 is a large leaf, and no link.
+    fn is_large(entry: u64) -> bool;
 
     /// A link that grants all rights.
     fn link(table: Frame) -> u64;

@@ -1,8 +1,8 @@
 //! Page-table ports for the Scalvm virtual memory manager.
 //!
 //! One engine, [`RadixPmap`], works on the bytes of radix page tables; what an entry looks like is
-//! told by a [`Format`]. There is one format yet, [`X86_64`], with its name [`X86Pmap`]. A kernel
-//! whose [`Machine`] is also a [`TableMachine`] uses it as its `Machine::Pmap`.
+//! told by a [`Format`]. There is one format yet, [`X86`], mostly as [`X86_64`], for the name [`X86Pmap`].
+//! A kernel whose [`Machine`] is also a [`TableMachine`] uses it as its `Machine::Pmap`.
 //!
 //! Neighbours: `scalvm` (the traits carried out here), the kernel or the emulated machine
 //! underneath.
@@ -26,6 +26,10 @@
 //! 5. A right once withheld by a table's entry is never granted to more than the page that asked:
 //!    before the entry grants it again, all entries of the table below it are made to withhold it.
 //! 6. The MMU writes into entries at any time. Present entries are changed by atomic exchange only.
+//! 7. Entries of level 1 are links or large leaves. For each large leaf the space has a frame set aside,
+//!    in a chain through the frames' words: the table that splitting it will need.
+//! 8. No processor has translations from entries of two sizes for one page: between an entry of one size
+//!    and one of the other there is none, and a flush.
 //!
 //! [`Machine`]: scalvm::Machine
 //! [`Rank::Pmap`]: scalvm::Rank::Pmap
@@ -37,6 +41,7 @@
 mod check;
 mod enter;
 mod format;
+mod large;
 mod life;
 mod machine;
 mod radix;
@@ -48,7 +53,7 @@ mod x86_64;
 pub use format::Format;
 pub use machine::TableMachine;
 pub use radix::RadixPmap;
-pub use x86_64::X86_64;
+pub use x86_64::{X86, X86_64};
 
 /// The page tables of x86_64 with four levels: 256 TiB of addresses, the lower half for users.
 pub type X86Pmap = RadixPmap<X86_64>;

@@ -40,7 +40,7 @@ impl<F: Format> RadixPmap<F> {
         const { assert!(2 * F::USER_ENTRIES == ENTRIES, "both halves are alike") }
         let root = machine.kernel_root().ok_or(OutOfMemory)?;
         // In the upper half all bits are set above those that tables look at, and the highest of those.
-        let is_kernel = |va: usize| va.cast_signed() >> (shift(F::LEVELS) - 1) == -1;
+        let is_kernel = |va: usize| va.cast_signed() >> (shift::<F>(F::LEVELS) - 1) == -1;
         if range.is_empty() || !is_kernel(range.start) || !is_kernel(range.end - 1) {
             return Err(OutOfMemory);
         }
@@ -71,7 +71,11 @@ impl<F: Format> RadixPmap<F> {
             tables.word(self.root).store(*self.lines.get_mut(), Relaxed);
             Self::free_table(machine, tables, root, F::LEVELS - 1);
             self.root = Frame::NONE;
+            while let Some(frame) = self.take_aside(tables) {
+                tables.free(frame);
+            }
             *self.mapped.get_mut() = 0;
+            *self.large.get_mut() = 0;
             *self.tables.get_mut() = 0;
         }
     }
@@ -82,6 +86,9 @@ impl<F: Format> RadixPmap<F> {
         let word = tables.word(table.frame).swap(0, Relaxed);
         if level > 0 {
             table.for_each(word, 0..ENTRIES, |_, link| {
+                if level == 1 && F::is_large(link) {
+                    return;
+                }
                 // SAFETY: a link of a space that is all ours leads to a table.
                 let below = unsafe { Table::at(machine, F::frame(link)) };
                 Self::free_table(machine, tables, below, level - 1);

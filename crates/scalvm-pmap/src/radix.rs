@@ -15,11 +15,11 @@ use scalvm::{
 use crate::format::Format;
 use crate::machine::TableMachine;
 use crate::space::Space;
-use crate::table::index;
+use crate::table::{index, leaves};
 
 /// One address space in the page tables of a [`Format`].
 pub struct RadixPmap<F: Format> {
-    /// Covers the tables and the two counts.
+    /// Covers the tables, the counts and the frames set aside.
     lock: SpinLock,
     /// The root table; [`Frame::NONE`] once destroyed.
     pub(crate) root: Frame,
@@ -33,8 +33,13 @@ pub struct RadixPmap<F: Format> {
     pub(crate) cpus: AtomicU64,
     /// Pages mapped.
     pub(crate) mapped: AtomicUsize,
-    /// Frames that hold tables, the root with them.
+    /// Large leaves that map ordinary memory.
+    pub(crate) large: AtomicUsize,
+    /// Frames that hold tables, the root with them, or are set aside for it.
     pub(crate) tables: AtomicUsize,
+    /// The first of the frames set aside (invariant 7), its number plus one; 0: there is none. The word
+    /// of each tells of the next in the same way.
+    pub(crate) aside: AtomicU64,
     format: PhantomData<F>,
 }
 
@@ -49,7 +54,9 @@ impl<F: Format> RadixPmap<F> {
             lines: AtomicU64::new(0),
             cpus: AtomicU64::new(0),
             mapped: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
             tables: AtomicUsize::new(1),
+            aside: AtomicU64::new(0),
             format: PhantomData,
         }
     }
@@ -63,7 +70,7 @@ impl<F: Format> RadixPmap<F> {
     pub(crate) fn window(&self) -> Range<usize> {
         if self.is_kernel() {
             let level = F::LEVELS - 1;
-            let entry = |va| index(va, level) - self.half;
+            let entry = |va| index::<F>(va, level) - self.half;
             entry(self.kernel.start)..entry(self.kernel.end - 1) + 1
         } else {
             0..F::USER_ENTRIES
@@ -79,10 +86,11 @@ impl<F: Format> RadixPmap<F> {
 
 // SAFETY: by the invariants at the head of the crate. (1) A leaf is made by `Format::leaf` of the
 // rights asked for, and all links above it are made to grant them; (2) each verb that changes a
-// leaf which may be cached adds its page, and write_protect_all adds all; (3) tables are unlinked
+// leaf which may be cached adds its page, and write_protect_all adds all, while splitting flushes by
+// itself; (3) tables are unlinked
 // into a debt only; (4) leaves are changed by atomic exchange, and what was exchanged is reported
 // or kept.
-unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for RadixPmap<F> {
+unsafe impl<F: Format, M: TableMachine> Pmap<M> for RadixPmap<F> {
     fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory> {
         RadixPmap::make(machine, tables)
     }
@@ -98,7 +106,8 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     fn destroy(&mut self, machine: &M, tables: &impl TableFrames) {
         if self.is_kernel() {
             // The tables that the root leads to stay: all spaces share them.
-            let debt = self.remove(machine, tables, self.kernel.clone(), |_| ());
+            let range = self.kernel.clone();
+            let debt = Pmap::<M>::remove(self, machine, tables, range, |_| ());
             debt.pay(machine, self, tables);
         } else {
             self.free_all(machine, tables);
@@ -145,7 +154,7 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
                 return space.put(way, va, how);
             }
             Some(_) => 0,
-            None => 1,
+            None => usize::from(space.large_at(va).is_none()),
         };
         drop(guard);
         self.enter_slowly(machine, tables, va, how, lacking)
@@ -162,6 +171,21 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     ) -> u64 {
         let guard = self.lock(machine);
         Space::new(self, machine, tables, &guard).fill(va, frames, prot)
+    }
+
+    #[inline]
+    fn large_pages(&self) -> usize {
+        leaves::<F>()
+    }
+
+    fn enter_large(
+        &self,
+        machine: &M,
+        tables: &impl TableFrames,
+        va: usize,
+        how: Enter,
+    ) -> Result<bool, OutOfMemory> {
+        self.enter_large_slowly(machine, tables, va, how)
     }
 
     #[inline]
@@ -214,6 +238,7 @@ unsafe impl<F: Format, M: TableMachine + Machine<Pmap = Self>> Pmap<M> for Radix
     fn counts(&self) -> PmapCounts {
         PmapCounts {
             mapped: self.mapped.load(Relaxed),
+            large: self.large.load(Relaxed),
             tables: self.tables.load(Relaxed),
         }
     }

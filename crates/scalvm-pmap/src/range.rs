@@ -1,7 +1,7 @@
 //! Verbs on ranges of addresses: remove, protect, harvest.
 //!
-//! They go from one table of leaves to the next that exists, so their cost is that of what is
-//! mapped.
+//! They go from one table of leaves, or large leaf, to the next that exists, so their cost is that of
+//! what is mapped.
 
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -10,8 +10,9 @@ use scalvm::{Clear, Debt, Machine, Mapping, PAGE_SHIFT, PAGE_SIZE, Prot, Scope, 
 
 use crate::enter::MAX_LEVELS;
 use crate::format::Format;
+use crate::large::Large;
 use crate::space::Space;
-use crate::table::{ENTRIES, Table, shift};
+use crate::table::{ENTRIES, Table, leaves, shift};
 
 /// The part of a range that one table of leaves stands for.
 struct Part {
@@ -30,11 +31,12 @@ impl Part {
     fn va(&self, index: usize) -> usize {
         self.base + (index << PAGE_SHIFT)
     }
+}
 
-    /// The address after the last that the table stands for.
-    fn end(&self) -> usize {
-        self.va(ENTRIES)
-    }
+/// What there is next of a range.
+enum Next {
+    Leaves(Part),
+    Large(Large),
 }
 
 /// The addresses of translations that became stale.
@@ -58,6 +60,11 @@ impl Stale {
         self.end = va + PAGE_SIZE;
     }
 
+    fn add_large(&mut self, large: &Large) {
+        self.start = self.start.min(large.base);
+        self.end = large.end;
+    }
+
     fn scope(self) -> Scope {
         if self.end == 0 {
             Scope::Nothing
@@ -77,7 +84,23 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         let mut debt = Debt::none();
         let mut stale = Stale::none();
         let mut from = range.start;
-        while let Some(part) = self.next(from..range.end) {
+        while let Some(next) = self.next(from..range.end) {
+            let part = match next {
+                Next::Leaves(part) => part,
+                Next::Large(large) if large.is_whole(&range) => {
+                    from = large.end;
+                    let entry = self.remove_large(&large, &mut debt);
+                    stale.add_large(&large);
+                    for va in large.within(&range).step_by(PAGE_SIZE) {
+                        gone(Self::mapping_of(&large, entry, va));
+                    }
+                    continue;
+                }
+                Next::Large(large) => {
+                    self.split(&large);
+                    continue;
+                }
+            };
             let word = self.tables.word(part.leaves.frame);
             let lines = word.load(Relaxed);
             let mut count = 0;
@@ -98,9 +121,9 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                 if stale.end == 0 {
                     stale.add(part.base);
                 }
-                self.unlink(part.base, &mut debt);
+                self.unlink(part.base, 0, &mut debt);
             }
-            from = part.end();
+            from = part.va(leaves::<F>());
         }
         if debt.is_owed() {
             debt.add(stale.scope());
@@ -109,14 +132,14 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         Debt::scope(stale.scope())
     }
 
-    /// Unlinks the table of leaves for the address, which is empty, and those above that become so.
+    /// Unlinks the table of this level for the address, which is empty, and those above that become so.
     #[inline(never)]
-    fn unlink(self, va: usize, debt: &mut Debt) {
+    pub fn unlink(self, va: usize, from: usize, debt: &mut Debt) {
         let mut path = [self.root(); MAX_LEVELS];
-        for level in (1..F::LEVELS).rev() {
+        for level in (from + 1..F::LEVELS).rev() {
             path[level - 1] = self.below(path[level].load(Self::index(va, level)));
         }
-        for level in 1..F::LEVELS {
+        for level in from + 1..F::LEVELS {
             let parent = path[level];
             if level == F::LEVELS - 1 && self.pmap.is_kernel() {
                 // All spaces share this link.
@@ -156,7 +179,29 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     ) -> Debt {
         let mut stale = Stale::none();
         let mut from = range.start;
-        while let Some(part) = self.next(from..range.end) {
+        while let Some(next) = self.next(from..range.end) {
+            let part = match next {
+                Next::Leaves(part) => part,
+                Next::Large(large) => {
+                    let change = |entry| Self::as_large(entry, &change);
+                    let mut entry = large.table.load(large.index);
+                    if large.is_whole(&range) {
+                        let (old, new) = large.table.update(large.index, change);
+                        if old != new && F::may_be_cached(F::small(old, 0)) {
+                            stale.add_large(&large);
+                        }
+                        entry = old;
+                    } else if change(entry) != entry {
+                        self.split(&large);
+                        continue;
+                    }
+                    for va in large.within(&range).step_by(PAGE_SIZE) {
+                        seen(Self::mapping_of(&large, entry, va));
+                    }
+                    from = large.end;
+                    continue;
+                }
+            };
             let lines = self.tables.word(part.leaves.frame).load(Relaxed);
             part.leaves
                 .for_each(lines, part.entries.clone(), |index, _| {
@@ -166,14 +211,14 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                     }
                     seen(Self::mapping(part.va(index), old, part.writable));
                 });
-            from = part.end();
+            from = part.va(leaves::<F>());
         }
         Debt::scope(stale.scope())
     }
 
-    /// The first table of leaves that stands for a part of the range.
+    /// The first table of leaves or large leaf that stands for a part of the range.
     #[inline]
-    fn next(self, mut range: Range<usize>) -> Option<Part> {
+    fn next(self, mut range: Range<usize>) -> Option<Next> {
         'root: while range.start < range.end {
             let va = range.start;
             let mut table = self.root();
@@ -184,17 +229,20 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
                     range.start = self.skip(table, level, va);
                     continue 'root;
                 }
+                if level == 1 && F::is_large(link) {
+                    return Some(Next::Large(Self::large_in(table, va, writable)));
+                }
                 writable &= F::grants_write(link);
                 table = self.below(link);
             }
             let first = Self::index(va, 0);
-            let count = (ENTRIES - first).min((range.end - va).div_ceil(PAGE_SIZE));
-            return Some(Part {
+            let count = (leaves::<F>() - first).min((range.end - va).div_ceil(PAGE_SIZE));
+            return Some(Next::Leaves(Part {
                 leaves: table,
                 base: va - (first << PAGE_SHIFT),
                 entries: first..first + count,
                 writable,
-            });
+            }));
         }
         None
     }
@@ -206,7 +254,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
         let word = self.word(table, level).load(Relaxed);
         let index = Self::index(va, level);
         let next = table.first(word, index + 1).unwrap_or(ENTRIES);
-        let start = va >> shift(level) << shift(level);
-        start.saturating_add((next - index) << shift(level))
+        let shift = shift::<F>(level);
+        (va >> shift << shift).saturating_add((next - index) << shift)
     }
 }

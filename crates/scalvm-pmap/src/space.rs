@@ -86,13 +86,13 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
     #[inline(always)]
     pub fn index(va: usize, level: usize) -> usize {
         if level == F::LEVELS - 1 {
-            index(va, level) % F::USER_ENTRIES
+            index::<F>(va, level) % F::USER_ENTRIES
         } else {
-            index(va, level)
+            index::<F>(va, level)
         }
     }
 
-    /// The way to the leaf for the address, if there is one.
+    /// The way to the leaf for the address, if there is one. (To a large one none leads.)
     #[inline(always)]
     pub fn way(self, va: usize) -> Option<Way> {
         let mut way = Way {
@@ -101,7 +101,7 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
         };
         for level in (1..F::LEVELS).rev() {
             let link = way.leaves.load(Self::index(va, level));
-            if link == 0 {
+            if link == 0 || level == 1 && F::is_large(link) {
                 return None;
             }
             way.writable &= F::grants_write(link);
@@ -113,7 +113,9 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
     /// The mapping at the address.
     #[inline]
     pub fn query(self, va: usize) -> Option<Mapping> {
-        let way = self.way(va)?;
+        let Some(way) = self.way(va) else {
+            return self.query_large(va);
+        };
         let leaf = way.leaves.load(Self::index(va, 0));
         (leaf != 0).then(|| Self::mapping(va, leaf, way.writable))
     }

@@ -1,6 +1,6 @@
 //! One page table: its entries, and the word that tells which lines of it are in use.
 //!
-//! A *line* is one of the 64 equal parts of a table. The word has a bit for each (invariant 2), so
+//! A *line* is one of the 64 equal parts of a frame. The word has a bit for each (invariant 2), so
 //! an empty table is known at once, and a scan looks at lines in use only.
 //!
 //! Locks: whoever calls holds the space's lock, except on a table that no link leads to yet.
@@ -11,6 +11,8 @@ use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 
 use scalvm::{Frame, Machine, PAGE_SHIFT, PAGE_SIZE};
 
+use crate::format::Format;
+
 /// log2 of [`ENTRIES`].
 const INDEX_BITS: u32 = PAGE_SHIFT - 3;
 /// Entries in a table.
@@ -19,14 +21,34 @@ pub(crate) const ENTRIES: usize = PAGE_SIZE / 8;
 pub(crate) const LINE: usize = ENTRIES / 64;
 
 /// log2 of the bytes that an entry of a table of this level stands for.
-pub(crate) const fn shift(level: usize) -> u32 {
-    PAGE_SHIFT + level as u32 * INDEX_BITS
+#[inline(always)]
+pub(crate) fn shift<F: Format>(level: usize) -> u32 {
+    match level {
+        0 => PAGE_SHIFT,
+        _ => PAGE_SHIFT + F::LEAF_BITS + (level as u32 - 1) * INDEX_BITS,
+    }
+}
+
+/// Entries in use of a table of leaves; pages that a large leaf maps.
+#[inline(always)]
+pub(crate) const fn leaves<F: Format>() -> usize {
+    const { assert!(1 << F::LEAF_BITS >= LINE && 1 << F::LEAF_BITS <= ENTRIES) }
+    1 << F::LEAF_BITS
+}
+
+/// Entries in use of a table of this level.
+#[inline(always)]
+pub(crate) fn entries<F: Format>(level: usize) -> usize {
+    match level {
+        0 => leaves::<F>(),
+        _ => ENTRIES,
+    }
 }
 
 /// Which entry of a table of this level stands for the address.
 #[inline(always)]
-pub(crate) const fn index(va: usize, level: usize) -> usize {
-    (va >> shift(level)) % ENTRIES
+pub(crate) fn index<F: Format>(va: usize, level: usize) -> usize {
+    (va >> shift::<F>(level)) % entries::<F>(level)
 }
 
 /// The entries of a page table.

@@ -1,4 +1,4 @@
-//! The format of x86_64 with four levels of tables.
+//! The format of x86_64.
 //!
 //! Duties of the kernel: `EFER.NXE` and `CR0.WP` on, and entry 1 of the page attribute table set to
 //! write-combining (at reset it is write-through, which is slower but right).
@@ -8,14 +8,22 @@
 //! that never had it needs no flush. Clearing the bit leaves a mark, `SEEN`, because the
 //! translation may stay cached until the debt for that is paid. A fault drops what the processor
 //! has cached for its address (4.10.4.1), so added rights need no flush either.
+//!
+//! A large leaf has bit 7 set, which in a leaf belongs to the number of its cache attributes; none that
+//! is used here needs that bit.
 
-use scalvm::{Access, Cache, Clear, Frame, Prot};
+use scalvm::{Access, Cache, Clear, Frame, PAGE_SHIFT, Prot};
 
 use crate::format::Format;
 
-/// The x86_64 format; see the module's text in `x86_64.rs` for what the kernel must set up.
+/// The entries of x86_64, in tables of so many levels, of which those of leaves have 2^`LEAF_BITS`
+/// entries. Processors have nine; a machine that is emulated may have fewer, so that small programs meet
+/// large leaves. See the module's text in `x86_64.rs` for what the kernel must set up.
 #[derive(Debug)]
-pub struct X86_64;
+pub struct X86<const LEVELS: usize, const LEAF_BITS: u32>;
+
+/// The format of x86_64 with four levels.
+pub type X86_64 = X86<4, 9>;
 
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -25,6 +33,8 @@ const PCD: u64 = 1 << 4;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const PAT: u64 = 1 << 7;
+/// Of an entry at level 1: a large leaf.
+const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 /// Ours: the frame is ordinary memory.
 const MANAGED: u64 = 1 << 9;
@@ -36,8 +46,9 @@ const CACHE: u64 = PWT | PCD | PAT;
 const USED: u64 = ACCESSED | DIRTY | SEEN;
 
 // SAFETY: as the processor's manual has it; see the head.
-unsafe impl Format for X86_64 {
-    const LEVELS: usize = 4;
+unsafe impl<const LEVELS: usize, const LEAF_BITS: u32> Format for X86<LEVELS, LEAF_BITS> {
+    const LEVELS: usize = LEVELS;
+    const LEAF_BITS: u32 = LEAF_BITS;
     const USER_ENTRIES: usize = 256;
 
     #[inline(always)]
@@ -123,6 +134,21 @@ unsafe impl Format for X86_64 {
     }
 
     #[inline(always)]
+    fn large(leaf: u64) -> u64 {
+        leaf | LARGE
+    }
+
+    #[inline(always)]
+    fn small(large: u64, n: usize) -> u64 {
+        (large & !LARGE) + ((n as u64) << PAGE_SHIFT)
+    }
+
+    #[inline(always)]
+    fn is_large(entry: u64) -> bool {
+        entry & LARGE != 0
+    }
+
+    #[inline(always)]
     fn link(table: Frame) -> u64 {
         // Accessed from the start: the processor would only waste time on setting it.
         table.address() & FRAME | PRESENT | USER | WRITE | ACCESSED
@@ -146,7 +172,11 @@ unsafe impl Format for X86_64 {
 
     fn is_valid(entry: u64, level: usize) -> bool {
         let always = PRESENT | USER;
+        let of_large = FRAME << LEAF_BITS & FRAME;
         let allowed = match level {
+            1 if Self::is_large(entry) => {
+                always | WRITE | CACHE | USED | MANAGED | NX | LARGE | of_large
+            }
             0 => always | WRITE | CACHE | USED | MANAGED | NX | FRAME,
             // The processor ignores DIRTY in links and never sets it.
             _ => always | WRITE | ACCESSED | FRAME,

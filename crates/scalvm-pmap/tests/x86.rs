@@ -168,6 +168,7 @@ fn tables_come_when_needed_and_go_when_empty() {
         setup.counts(),
         PmapCounts {
             mapped: 2,
+            large: 0,
             tables: 4
         }
     );
@@ -179,6 +180,7 @@ fn tables_come_when_needed_and_go_when_empty() {
         setup.counts(),
         PmapCounts {
             mapped: 4,
+            large: 0,
             tables: 8
         }
     );
@@ -197,6 +199,7 @@ fn tables_come_when_needed_and_go_when_empty() {
         setup.counts(),
         PmapCounts {
             mapped: 0,
+            large: 0,
             tables: 1
         }
     );

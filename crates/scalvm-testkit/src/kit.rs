@@ -8,7 +8,7 @@ use scalvm::{
     Access, Frame, Machine, Map, Mapping, Object, OutOfMemory, PAGE_SIZE, Pmap, PolicyKind,
     SwapError, SwapId, SwapOptions, Vm,
 };
-use scalvm_machine::{Config, Disk, Emulated, Pace, PageFault, Rng, Runtime};
+use scalvm_machine::{Config, Disk, Emulated, Pace, PageFault, Rng, Runtime, Tables};
 
 use crate::model::Bytes;
 use crate::program::Paging;
@@ -27,7 +27,7 @@ pub const FILE_PAGES: u64 = 20;
 /// The cookie of the first swap device on the disk of a kit: beyond those of files.
 pub const SWAP: usize = 1000;
 /// Frames of the device.
-pub const DEVICE_FRAMES: usize = 3;
+pub const DEVICE_FRAMES: usize = 19;
 /// The first frame of the device.
 pub const DEVICE: Frame = Frame(0x9000);
 
@@ -44,6 +44,8 @@ pub struct Order {
     pub spare: u64,
     /// Whether address spaces have a kernel half.
     pub kernel: bool,
+    /// The format of page tables.
+    pub tables: Tables,
     /// Whether the disk carries requests out only when somebody waits for them, in any order.
     pub slow_disk: bool,
     /// On one access of this many a processor forgets translations; zero: never.
@@ -62,6 +64,7 @@ impl Default for Order {
             frames: 4096,
             spare: 0,
             kernel: false,
+            tables: Tables::X86_64,
             slow_disk: false,
             evict_one_in: 0,
             seed: 1,
@@ -114,6 +117,7 @@ impl Kit {
             segments,
             kernel_root: order.kernel.then_some(KERNEL_ROOT),
             devices,
+            tables: order.tables,
             cpus: CPUS,
             seed: order.seed,
             evict_one_in: order.evict_one_in,

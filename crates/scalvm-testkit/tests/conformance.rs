@@ -10,12 +10,15 @@ use scalvm::{
     Clear, CpuSet, Debt, Enter, Frame, LockEvent, Machine, Mapping, OutOfMemory, Pmap, PmapCounts,
     Prot, Rank, Scope, TableFrames,
 };
-use scalvm_machine::{Config, Emulated, TableArena};
+use scalvm_machine::{Config, Emulated, TableArena, Tables};
 use scalvm_pmap::X86Pmap;
 use scalvm_testkit::conformance::{Mmu, Port, examine, run};
 
 /// The frame of the root table whose upper half all spaces share.
 const KERNEL_ROOT: Frame = Frame(0x900);
+
+/// Where frames lie that large leaves can map.
+const ROWS: u64 = 0x2000;
 
 /// A port on the emulated machine: page tables as they are, or broken in one way.
 struct Tried<M> {
@@ -23,15 +26,25 @@ struct Tried<M> {
     emulated: Emulated,
     tables: TableArena,
     frames: Vec<Frame>,
+    /// Frames that a large leaf maps.
+    row: u64,
     with_mmu: bool,
 }
 
 impl<M> Tried<M> {
     fn new(machine: impl FnOnce(Emulated) -> M) -> Tried<M> {
+        Tried::with(Tables::X86_64, machine)
+    }
+
+    fn with(format: Tables, machine: impl FnOnce(Emulated) -> M) -> Tried<M> {
         let segments = vec![Frame(0x1000)..Frame(0x1200)];
         let emulated = Emulated::new(Config {
             segments,
-            devices: vec![KERNEL_ROOT..Frame(KERNEL_ROOT.0 + 1)],
+            devices: vec![
+                KERNEL_ROOT..Frame(KERNEL_ROOT.0 + 1),
+                Frame(ROWS)..Frame(ROWS + 2 * 512),
+            ],
+            tables: format,
             kernel_root: Some(KERNEL_ROOT),
             cpus: 2,
             evict_one_in: 8,
@@ -44,6 +57,10 @@ impl<M> Tried<M> {
             emulated,
             tables,
             frames,
+            row: match format {
+                Tables::X86_64 => 512,
+                Tables::Narrow => 8,
+            },
             with_mmu: true,
         }
     }
@@ -63,6 +80,16 @@ impl<M: Machine> Port for Tried<M> {
 
     fn frames(&self) -> Vec<Frame> {
         self.frames.clone()
+    }
+
+    fn rows(&self) -> Vec<Range<Frame>> {
+        (0..2)
+            .map(|n| Frame(ROWS + n * self.row)..Frame(ROWS + (n + 1) * self.row))
+            .collect()
+    }
+
+    fn of_one_table(&self) -> usize {
+        self.row as usize
     }
 
     fn addresses(&self) -> Range<usize> {
@@ -115,6 +142,11 @@ fn x86_64_conforms() {
 }
 
 #[test]
+fn narrow_tables_conform() {
+    run(|| Tried::with(Tables::Narrow, |emulated| emulated));
+}
+
+#[test]
 fn x86_64_conforms_where_there_is_no_mmu_to_ask() {
     run(|| Tried {
         with_mmu: false,
@@ -155,6 +187,10 @@ enum Flaw {
     ForkLeavesFar,
     /// `harvest` clears accessed bits unasked.
     HarvestClearsAll,
+    /// `enter_large` does not look at what is mapped.
+    LargeReplaces,
+    /// A part of a large leaf is removed with all of it.
+    LargeRemovedWhole,
     /// `deactivate` does nothing.
     StaysActive,
     /// `destroy` frees nothing.
@@ -162,7 +198,7 @@ enum Flaw {
 }
 
 /// All of them, and a check that must find each.
-const FLAWS: [(Flaw, &str); 17] = [
+const FLAWS: [(Flaw, &str); 19] = [
     (Flaw::RemoveWithoutFlush, "remove_reports_each_mapping_once"),
     (
         Flaw::ProtectWithoutFlush,
@@ -199,9 +235,20 @@ const FLAWS: [(Flaw, &str); 17] = [
     (Flaw::RemoveTooShort, "remove_leaves_what_is_outside"),
     (Flaw::ForkLeavesFar, "random_programs"),
     (Flaw::HarvestClearsAll, "harvest_clears_what_is_asked_for"),
+    (
+        Flaw::LargeReplaces,
+        "enter_large_refuses_what_it_cannot_map",
+    ),
+    (
+        Flaw::LargeRemovedWhole,
+        "a_part_of_a_large_leaf_is_changed_alone",
+    ),
     (Flaw::StaysActive, "cpus_are_those_where_it_is_active"),
     (Flaw::DestroyLeaks, "destroy_frees_all_tables"),
 ];
+
+/// Bytes that a large leaf of x86_64 maps.
+const LARGE_BYTES: usize = 2 << 20;
 
 /// The emulated machine with broken page tables.
 struct BrokenMachine {
@@ -350,6 +397,25 @@ unsafe impl Pmap<BrokenMachine> for Broken {
         entered
     }
 
+    fn large_pages(&self) -> usize {
+        Pmap::<Emulated>::large_pages(&self.0)
+    }
+
+    fn enter_large(
+        &self,
+        machine: &BrokenMachine,
+        tables: &impl TableFrames,
+        va: usize,
+        how: Enter,
+    ) -> Result<bool, OutOfMemory> {
+        if machine.flaw == Flaw::LargeReplaces {
+            let range = va..va + LARGE_BYTES;
+            let debt = self.0.remove(&machine.emulated, tables, range, |_| ());
+            debt.pay(machine, self, tables);
+        }
+        self.0.enter_large(&machine.emulated, tables, va, how)
+    }
+
     fn remove(
         &self,
         machine: &BrokenMachine,
@@ -357,6 +423,10 @@ unsafe impl Pmap<BrokenMachine> for Broken {
         mut range: Range<usize>,
         mut gone: impl FnMut(Mapping),
     ) -> Debt {
+        if machine.flaw == Flaw::LargeRemovedWhole && self.counts().large > 0 {
+            range.start &= !(LARGE_BYTES - 1);
+            range.end = range.end.next_multiple_of(LARGE_BYTES);
+        }
         if machine.flaw == Flaw::RemoveTooShort && range.end - range.start > 2 * scalvm::PAGE_SIZE {
             range.end -= scalvm::PAGE_SIZE;
         }

@@ -119,7 +119,7 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     /// page tables call themselves, see [`Pmap::root`]), waits until all have (duty 3). If that is the
     /// root of the kernel's own space, they forget them whatever space they use; the set may name
     /// processors that do not exist. Called with
-    /// map and object locks held: so a processor that spins for one of those, with interrupts off,
+    /// map, object and page-table locks held: so a processor that spins for one of those, with interrupts off,
     /// must answer such requests in [`relax`](Machine::relax).
     fn flush(&self, cpus: CpuSet, root: Frame, scope: Scope);
 

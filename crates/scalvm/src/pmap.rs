@@ -23,6 +23,8 @@ pub trait TableFrames {
     /// A word that belongs to whoever allocated the frame, outside of its bytes: zero at first.
     /// Page tables count their live entries there; a [`Debt`] chains the frames it owns through it.
     fn word(&self, frame: Frame) -> &AtomicU64;
+    /// Told of each large leaf that was split; its lock may be held.
+    fn was_split(&self) {}
 }
 
 /// Which cached translations are stale.
@@ -121,7 +123,7 @@ impl Debt {
 
     /// Flushes on all processors that may have cached translations of `pmap`, then frees the
     /// frames.
-    pub fn pay<M: Machine>(self, machine: &M, pmap: &M::Pmap, tables: &impl TableFrames) {
+    pub fn pay<M: Machine>(self, machine: &M, pmap: &impl Pmap<M>, tables: &impl TableFrames) {
         use core::sync::atomic::Ordering::Relaxed;
         if self.scope != Scope::Nothing {
             let cpus = pmap.cpus();
@@ -204,6 +206,18 @@ pub struct Clear {
 /// ranges do not wrap. Operations on ranges
 /// cost what is mapped, not what is spanned. All may be called from several processors at once.
 ///
+/// # Large leaves
+///
+/// Where the MMU has leaves of more than one size, [`enter_large`](Pmap::enter_large) may map a row of
+/// aligned frames by one *large leaf*. That is a matter of the page table alone: every other operation
+/// sees and tells of [`large_pages`](Pmap::large_pages) pages, which have the rights and the accessed
+/// and dirty bits of the leaf in common. What concerns some of them only *splits* the leaf first into
+/// one for each page. That needs no memory, since a table for it is set aside when the leaf is made; and
+/// it goes by the rule of all architectures, break before make: the leaf is removed, flushed on all
+/// processors, which is done at once, and only then is the table put in its place. Leaves are never
+/// joined to a large one but by `enter_large`, which the manager calls when nothing is mapped there and
+/// all debts for that are paid.
+///
 /// # Safety
 ///
 /// 1. A mapping that `enter` or `fill` made is reachable by the MMU with exactly the rights given
@@ -213,7 +227,7 @@ pub struct Clear {
 ///    bit was cleared.
 /// 3. Table frames reach [`TableFrames::free`] only through a debt, or in `destroy`.
 /// 4. A dirty bit is never lost: it is reported by `remove` and `harvest`, or still there.
-pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
+pub unsafe trait Pmap<M: Machine>: Sync + Sized {
     /// An empty space, whose kernel half is the machine's.
     fn new(machine: &M, tables: &impl TableFrames) -> Result<Self, OutOfMemory>;
 
@@ -269,6 +283,26 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
         prot: Prot,
     ) -> u64;
 
+    /// How many pages a large leaf maps, a power of two; 1: there are none.
+    fn large_pages(&self) -> usize {
+        1
+    }
+
+    /// Maps [`large_pages`](Pmap::large_pages) frames, from `how.frame` on, at `va` and behind it by
+    /// one large leaf: if there are such, if address and frame are aligned to what one maps, and if
+    /// nothing is mapped in all of that range. Else false, and nothing is done. No debt of the range may
+    /// be unpaid. Fails only where a table is lacking, or the one to be set aside, and then changes
+    /// nothing.
+    fn enter_large(
+        &self,
+        _machine: &M,
+        _tables: &impl TableFrames,
+        _va: usize,
+        _how: Enter,
+    ) -> Result<bool, OutOfMemory> {
+        Ok(false)
+    }
+
     /// Removes all mappings of the range, calling `gone` for each (with the lock held: it may not
     /// come back here), and the tables this leaves empty.
     fn remove(
@@ -296,7 +330,8 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
     /// The mapping at `va`.
     fn query(&self, machine: &M, va: usize) -> Option<Mapping>;
 
-    /// Calls `seen` for each mapping of the range (lock held), and clears the bits asked for.
+    /// Calls `seen` for each mapping of the range (lock held), and clears the bits asked for. (A large
+    /// leaf of which only a part lies in the range is split where there is a bit to clear.)
     fn harvest(
         &self,
         machine: &M,
@@ -306,7 +341,7 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
         seen: impl FnMut(Mapping),
     ) -> Debt;
 
-    /// Pages mapped now, and frames that the tables take.
+    /// Pages mapped now, large leaves, and frames that the tables take.
     fn counts(&self) -> PmapCounts;
 
     /// Panics where the tables contradict themselves. For tests.
@@ -318,6 +353,8 @@ pub unsafe trait Pmap<M: Machine<Pmap = Self>>: Sync + Sized {
 pub struct PmapCounts {
     /// Pages mapped.
     pub mapped: usize,
-    /// Frames that hold tables.
+    /// Large leaves that map ordinary memory.
+    pub large: usize,
+    /// Frames that hold tables, or are set aside for it.
     pub tables: usize,
 }

@@ -111,6 +111,10 @@ stats! {
     forks,
     /// Translation flushes asked of the machine.
     flushes,
+    /// Large leaves made for parts of devices.
+    large_devices,
+    /// Large leaves split, since a part of what they map was changed.
+    large_splits,
 }
 
 /// Pages by what goes on with them, see [`Vm::page_counts`](crate::Vm::page_counts). Counted one after
@@ -161,9 +165,11 @@ pub(crate) enum Event {
     TrimRefault,
     Fork,
     Flush,
+    LargeDevice,
+    LargeSplit,
 }
 
-const EVENTS: usize = Event::Flush as usize + 1;
+const EVENTS: usize = Event::LargeSplit as usize + 1;
 
 /// Event counters, one line for each processor so that counting shares nothing.
 pub(crate) struct Counters {

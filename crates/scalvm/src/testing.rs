@@ -384,6 +384,7 @@ unsafe impl Pmap<TestMachine> for TestPmap {
     fn counts(&self) -> PmapCounts {
         PmapCounts {
             mapped: self.mappings.lock().unwrap().len(),
+            large: 0,
             tables: 1,
         }
     }

@@ -162,6 +162,8 @@ impl<M: Machine> Vm<M> {
             trim_refaults: event(Event::TrimRefault),
             forks: event(Event::Fork),
             flushes: event(Event::Flush),
+            large_devices: event(Event::LargeDevice),
+            large_splits: event(Event::LargeSplit),
         }
     }
 
@@ -280,5 +282,9 @@ impl<M: Machine> TableFrames for Vm<M> {
             Some(page) => page.target().word(),
             None => unreachable!("a page table asks about a frame that it was not given"),
         }
+    }
+
+    fn was_split(&self) {
+        self.count(Event::LargeSplit);
     }
 }

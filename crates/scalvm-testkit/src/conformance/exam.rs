@@ -16,13 +16,20 @@ pub(super) type PmapOf<P> = <<P as Port>::Machine as Machine>::Pmap;
 pub(super) struct Exam<P: Port> {
     pub port: P,
     pub frames: Vec<Frame>,
+    /// The numbers of the first frames of rows that a large leaf can map.
+    pub rows: Vec<usize>,
 }
 
 impl<P: Port> Exam<P> {
     pub fn new(port: P) -> Exam<P> {
-        let frames = port.frames();
+        let mut frames = port.frames();
         assert!(frames.len() >= 64, "the suite needs 64 frames");
-        let exam = Exam { port, frames };
+        let mut rows = Vec::new();
+        for row in port.rows() {
+            rows.push(frames.len());
+            frames.extend((row.start.0..row.end.0).map(Frame));
+        }
+        let exam = Exam { port, frames, rows };
         for frame in &exam.frames {
             exam.write(*frame, exam.tag(*frame));
         }
@@ -131,6 +138,21 @@ impl<'a, P: Port> Space<'a, P> {
     pub fn put(&self, va: usize, n: usize, prot: Prot) {
         let old = self.enter(va, how(self.frame(n), prot, Access::Read));
         assert_eq!(old, None, "nothing was mapped at {va:#x}");
+    }
+
+    /// Tries to enter a large leaf, for the frames from the n-th on.
+    pub fn enter_large(
+        &self,
+        va: usize,
+        n: usize,
+        prot: Prot,
+        access: Access,
+    ) -> Result<bool, OutOfMemory> {
+        self.watch.begin(false);
+        let how = how(self.frame(n), prot, access);
+        let result = self.pmap.enter_large(self.machine(), self.watch, va, how);
+        self.check();
+        result
     }
 
     pub fn fill(&self, va: usize, frames: &[Frame], prot: Prot) -> u64 {

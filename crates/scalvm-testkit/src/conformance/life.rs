@@ -30,6 +30,7 @@ fn new_is_empty<P: Port>(exam: &Exam<P>) {
         space.pmap.counts(),
         PmapCounts {
             mapped: 0,
+            large: 0,
             tables: watch.live()
         }
     );

@@ -20,6 +20,7 @@
 //! | what each function says of itself | `life`, `enter`, `ranges` |
 //! | several processors at once | `parallel` |
 //! | the kernel's own space, if there is one | `kernel` |
+//! | large leaves, if there are any: each part by itself, and split without memory | `large`, `random` |
 //!
 //! Of the general rules of pmap(9) these are the manager's duty and not the port's: to bring a
 //! mapping back that was forgotten, to pay before a frame is used anew.
@@ -27,6 +28,7 @@
 mod enter;
 mod exam;
 mod kernel;
+mod large;
 mod life;
 mod parallel;
 mod port;
@@ -72,6 +74,7 @@ pub fn examine<P: Port>(mut make: impl FnMut() -> P) -> Vec<Failure> {
         life::checks(),
         enter::checks(),
         ranges::checks(),
+        large::checks(),
         parallel::checks(),
         kernel::checks(),
     ];

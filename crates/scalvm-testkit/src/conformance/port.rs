@@ -17,6 +17,15 @@ pub trait Port: Sync {
     fn tables(&self) -> &Self::Tables;
     /// At least 64 frames to be mapped, which nobody else uses.
     fn frames(&self) -> Vec<Frame>;
+    /// Rows of as many frames as a large leaf maps, aligned to it, which nobody else uses; none if there
+    /// are no large leaves.
+    fn rows(&self) -> Vec<Range<Frame>> {
+        Vec::new()
+    }
+    /// For how many pages, from the start of a GiB, one table of leaves does.
+    fn of_one_table(&self) -> usize {
+        512
+    }
     /// The addresses that a space can map, at least 512 GiB of them.
     fn addresses(&self) -> Range<usize>;
     /// The rights that the MMU grants where these are asked for: some cannot withhold the right to

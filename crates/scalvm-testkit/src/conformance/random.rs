@@ -64,8 +64,13 @@ struct Page {
     prot: Prot,
     /// Whether the accessed bit must be set. (It may be where this is not.)
     accessed: bool,
+    /// Whether the dirty bit must be set.
     dirty: bool,
+    /// Whether it may be: it must be, or it is one with those of other pages of a large leaf.
+    may_be_dirty: bool,
     managed: bool,
+    /// By which large leaf it was entered. (That it was split is not known here.)
+    large: Option<usize>,
 }
 
 struct Program<'a, P: Port> {
@@ -80,6 +85,8 @@ struct Program<'a, P: Port> {
     unpaid: Vec<Debt>,
     /// Whether processor 1 is in the other space.
     away: Cell<bool>,
+    /// Large leaves entered so far.
+    large: usize,
 }
 
 impl<'a, P: Port> Program<'a, P> {
@@ -103,6 +110,7 @@ impl<'a, P: Port> Program<'a, P> {
             contents,
             unpaid: Vec::new(),
             away: Cell::new(false),
+            large: 0,
         }
     }
 
@@ -161,6 +169,7 @@ impl<'a, P: Port> Program<'a, P> {
             11..13 => self.harvest(),
             13 => self.switch(),
             14 => self.compare_all(),
+            15 => self.enter_large(),
             _ => self.touch(),
         }
         let va = self.va();
@@ -228,17 +237,82 @@ impl<'a, P: Port> Program<'a, P> {
             Ok((old, debt)) => {
                 self.compare(va, old);
                 let managed = cache == Cache::WriteBack;
-                let mut page = Page {
+                let before = self.pages.get(&va).filter(|before| before.frame == frame);
+                let wrote = access == Access::Write;
+                let page = Page {
                     frame,
                     prot,
                     accessed: true,
-                    dirty: false,
+                    dirty: wrote || before.is_some_and(|b| b.dirty),
+                    may_be_dirty: wrote || before.is_some_and(|b| b.may_be_dirty),
                     managed,
+                    large: before.and_then(|b| b.large),
                 };
-                let before = self.pages.get(&va).filter(|before| before.frame == frame);
-                page.dirty = access == Access::Write || before.is_some_and(|b| b.dirty);
                 self.pages.insert(va, page);
+                if wrote {
+                    self.was_written(va);
+                }
                 self.settle(debt);
+            }
+        }
+    }
+
+    /// A page was written: so may be, by its bit, what the same large leaf maps.
+    fn was_written(&mut self, va: usize) {
+        let Some(page) = self.pages.get_mut(&va) else {
+            return;
+        };
+        (page.dirty, page.may_be_dirty) = (true, true);
+        let Some(large) = page.large else { return };
+        let all = self.pages.values_mut();
+        all.filter(|page| page.large == Some(large))
+            .for_each(|page| page.may_be_dirty = true);
+    }
+
+    fn enter_large(&mut self) {
+        let pages = self.space.pmap.large_pages();
+        if pages == 1 || self.space.exam.rows.is_empty() {
+            return;
+        }
+        let (va, prot) = (self.va(), self.rights());
+        let va = va / (pages * PAGE_SIZE) * (pages * PAGE_SIZE);
+        let end = va + pages * PAGE_SIZE;
+        let row = self.below(self.space.exam.rows.len());
+        let first = self.space.exam.rows[row];
+        if self.rng.one_in(2) {
+            let (gone, debt) = self.space.remove(va..end);
+            self.compare_list(&(va..end), gone);
+            self.pages.retain(|page, _| !(va..end).contains(page));
+            self.settle(debt);
+        }
+        self.pay_all();
+        let access = match prot.contains(Prot::WRITE) && self.rng.one_in(2) {
+            true => Access::Write,
+            false => Access::Read,
+        };
+        self.say(|| format!("enter_large {va:#x} {first} {prot:?} {access:?}"));
+        let limit = self.rng.one_in(6).then(|| self.rng.below(4) as usize);
+        self.space.watch.allow(limit);
+        let entered = self.space.enter_large(va, first, prot, access);
+        self.space.watch.allow(None);
+        let is_free = self.pages.range(va..end).next().is_none();
+        match entered {
+            Err(OutOfMemory) => assert!(limit.is_some(), "there was memory"),
+            Ok(entered) => assert_eq!(entered, is_free, "whether it is entered"),
+        }
+        if entered == Ok(true) {
+            self.large += 1;
+            for n in 0..pages {
+                let page = Page {
+                    frame: first + n,
+                    prot,
+                    accessed: true,
+                    dirty: access == Access::Write,
+                    may_be_dirty: access == Access::Write,
+                    managed: true,
+                    large: Some(self.large),
+                };
+                self.pages.insert(va + n * PAGE_SIZE, page);
             }
         }
     }
@@ -271,7 +345,9 @@ impl<'a, P: Port> Program<'a, P> {
                     prot,
                     accessed: false,
                     dirty: false,
+                    may_be_dirty: false,
                     managed: true,
+                    large: None,
                 };
                 let before = self.pages.insert(va + i * PAGE_SIZE, page);
                 assert!(before.is_none(), "fill has replaced {before:?}");
@@ -324,6 +400,7 @@ impl<'a, P: Port> Program<'a, P> {
             for page in self.pages.range_mut(range).map(|(_, page)| page) {
                 page.accessed &= !clear.accessed;
                 page.dirty &= !clear.dirty;
+                page.may_be_dirty &= !clear.dirty;
             }
         }
         self.settle(debt);
@@ -360,7 +437,9 @@ impl<'a, P: Port> Program<'a, P> {
             && passes
         {
             page.accessed = true;
-            page.dirty |= access == Access::Write;
+            if access == Access::Write {
+                self.was_written(va);
+            }
         }
     }
 
@@ -404,7 +483,7 @@ impl<'a, P: Port> Program<'a, P> {
                     && found.frame == self.space.frame(page.frame)
                     && found.prot == self.space.exam.port.granted(page.prot)
                     && found.accessed >= page.accessed
-                    && found.dirty == page.dirty
+                    && (page.dirty..=page.may_be_dirty).contains(&found.dirty)
                     && found.managed == page.managed
             }
             _ => false,

@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::step::{Op, Step};
-use super::{Machine, Paging, Program};
+use super::{Machine, NARROW, Paging, Program};
 use std::ops::Range;
 
 /// How failures are strewn into programs.
@@ -154,7 +154,7 @@ impl Program {
     ) -> Program {
         let mut rng = Rng::new(seed);
         let mut machine = Machine {
-            space: rng.below(24) as u32,
+            space: rng.below(24) as u32 + [0, NARROW][rng.below(2) as usize],
             frames: 1024,
             slow_disk: rng.below(2) == 1,
             paging: None,

@@ -11,6 +11,8 @@ mod step;
 use std::fmt;
 use std::str::FromStr;
 
+use scalvm_machine::Tables;
+
 pub use generate::Trouble;
 pub use rng::{Rng, mix};
 pub use shrink::shrink_steps;
@@ -30,6 +32,9 @@ pub struct Machine {
     pub paging: Option<Paging>,
 }
 
+/// From this `space` on tables are narrow: large leaves map eight pages.
+pub const NARROW: u32 = 1000;
+
 /// How memory is paged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Paging {
@@ -42,6 +47,15 @@ pub struct Paging {
 }
 
 impl Machine {
+    /// The format of its page tables.
+    pub fn tables(&self) -> Tables {
+        if self.space < NARROW {
+            Tables::X86_64
+        } else {
+            Tables::Narrow
+        }
+    }
+
     /// How often its processors forget a translation, or guess ahead: on one access of so many; 0 for never.
     pub fn evict_one_in(&self) -> u64 {
         [0, 5, 50][self.space as usize % 3]

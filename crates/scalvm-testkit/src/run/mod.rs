@@ -81,6 +81,8 @@ pub struct Ran {
     pub given_up_gone: u64,
     /// Pages that left because a program said so.
     pub paged_out: u64,
+    /// Large leaves that were made, and that were split.
+    pub large: [u64; 2],
     /// How often memory was so short that an operation could not be done.
     pub short: u64,
 }
@@ -93,6 +95,7 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
         frames: u64::from(program.machine.frames),
         slow_disk: program.machine.slow_disk,
         evict_one_in: program.machine.evict_one_in(),
+        tables: program.machine.tables(),
         seed: u64::from(program.machine.space),
         paging: program.machine.paging,
         ..Order::default()
@@ -127,6 +130,7 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
                 decompressed: stats.decompressed,
                 given_up_gone: stats.given_up_gone,
                 paged_out: stats.paged_out,
+                large: [stats.large_devices, stats.large_splits],
                 short,
             });
         }

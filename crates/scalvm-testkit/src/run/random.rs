@@ -59,6 +59,9 @@ impl AddAssign for Ran {
         self.decompressed += other.decompressed;
         self.given_up_gone += other.given_up_gone;
         self.paged_out += other.paged_out;
+        for (sum, large) in self.large.iter_mut().zip(other.large) {
+            *sum += large;
+        }
         self.short += other.short;
     }
 }

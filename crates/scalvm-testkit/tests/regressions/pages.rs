@@ -1,7 +1,8 @@
 //! Zero pages, exhaustion, devices, neighbours.
 
 use scalvm::{Access, Cache, FaultError, MapRequest, PAGE_SIZE, Place, Prot, Share};
-use scalvm_testkit::{DEVICE, DEVICE_FRAMES};
+use scalvm_machine::Tables;
+use scalvm_testkit::{DEVICE, DEVICE_FRAMES, Kit, Order};
 
 use crate::common::*;
 
@@ -96,6 +97,49 @@ fn a_fork_that_finds_no_memory_changes_nothing() {
     drop(children);
     set(&map, AT, 2);
     drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
+fn a_device_is_mapped_by_large_leaves_that_are_split() {
+    const ROW: usize = 8;
+    let kit = Kit::with(Order {
+        frames: 256,
+        tables: Tables::Narrow,
+        ..Order::default()
+    });
+    let map = new_map(&kit);
+    let size = DEVICE_FRAMES * PAGE_SIZE;
+    let device = kit
+        .vm()
+        .new_device(DEVICE, size as u64, Cache::Uncached)
+        .expect("memory");
+    let request =
+        MapRequest::object(&device, 0, size, Prot::RW, Share::Shared).at(Place::Fixed(AT));
+    assert_eq!(map.map(request), Ok(AT));
+    run_on(&kit, 0, &map);
+    for n in 0..DEVICE_FRAMES {
+        store(&kit, 0, &map, page(n), n as u64).expect("stored");
+    }
+    let made = |faults| {
+        let stats = kit.vm().stats();
+        assert_eq!(stats.faults, faults);
+        (stats.large_devices, stats.large_splits)
+    };
+    // The last pages are fewer than a row.
+    let single = (DEVICE_FRAMES % ROW) as u64;
+    assert_eq!(made(2 + single), (2, 0));
+    map.unmap(page(3), PAGE_SIZE).expect("memory");
+    map.protect(page(ROW), 2 * PAGE_SIZE, Prot::READ)
+        .expect("memory");
+    assert_eq!(made(2 + single), (2, 2));
+    for n in (0..DEVICE_FRAMES).filter(|n| *n != 3) {
+        assert_eq!(load(&kit, 0, &map, page(n)), Ok(n as u64));
+    }
+    assert!(store(&kit, 0, &map, page(ROW + 1), 0).is_err());
+    assert!(store(&kit, 0, &map, page(3), 0).is_err());
+    store(&kit, 0, &map, page(ROW + 2), 1).expect("stored");
+    drop((map, device));
     nothing_left(&kit);
 }
 

@@ -183,6 +183,7 @@ impl<M: Machine> Vm<M> {
         Fault::Resolved
     }
 
+    /// Enters a page of a device, if it can be with others by a large leaf.
     pub(super) fn enter_device(
         &self,
         at: &Faulting<M>,
@@ -198,6 +199,9 @@ impl<M: Machine> Vm<M> {
             cache,
             origin: (object.id, u64::from(index)),
         };
+        if self.enter_large_device(at, object, index, how) {
+            return Fault::Resolved;
+        }
         match at.map.pmap.enter(&self.machine, self, at.va, how) {
             Ok((_, debt)) => {
                 self.pay(debt, &at.map.target().pmap);

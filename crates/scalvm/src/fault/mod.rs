@@ -17,6 +17,7 @@
 //! other.
 
 mod enter;
+mod large;
 mod outcome;
 
 use crate::addr::{Access, Frame, page_floor};

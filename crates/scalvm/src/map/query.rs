@@ -21,6 +21,7 @@ impl<'v, M: Machine> Map<'v, M> {
         MapUsage {
             mapped_bytes: map.map.bytes.get() as u64,
             resident_pages: counts.mapped as u64,
+            large_pages: (counts.large * map.map.pmap.large_pages()) as u64,
             table_frames: counts.tables as u64,
             entries: map.map.entries.get() as u64,
             wired_bytes: map.map.wired.get() as u64,

@@ -171,6 +171,8 @@ pub struct MapUsage {
     pub mapped_bytes: u64,
     /// Pages in the page tables.
     pub resident_pages: u64,
+    /// Those of them that are memory which large leaves map.
+    pub large_pages: u64,
     /// Frames that the page tables take.
     pub table_frames: u64,
     /// Entries.

@@ -3,7 +3,8 @@
 //! Almost always that is memory of the program that calls, which may not be there, may have to be
 //! brought in first (so copying blocks), and may change at any time: it is only ever touched by the
 //! copy routines of `mm::user`. The kernel's own memory takes the same way for sendfile and exec.
-//! A `Buf` moves along as it is used. No lock may be held while bytes move.
+//! A `Buf` moves along as it is used; [`Pieces`] are several, one behind the other. No lock may be
+//! held while bytes move.
 
 use core::marker::PhantomData;
 
@@ -151,5 +152,55 @@ impl<'a> Buf<'a> {
     fn advance(&mut self, len: usize) {
         self.address += len;
         self.left -= len;
+    }
+}
+
+/// Windows of which each goes on where the one before it ends.
+pub struct Pieces<'a, 'b>(&'a mut [Buf<'b>]);
+
+impl<'a, 'b> Pieces<'a, 'b> {
+    /// These windows, in their order.
+    pub fn new(pieces: &'a mut [Buf<'b>]) -> Pieces<'a, 'b> {
+        Pieces(pieces)
+    }
+
+    /// The bytes left.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Buf::len).sum()
+    }
+
+    /// Whether no bytes are left.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Buf::is_empty)
+    }
+
+    /// [`Buf::put`] into all of them.
+    pub fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
+        self.each(from.len(), |piece, done| piece.put(&from[done..]))
+    }
+
+    /// [`Buf::take`] from all of them.
+    pub fn take(&mut self, to: &mut [u8]) -> Result<usize, Errno> {
+        self.each(to.len(), |piece, done| piece.take(&mut to[done..]))
+    }
+
+    /// Moves up to `len` bytes, piece by piece, until one is not used up.
+    fn each(
+        &mut self,
+        len: usize,
+        mut step: impl FnMut(&mut Buf<'b>, usize) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        let mut done = 0;
+        for piece in self.0.iter_mut().filter(|piece| !piece.is_empty()) {
+            match step(piece, done) {
+                Ok(moved) => done += moved,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            if done == len || !piece.is_empty() {
+                break;
+            }
+        }
+        Ok(done)
     }
 }

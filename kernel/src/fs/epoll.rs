@@ -1,19 +1,21 @@
 //! [`Epoll`]: a set of files to wait for, as epoll_create1(2) makes it.
 //!
-//! The set is looked through at each wait: it is simple, and sets are small here. Reports are
-//! level-triggered; a program that asked for edges may be told again what it knows, which its
-//! reads until EAGAIN make harmless.
+//! The set is looked through at each wait: it is simple, and sets are small here. Whoever asked for
+//! edges (EPOLLET) is told only if something has happened since it was told last: files count that
+//! ([`FileIo::edges`]). Those that do not, terminals, are told of at each look, which a program that
+//! reads until EAGAIN does not mind.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 
 use linux_raw_sys::general::{
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLONESHOT, O_RDWR, POLLERR, POLLHUP, POLLIN,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLONESHOT, O_RDWR, POLLERR, POLLHUP,
+    POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM,
 };
 
 use super::file::{File, FileHandle};
-use super::inode::FileIo;
+use super::inode::{Edges, FileIo};
 use super::label::Anonymous;
 use super::memory;
 use crate::linux::Errno;
@@ -27,6 +29,35 @@ struct Item {
     /// The events asked for; none after a one-shot report.
     events: u32,
     data: u64,
+    /// What had happened when it was last told of, if it was: for edges.
+    told: Option<Edges>,
+}
+
+/// What of an item's events is about reading, and what about writing.
+const INPUT: u32 = POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI | POLLRDHUP;
+const OUTPUT: u32 = POLLOUT | POLLWRNORM | POLLWRBAND;
+/// Events that are told of though nobody asked.
+const ALWAYS: u32 = POLLERR | POLLHUP;
+
+impl Item {
+    /// The events that are to be told of now, and what has happened by then.
+    fn news(&self, file: &File) -> Option<(u32, Option<Edges>)> {
+        let wanted = self.events & 0xffff;
+        // After a one-shot report nothing is wanted.
+        if wanted == 0 {
+            return None;
+        }
+        let events = file.ready() & (wanted | ALWAYS);
+        let edges = file.edges();
+        let is_new = match (self.told, edges) {
+            (Some(told), Some(now)) if self.events & EPOLLET != 0 => {
+                wanted & INPUT != 0 && now.input != told.input
+                    || wanted & OUTPUT != 0 && now.output != told.output
+            }
+            _ => true,
+        };
+        (events != 0 && is_new).then_some((events, edges))
+    }
 }
 
 /// A set of files.
@@ -84,6 +115,7 @@ impl Epoll {
                     file,
                     events,
                     data,
+                    told: None,
                 },
             ),
             (EPOLL_CTL_MOD | EPOLL_CTL_DEL, None) => Err(Errno::ENOENT),
@@ -93,6 +125,7 @@ impl Epoll {
                     file,
                     events,
                     data,
+                    told: None,
                 };
                 Ok(())
             }
@@ -115,17 +148,12 @@ impl Epoll {
                 self.items.lock().remove(at);
                 continue;
             };
-            let wanted = item.events & 0xffff;
-            let events = if wanted == 0 {
-                0
-            } else {
-                file.ready() & (wanted | POLLERR | POLLHUP)
-            };
-            if events != 0 {
-                if item.events & EPOLLONESHOT != 0
-                    && let Some(item) = self.items.lock().get_mut(at)
-                {
-                    item.events = 0;
+            if let Some((events, edges)) = item.news(&file) {
+                if let Some(item) = self.items.lock().get_mut(at) {
+                    item.told = edges;
+                    if item.events & EPOLLONESHOT != 0 {
+                        item.events = 0;
+                    }
                 }
                 if !each(events, item.data) {
                     return;
@@ -143,12 +171,8 @@ impl Epoll {
             let Some(item) = self.items.lock().get(at).cloned() else {
                 break;
             };
-            let wanted = item.events & 0xffff;
-            found |= wanted != 0
-                && item
-                    .file
-                    .upgrade()
-                    .is_some_and(|file| file.ready() & (wanted | POLLERR | POLLHUP) != 0);
+            let file = item.file.upgrade();
+            found |= file.is_some_and(|file| item.news(&file).is_some());
         }
         found
     }

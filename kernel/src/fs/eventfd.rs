@@ -7,7 +7,7 @@ use linux_raw_sys::general::{O_RDWR, POLLIN, POLLOUT};
 
 use super::buffer::Buf;
 use super::file::{File, FileHandle};
-use super::inode::FileIo;
+use super::inode::{Edges, FileIo};
 use super::label::Anonymous;
 use super::{memory, wait};
 use crate::linux::Errno;
@@ -20,6 +20,7 @@ const MAX: u64 = u64::MAX - 1;
 /// A counter.
 struct EventFd {
     count: Mutex<u64>,
+    edges: Mutex<Edges>,
     /// Whether a read takes one, not all.
     semaphore: bool,
     changed: WaitQueue,
@@ -29,6 +30,7 @@ struct EventFd {
 pub fn open(count: u64, semaphore: bool, flags: u32) -> Result<FileHandle, Errno> {
     let counter = memory::arc(EventFd {
         count: Mutex::new(count),
+        edges: Mutex::new(Edges::default()),
         semaphore,
         changed: WaitQueue::new(),
     })?;
@@ -84,6 +86,7 @@ impl FileIo for EventFd {
             return Err(Errno::EINVAL);
         }
         let count = self.until(file, || self.take())?;
+        self.edges.lock().output += 1;
         buf.put(&count.to_ne_bytes())
     }
 
@@ -100,12 +103,17 @@ impl FileIo for EventFd {
             return Err(Errno::EINVAL);
         }
         self.until(file, || self.add(more))?;
+        self.edges.lock().input += 1;
         Ok(8)
     }
 
     fn ready(&self, _file: &File) -> u32 {
         let count = *self.count.lock();
         (if count > 0 { POLLIN } else { 0 }) | (if count < MAX { POLLOUT } else { 0 })
+    }
+
+    fn edges(&self, _file: &File) -> Option<Edges> {
+        Some(*self.edges.lock())
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

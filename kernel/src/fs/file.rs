@@ -11,7 +11,7 @@ use linux_raw_sys::general::{
 };
 
 use super::buffer::Buf;
-use super::inode::{FileIo, Kind, Node};
+use super::inode::{Edges, FileIo, Kind, Node};
 use super::memory;
 use crate::linux::Errno;
 use crate::mm::Object;
@@ -208,6 +208,11 @@ impl File {
             Some(io) => io.ready(self),
             None => linux_raw_sys::general::POLLNVAL,
         }
+    }
+
+    /// How often it has become ready.
+    pub fn edges(&self) -> Option<Edges> {
+        self.io.as_ref()?.edges(self)
     }
 
     /// What mmap(2) of this file maps, and the most rights that the mapping may ever have.

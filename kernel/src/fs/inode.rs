@@ -154,6 +154,15 @@ pub enum Target {
     Node(Node),
 }
 
+/// How often something happened to a file that who waits for it may want to know.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Edges {
+    /// Something came to be read, or the end.
+    pub input: u64,
+    /// Room came to be written to, or nobody reads any more.
+    pub output: u64,
+}
+
 /// One entry that [`Inode::entries`] shows.
 pub struct DirEntry<'a> {
     /// The inode's number.
@@ -279,6 +288,12 @@ pub trait FileIo: Send + Sync {
     /// What poll(2) would report now.
     fn ready(&self, _file: &File) -> u32 {
         POLLIN | POLLOUT
+    }
+
+    /// How often it has become ready, or more so; none if it does not count that. Who waits for
+    /// edges is told of it at each look then.
+    fn edges(&self, _file: &File) -> Option<Edges> {
+        None
     }
 
     /// ioctl(2).

@@ -18,7 +18,7 @@ use linux_raw_sys::ioctl::FIONREAD;
 
 use super::buffer::Buf;
 use super::file::{File, FileHandle};
-use super::inode::{Change, FileIo, FsStat, Inode, Kind, Node, Stat};
+use super::inode::{Change, Edges, FileIo, FsStat, Inode, Kind, Node, Stat};
 pub use super::ring::CAPACITY;
 use super::ring::Ring;
 use super::{label, memory, names, wait};
@@ -47,6 +47,7 @@ struct State {
     busy: bool,
     readers: Side,
     writers: Side,
+    edges: Edges,
 }
 
 /// The open files of one side.
@@ -85,6 +86,7 @@ impl Pipe {
                 busy: false,
                 readers: Side::default(),
                 writers: Side::default(),
+                edges: Edges::default(),
             }),
             readable: WaitQueue::new(),
             writable: WaitQueue::new(),
@@ -165,7 +167,9 @@ impl FileIo for Pipe {
             // SAFETY: the ring's bytes stay where they are while this thread is the busy one.
             result = unsafe { buf.put_raw(from, count) };
             let Ok(moved) = result else { break };
-            self.state.lock().ring.consume(moved);
+            let mut state = self.state.lock();
+            state.ring.consume(moved);
+            state.edges.output += 1;
             done += moved;
         }
         self.end_turn();
@@ -220,6 +224,14 @@ impl FileIo for Pipe {
         events
     }
 
+    fn edges(&self, file: &File) -> Option<Edges> {
+        let Edges { input, output } = self.state.lock().edges;
+        Some(Edges {
+            input: if file.readable() { input } else { 0 },
+            output: if file.writable() { output } else { 0 },
+        })
+    }
+
     fn ioctl(&self, _file: &File, request: u32, arg: usize) -> Result<usize, Errno> {
         match request {
             FIONREAD => {
@@ -245,6 +257,8 @@ impl FileIo for Pipe {
         let mut state = self.state.lock();
         state.readers.open -= u32::from(file.readable());
         state.writers.open -= u32::from(file.writable());
+        state.edges.input += 1;
+        state.edges.output += 1;
         if state.readers.open == 0 && state.writers.open == 0 {
             state.ring.clear();
         }
@@ -267,7 +281,9 @@ impl Pipe {
             let (to, count) = self.state.lock().ring.back()?;
             // SAFETY: the ring's free bytes stay where they are while this thread is the busy one.
             let moved = unsafe { buf.take_raw(to, count.min(end - *done)) }?;
-            self.state.lock().ring.produce(moved);
+            let mut state = self.state.lock();
+            state.ring.produce(moved);
+            state.edges.input += 1;
             *done += moved;
         }
         Ok(())

@@ -9,7 +9,7 @@ use scalvm::malloc_type;
 use scalvm_alloc::typed_alloc;
 
 use super::file::FileHandle;
-use super::locks;
+use super::{locks, socket};
 use crate::linux::Errno;
 use crate::mm::VM;
 use crate::mm::typed::Vec;
@@ -147,14 +147,14 @@ impl FileTable {
     /// Closes what exec closes.
     pub fn close_on_exec(&mut self) {
         for fd in 0..self.slots.len() {
-            if self.slots[fd]
-                .as_ref()
-                .is_some_and(|slot| slot.close_on_exec)
-            {
-                self.slots[fd] = None;
+            let closes = |slot: &mut Slot| slot.close_on_exec;
+            if let Some(slot) = self.slots[fd].take_if(closes) {
+                socket::released(&slot.file);
+                drop(slot);
                 self.first_free = self.first_free.min(fd);
             }
         }
+        socket::collect();
     }
 
     /// The descriptors in use from `from` on.
@@ -192,6 +192,10 @@ impl FileTable {
 impl Drop for FileTable {
     fn drop(&mut self) {
         locks::table_gone(self.lock_owner());
+        for slot in self.slots.drain(..).flatten() {
+            socket::released(&slot.file);
+        }
+        socket::collect();
     }
 }
 
@@ -201,6 +205,15 @@ pub fn close(table: &Mutex<FileTable>, fd: usize) -> Result<(), Errno> {
     let file = table.remove(fd)?;
     let owner = table.lock_owner();
     drop(table);
-    locks::process_closed(owner, &file);
+    replaced(owner, file);
     Ok(())
+}
+
+/// Lets a file go that has left the table of this lock owner.
+pub fn replaced(owner: usize, file: FileHandle) {
+    locks::process_closed(owner, &file);
+    socket::released(&file);
+    drop(file);
+    // It may be open still, but where nobody can reach it.
+    socket::collect();
 }

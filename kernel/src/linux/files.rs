@@ -10,19 +10,22 @@ mod descriptors;
 mod fcntl;
 mod transfer;
 
-pub(super) use descriptors::install;
+pub(super) use descriptors::{install, install_pair, undo};
+
+use alloc::vec::Vec;
 
 use linux_raw_sys::general::*;
 
 use super::Errno;
-use crate::fs::buffer::Buf;
+use crate::fs::buffer::{Buf, Pieces};
 use crate::fs::inode::Kind;
-use crate::fs::{self, FileHandle};
+use crate::fs::socket::Socket;
+use crate::fs::{self, FileHandle, memory};
 use crate::mm::user;
 use crate::task;
 
 /// The most bytes that one call moves, as on Linux.
-const MAX_BYTES: usize = 0x7fff_f000;
+pub(super) const MAX_BYTES: usize = 0x7fff_f000;
 /// The most pieces of readv(2).
 const MAX_PIECES: usize = 1024;
 
@@ -114,6 +117,15 @@ fn vectored(
     }
     let file = file(fd)?;
     let at = at.map(checked).transpose()?;
+    if let Some(socket) = at.is_none().then(|| Socket::of(&file)).flatten() {
+        // What is written at once is one message.
+        let mut pieces = read_pieces(pieces, count)?;
+        let data = &mut Pieces::new(&mut pieces);
+        return match way {
+            Way::In => socket.read_pieces(&file, data),
+            Way::Out => socket.write_pieces(&file, data),
+        };
+    }
     let is_stream = file.io()?.size().is_none();
     let mut done = 0;
     for piece in 0..count {
@@ -149,6 +161,23 @@ fn vectored(
         }
     }
     Ok(done)
+}
+
+/// The pieces of memory that this many `struct iovec` at an address name, at most [`MAX_BYTES`] in
+/// all.
+pub(super) fn read_pieces(at: usize, count: usize) -> Result<Vec<Buf<'static>>, Errno> {
+    let mut pieces = Vec::new();
+    let mut left = MAX_BYTES;
+    for piece in 0..count {
+        let [address, len] = user::read::<[usize; 2]>(at + piece * size_of::<[usize; 2]>())?;
+        if len > isize::MAX as usize {
+            return Err(Errno::EINVAL);
+        }
+        let len = len.min(left);
+        left -= len;
+        memory::push(&mut pieces, Buf::user(address, len))?;
+    }
+    Ok(pieces)
 }
 
 fn seek(fd: usize, offset: usize, whence: usize) -> Result<usize, Errno> {

@@ -12,6 +12,7 @@ mod paths;
 mod poll;
 mod process;
 mod signal;
+mod socket;
 mod system;
 mod time;
 
@@ -125,6 +126,7 @@ fn rest(number: usize, a: [usize; 6]) -> Result {
         .or_else(|| process::dispatch(number, a))
         .or_else(|| paths::dispatch(number, a))
         .or_else(|| poll::dispatch(number, a))
+        .or_else(|| socket::dispatch(number, a))
         .or_else(|| system::dispatch(number, a))
         .unwrap_or_else(|| unknown(number))
 }

@@ -33,11 +33,6 @@ pub(super) fn dispatch(nr: usize, a: &[usize; 6]) -> Option<Result<usize, Errno>
         __NR_epoll_create => make_epoll(0),
         __NR_epoll_create1 => make_epoll(a[0] as u32),
         __NR_memfd_create => memfd_create(a[0], a[1] as u32),
-        // There is no network.
-        __NR_socket | __NR_socketpair => Err(Errno::EAFNOSUPPORT),
-        __NR_connect | __NR_bind | __NR_listen | __NR_accept | __NR_accept4 | __NR_getsockname
-        | __NR_getpeername | __NR_setsockopt | __NR_getsockopt | __NR_shutdown | __NR_sendto
-        | __NR_recvfrom | __NR_sendmsg | __NR_recvmsg => file(a[0]).and(Err(Errno::ENOTSOCK)),
         _ => return None,
     })
 }
@@ -92,7 +87,7 @@ fn duplicate_to(fd: usize, to: usize, flags: Option<u32>) -> Result<usize, Errno
         .put(to, file, flags.unwrap_or(0) & O_CLOEXEC != 0)?;
     if let Some(old) = old {
         let owner = files.lock().lock_owner();
-        crate::fs::locks::process_closed(owner, &old);
+        table::replaced(owner, old);
     }
     Ok(to)
 }
@@ -103,17 +98,25 @@ fn make_pipe(address: usize, flags: u32) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     let (read, write) = pipe::open_pair(flags & O_NONBLOCK)?;
-    let close_on_exec = flags & O_CLOEXEC != 0;
-    let read = install(read, close_on_exec)?;
-    let result = install(write, close_on_exec).and_then(|write| {
-        let pair = [read as u32, write as u32];
-        user::write(address, &pair).inspect_err(|_| undo(write))
+    install_pair([read, write], address, flags & O_CLOEXEC != 0)
+}
+
+/// Gives two files the lowest descriptors, and writes those to this address.
+pub(in crate::linux) fn install_pair(
+    [one, other]: [FileHandle; 2],
+    address: usize,
+    close_on_exec: bool,
+) -> Result<usize, Errno> {
+    let one = install(one, close_on_exec)?;
+    let result = install(other, close_on_exec).and_then(|other| {
+        let pair = [one as u32, other as u32];
+        user::write(address, &pair).inspect_err(|_| undo(other))
     });
-    result.inspect_err(|_| undo(read)).map(|()| 0)
+    result.inspect_err(|_| undo(one)).map(|()| 0)
 }
 
 /// Closes what a call that failed had opened.
-fn undo(fd: usize) {
+pub(in crate::linux) fn undo(fd: usize) {
     // Another thread may have closed it already.
     let _ = close(fd);
 }

@@ -5,7 +5,7 @@
 //! - [`walk`] from a path to an inode, [`names`] back again, [`mount`] what is mounted where;
 //! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
 //!   the devices, [`procfs`], [`ext2`] on disks; [`swap`] areas on disks;
-//! - without names: [`pipe`] over a [`ring`], [`socket`], [`eventfd`], [`epoll`] with [`wait`], [`label`];
+//! - without names: [`pipe`] over a [`ring`], [`socket`], [`eventfd`], [`pidfd`], [`epoll`] with [`wait`], [`label`];
 //! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
 //!   [`locks`] advisory locks, [`memory`] allocation that can fail.
 //!
@@ -28,6 +28,7 @@ pub mod memory;
 pub mod mount;
 pub mod names;
 mod paged;
+pub mod pidfd;
 pub mod pipe;
 pub mod procfs;
 mod ring;

@@ -9,6 +9,7 @@ pub mod files;
 pub mod futex;
 mod memory;
 mod paths;
+mod pidfd;
 mod poll;
 mod process;
 mod signal;
@@ -127,6 +128,7 @@ fn rest(number: usize, a: [usize; 6]) -> Result {
         .or_else(|| paths::dispatch(number, a))
         .or_else(|| poll::dispatch(number, a))
         .or_else(|| socket::dispatch(number, a))
+        .or_else(|| pidfd::dispatch(number, a))
         .or_else(|| system::dispatch(number, a))
         .unwrap_or_else(|| unknown(number))
 }

@@ -1,5 +1,7 @@
 //! Signals.
 
+use alloc::sync::Arc;
+
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGKILL, SIGSTOP};
 
@@ -7,7 +9,7 @@ use super::{Errno, Result, time};
 use crate::arch::frame::Frame;
 use crate::arch::time::now_ns;
 use crate::mm::user;
-use crate::task::{self, Action, AltStack, Pid, SigInfo, SigSet, WaitQueue};
+use crate::task::{self, Action, AltStack, Pid, Process, SigInfo, SigSet, WaitQueue};
 
 /// Bytes of a set of signals.
 const SET_SIZE: usize = 8;
@@ -242,6 +244,32 @@ fn kill(pid: Pid, signal: usize) -> Result {
             Ok(0)
         }
     }
+}
+
+/// pidfd_send_signal(2): to a process, with what is known about the signal if there is an address
+/// for that.
+pub(super) fn send_to(process: &Arc<Process>, signal: usize, info: usize) -> Result {
+    let signal = check(signal)?;
+    let me = task::current().pid;
+    let mut what = SigInfo::user(signal, me);
+    if info != 0 {
+        let words: [u64; 4] = user::read(info)?;
+        what = SigInfo::from_words(signal, words);
+        if words[0] as u32 != signal {
+            return Err(Errno::EINVAL);
+        }
+        // Only to itself may a process say that somebody else, or the kernel, sent it.
+        if process.pid != me && (what.code >= 0 || what.code == nr::SI_TKILL) {
+            return Err(Errno::EPERM);
+        }
+    }
+    if task::find(process.pid).is_none_or(|found| !Arc::ptr_eq(&found, process)) {
+        return Err(Errno::ESRCH);
+    }
+    if signal != 0 {
+        task::post_to_process(process, what);
+    }
+    Ok(0)
 }
 
 fn thread_kill(process: Option<Pid>, tid: Pid, signal: usize) -> Result {

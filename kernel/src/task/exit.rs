@@ -14,7 +14,7 @@ use super::stack::Args;
 use super::start::{self, INIT};
 use super::thread::{State, Thread};
 use super::{oom, post_to_process, reap, sched, table, timers};
-use crate::fs::FileTable;
+use crate::fs::{FileTable, wait};
 use crate::linux::futex;
 use crate::mm::user;
 use crate::sync::Mutex;
@@ -113,6 +113,8 @@ fn end_of_process(process: &Arc<Process>) {
     give_children_away(process);
     process.zombie.store(true, Relaxed);
     tell_parent(process, status);
+    // Descriptors of the process are readable now.
+    wait::changed();
 }
 
 /// The parent that waits for its memory goes on.

@@ -11,7 +11,9 @@ mod memory;
 mod paths;
 mod pidfd;
 mod poll;
+mod prctl;
 mod process;
+mod sched;
 mod signal;
 mod socket;
 mod system;
@@ -129,6 +131,8 @@ fn rest(number: usize, a: [usize; 6]) -> Result {
         .or_else(|| poll::dispatch(number, a))
         .or_else(|| socket::dispatch(number, a))
         .or_else(|| pidfd::dispatch(number, a))
+        .or_else(|| prctl::dispatch(number, a))
+        .or_else(|| sched::dispatch(number, a))
         .or_else(|| system::dispatch(number, a))
         .unwrap_or_else(|| unknown(number))
 }

@@ -2,14 +2,9 @@
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{RLIMIT_RSS, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
-use linux_raw_sys::prctl::{
-    PR_GET_DUMPABLE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS, PR_GET_PDEATHSIG, PR_SET_DUMPABLE,
-    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
-};
 use scalvm::PAGE_SIZE;
 
 use super::{Errno, Result};
-use crate::arch::layout::USER_HIGH;
 use crate::arch::random;
 use crate::arch::time::{SECOND, now_ns};
 use crate::fs::swap;
@@ -47,14 +42,7 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         nr::__NR_setrlimit => limit(a[0], a[1], 0),
         nr::__NR_prlimit64 => prlimit(a[0] as Pid, a[1], a[2], a[3]),
         nr::__NR_getrusage => getrusage(a[0] as i32, a[1]),
-        nr::__NR_prctl => prctl(a[0] as u32, a[1]),
-        nr::__NR_arch_prctl => arch_prctl(a[0] as u32, a[1]),
-        nr::__NR_sched_getaffinity => affinity(a[0] as Pid, a[1], a[2]),
-        nr::__NR_sched_setaffinity => exists(a[0] as Pid),
-        nr::__NR_getcpu => getcpu(a[0], a[1]),
         nr::__NR_reboot => reboot(a[2] as u32),
-        nr::__NR_getpriority => exists_if_process(a[0], a[1] as Pid).map(|_| 20),
-        nr::__NR_setpriority => exists_if_process(a[0], a[1] as Pid),
         nr::__NR_getresuid | nr::__NR_getresgid => three_ids(a),
         nr::__NR_getgroups => Ok(0),
         // There is one user, who may do everything.
@@ -67,8 +55,10 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         | nr::__NR_setgroups => Ok(0),
         nr::__NR_setfsuid | nr::__NR_setfsgid => Ok(0),
         nr::__NR_personality => Ok(0),
-        nr::__NR_capget => capget(a[1]),
-        nr::__NR_capset => Ok(0),
+        // Hanging a terminal up is only for who has one that can be.
+        nr::__NR_vhangup => Err(Errno::EPERM),
+        // There never is a call to go on with: what is restarted begins anew.
+        nr::__NR_restart_syscall => Err(Errno::EINTR),
         // A list that is read only when a thread ends while it holds a lock.
         nr::__NR_set_robust_list => Ok(0),
         nr::__NR_membarrier => {
@@ -205,93 +195,6 @@ fn getrusage(who: i32, at: usize) -> Result {
     Ok(0)
 }
 
-fn prctl(operation: u32, arg: usize) -> Result {
-    match operation {
-        PR_SET_NAME => {
-            match user::copy_in_str(arg, 16) {
-                Err(Errno::ENAMETOOLONG) => task::current().set_comm(&user::read::<[u8; 15]>(arg)?),
-                name => task::current().set_comm(&name?),
-            }
-            Ok(0)
-        }
-        PR_GET_NAME => {
-            user::write(arg, &task::current().comm())?;
-            Ok(0)
-        }
-        PR_GET_DUMPABLE => Ok(1),
-        PR_SET_DUMPABLE | PR_SET_PDEATHSIG | PR_SET_NO_NEW_PRIVS => Ok(0),
-        PR_GET_NO_NEW_PRIVS => Ok(0),
-        PR_GET_PDEATHSIG => {
-            user::write_u32(arg, 0)?;
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn arch_prctl(operation: u32, arg: usize) -> Result {
-    const SET_GS: u32 = 0x1001;
-    const SET_FS: u32 = 0x1002;
-    const GET_FS: u32 = 0x1003;
-    const GET_GS: u32 = 0x1004;
-    let thread = task::current_thread();
-    let segments = &thread.segments;
-    match operation {
-        SET_FS | SET_GS if arg >= USER_HIGH => Err(Errno::EPERM),
-        SET_FS => {
-            segments.fs.set(arg);
-            segments.load_fs();
-            Ok(0)
-        }
-        SET_GS => {
-            segments.gs.set(arg);
-            segments.load_gs();
-            Ok(0)
-        }
-        GET_FS => user::write_u64(arg, segments.fs.get() as u64).map(|()| 0),
-        GET_GS => user::write_u64(arg, segments.gs.get() as u64).map(|()| 0),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// EINVAL, or ESRCH, unless a process or thread has this number; 0 is the caller.
-fn exists(pid: Pid) -> Result {
-    match pid {
-        0 => Ok(0),
-        pid if pid < 0 => Err(Errno::EINVAL),
-        pid if task::find(pid).is_some() || task::find_thread(pid).is_some() => Ok(0),
-        _ => Err(Errno::ESRCH),
-    }
-}
-
-fn exists_if_process(kind: usize, pid: Pid) -> Result {
-    const PROCESS: usize = 0;
-    match kind {
-        PROCESS => exists(pid),
-        1 | 2 => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn affinity(pid: Pid, size: usize, at: usize) -> Result {
-    const WORD: usize = size_of::<u64>();
-    if size < WORD || !size.is_multiple_of(WORD) {
-        return Err(Errno::EINVAL);
-    }
-    exists(pid)?;
-    user::write_u64(at, 1)?;
-    Ok(WORD)
-}
-
-fn getcpu(cpu: usize, node: usize) -> Result {
-    for word in [cpu, node] {
-        if word != 0 {
-            user::write_u32(word, 0)?;
-        }
-    }
-    Ok(0)
-}
-
 fn reboot(operation: u32) -> Result {
     const RESTART: u32 = 0x0123_4567;
     const HALT: u32 = 0xcdef_0123;
@@ -308,14 +211,6 @@ fn reboot(operation: u32) -> Result {
 fn three_ids(a: [usize; 6]) -> Result {
     for word in &a[..3] {
         user::write_u32(*word, 0)?;
-    }
-    Ok(0)
-}
-
-fn capget(data: usize) -> Result {
-    if data != 0 {
-        // Effective, permitted and inheritable, in two halves.
-        user::write(data, &[u32::MAX, u32::MAX, 0, u32::MAX, u32::MAX, 0])?;
     }
     Ok(0)
 }

@@ -174,6 +174,8 @@ pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Res
     thread.clear_child_tid.store(0, Relaxed);
     thread.mask_to_restore.set(None);
     thread.fault.set(super::FaultContext::NONE);
+    let settings = process.settings.lock().after_exec();
+    *process.settings.lock() = settings;
     process.set_comm(&loaded.name);
     *process.args.lock() = loaded.args;
     *process.exe.lock() = loaded.exe;

@@ -134,6 +134,10 @@ fn give_children_away(process: &Process) {
         child.parent.store(INIT, Relaxed);
         child.exit_signal.store(SIGCHLD as i32, Relaxed);
         let zombie = child.is_zombie();
+        let death_signal = child.settings.lock().death_signal;
+        if death_signal != 0 {
+            post_to_process(&child, SigInfo::user(death_signal, process.pid));
+        }
         let mut adopted = init.children.lock();
         if adopted.try_reserve(1).is_ok() {
             adopted.push(child.clone());

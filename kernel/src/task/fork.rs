@@ -159,6 +159,7 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         .store(request.has(CLONE_VFORK), Relaxed);
     *child.name.lock() = parent.comm();
     *child.limits.lock() = *parent.limits.lock();
+    *child.settings.lock() = parent.settings.lock().inherited();
     child.set_oom_adjustment(parent.oom_adjustment());
     memory::arc(child)
 }

@@ -9,7 +9,7 @@
 //! Files: `process`, `thread`, `space`, `kernel_stack` (what they are), `table` (all of them), `pid` (their
 //! numbers), `sched` (who runs),
 //! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4),
-//! `groups`, `signal`, `kernel` (threads without a program), `oom` (when memory
+//! `groups`, `settings`, `signal`, `kernel` (threads without a program), `oom` (when memory
 //! runs out).
 //!
 //! [`Mutex`]: crate::sync::Mutex
@@ -27,6 +27,7 @@ mod pid;
 mod process;
 mod reap;
 mod sched;
+mod settings;
 mod signal;
 mod sleep_mutex;
 mod space;
@@ -51,6 +52,7 @@ pub use sched::{
     after_interrupt, before_return, current, current_thread, fault, first_call, first_return,
     idle_ns, interrupted, look, must_look, on_timer, pause, user_stack_pointer, yield_now,
 };
+pub use settings::Capabilities;
 pub use signal::{
     Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process,
     post_to_thread, signal_current, signal_group, sigreturn,

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::clock::Interval;
+use super::settings::Settings;
 use super::signal::{Action, Actions, Pending, SigInfo};
 use super::stack::Args;
 use super::thread::{State, Thread};
@@ -87,6 +88,8 @@ pub struct Process {
     /// How much likelier, in thousandths of all memory, it is ended when memory runs out.
     oom_adjustment: AtomicI32,
     alarm_interval: AtomicU64,
+    /// What it has said about itself.
+    pub settings: Mutex<Settings>,
     /// Soft and hard limits, by RLIMIT number.
     pub limits: Mutex<[[u64; 2]; 16]>,
 }
@@ -146,6 +149,7 @@ impl Process {
             child_faults: [const { AtomicU64::new(0) }; 2],
             oom_adjustment: AtomicI32::new(0),
             alarm_interval: AtomicU64::new(0),
+            settings: Mutex::new(Settings::FIRST),
             limits: Mutex::new(super::clock::default_limits()),
         }
     }
@@ -206,6 +210,13 @@ impl Process {
             return Ok(files.clone());
         }
         memory::arc(Mutex::new(files.lock().duplicate()?))
+    }
+
+    /// Gives it a table of its own with the same files, if it shares one with another process.
+    pub fn unshare_files(&self) -> Result<(), Errno> {
+        let own = self.own_files()?;
+        drop(self.replace_files(own));
+        Ok(())
     }
 
     /// Where it stands in the file system.

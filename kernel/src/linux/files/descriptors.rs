@@ -51,6 +51,9 @@ fn close_range(first: usize, last: usize, flags: u32) -> Result<usize, Errno> {
     if first > last || flags & !(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE) != 0 {
         return Err(Errno::EINVAL);
     }
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        task::current().unshare_files()?;
+    }
     let files = task::current().files();
     let end = files.lock().end().min(last.saturating_add(1));
     for fd in first..end {

@@ -18,6 +18,7 @@ mod signal;
 mod socket;
 mod system;
 mod time;
+mod timerfd;
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -131,6 +132,7 @@ fn rest(number: usize, a: [usize; 6]) -> Result {
         .or_else(|| poll::dispatch(number, a))
         .or_else(|| socket::dispatch(number, a))
         .or_else(|| pidfd::dispatch(number, a))
+        .or_else(|| timerfd::dispatch(number, a))
         .or_else(|| prctl::dispatch(number, a))
         .or_else(|| sched::dispatch(number, a))
         .or_else(|| system::dispatch(number, a))

@@ -108,7 +108,8 @@ fn from_parts(seconds: i64, parts: i64, limit: u64, unit: u64) -> core::result::
         .min(i64::MAX as u64))
 }
 
-fn write_timespec(at: usize, ns: u64) -> core::result::Result<(), Errno> {
+/// Writes nanoseconds as a timespec.
+pub fn write_timespec(at: usize, ns: u64) -> core::result::Result<(), Errno> {
     user::write(at, &[ns / SECOND, ns % SECOND])
 }
 

@@ -63,6 +63,10 @@ pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};
 pub use table::{all, find, find_thread};
 pub use thread::State;
+pub use timers::{
+    add_file as add_timer, release_file as release_timer, remove_file as remove_timer,
+    reserve_file as reserve_timer,
+};
 pub use vdso::update as clocks_changed;
 pub use wait::{WaitQueue, Woken, wait_on_word, wake_word};
 

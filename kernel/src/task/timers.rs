@@ -1,15 +1,18 @@
 //! What is to happen at a certain time.
 //!
-//! Each thread sleeps until one time at most and each process has one alarm, so the list is short
-//! and its room is known: it is made with the thread (see [`reserve`]).
+//! Each thread sleeps until one time at most, each process has one alarm and each timer that is a
+//! file rings at one time, so the list is short and its room is known: it is made with the thread, or
+//! with the file (see [`reserve`]).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::process::Process;
-use super::sched;
 use super::thread::Thread;
+use super::{sched, table};
 use crate::arch::timer;
+use crate::fs::timerfd::TimerFd;
 use crate::linux::Errno;
 use crate::sync::Mutex;
 
@@ -19,16 +22,42 @@ pub enum Timer {
     Wake(Arc<Thread>),
     /// A process's alarm rings.
     Alarm(Arc<Process>),
+    /// A timer that is a file rings.
+    File(Arc<TimerFd>),
 }
+
+/// How many timers are files.
+static FILES: AtomicUsize = AtomicUsize::new(0);
 
 /// All timers, the next one last.
 static TIMERS: Mutex<Vec<(u64, Timer)>> = Mutex::new(Vec::new());
 
-/// Makes sure that there is room for the timers of this many threads.
+/// Makes sure that there is room for the timers of this many threads, and for all files.
 pub fn reserve(threads: usize) -> Result<(), Errno> {
     let mut timers = TIMERS.lock();
-    let more = (2 * threads).saturating_sub(timers.len());
+    let more = (2 * threads + FILES.load(Relaxed)).saturating_sub(timers.len());
     timers.try_reserve(more).map_err(|_| Errno::ENOMEM)
+}
+
+/// Makes room for one more timer that is a file.
+pub fn reserve_file() -> Result<(), Errno> {
+    FILES.fetch_add(1, Relaxed);
+    reserve(table::count_threads()).inspect_err(|_| release_file())
+}
+
+/// A timer that was a file is gone.
+pub fn release_file() {
+    FILES.fetch_sub(1, Relaxed);
+}
+
+/// Has a file ring at a time in nanoseconds since boot.
+pub fn add_file(time: u64, file: Arc<TimerFd>) {
+    add(time, Timer::File(file));
+}
+
+/// A file is not to ring any more.
+pub fn remove_file(file: &TimerFd) {
+    remove(|timer| matches!(timer, Timer::File(other) if core::ptr::eq(&**other, file)));
 }
 
 /// Adds a timer; its time is in nanoseconds since boot.
@@ -80,6 +109,7 @@ pub fn run(now: u64) -> u64 {
         match due {
             Some((_, Timer::Wake(thread))) => sched::make_ready(&thread),
             Some((_, Timer::Alarm(process))) => process.alarm_rings(now),
+            Some((_, Timer::File(file))) => file.rings(now),
             None => {}
         }
     }

@@ -123,6 +123,12 @@ fn wake(key: Key, count: u32, bits: u32) -> Result {
     }))
 }
 
+/// Wakes one who waits for the word at this address, which may be shared.
+pub fn wake_one(address: usize) {
+    let key = key(address, false);
+    WAITING.wake_where(1, |(other, _)| other == key);
+}
+
 /// A thread has ended, and cleared the word at this address.
 pub fn wake_for_exit(address: usize) {
     // It may be waited for either way.

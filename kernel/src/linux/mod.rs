@@ -13,6 +13,7 @@ mod pidfd;
 mod poll;
 mod prctl;
 mod process;
+pub mod robust;
 mod sched;
 mod signal;
 mod socket;
@@ -128,6 +129,7 @@ fn rest(number: usize, a: [usize; 6]) -> Result {
     files::dispatch(number, a)
         .or_else(|| memory::dispatch(number, a))
         .or_else(|| process::dispatch(number, a))
+        .or_else(|| robust::dispatch(number, a))
         .or_else(|| paths::dispatch(number, a))
         .or_else(|| poll::dispatch(number, a))
         .or_else(|| socket::dispatch(number, a))

@@ -59,8 +59,6 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         nr::__NR_vhangup => Err(Errno::EPERM),
         // There never is a call to go on with: what is restarted begins anew.
         nr::__NR_restart_syscall => Err(Errno::EINTR),
-        // A list that is read only when a thread ends while it holds a lock.
-        nr::__NR_set_robust_list => Ok(0),
         nr::__NR_membarrier => {
             if a[0] == 0 {
                 Ok(0)

@@ -15,7 +15,7 @@ use crate::arch::fpu;
 use crate::arch::frame::Frame;
 use crate::arch::layout::USER_HIGH;
 use crate::fs::{Executable, FsContext, memory, open_exec};
-use crate::linux::Errno;
+use crate::linux::{Errno, robust};
 use crate::sync::Mutex;
 
 /// Where programs lie that can lie anywhere.
@@ -159,6 +159,7 @@ pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Res
     if thread.is_killed() {
         return Err(Errno::EINTR);
     }
+    robust::give_up_all(&thread);
     let own = thread.tid();
     thread.become_leader();
     if own != process.pid {

@@ -15,7 +15,7 @@ use super::start::{self, INIT};
 use super::thread::{State, Thread};
 use super::{oom, post_to_process, reap, sched, table, timers};
 use crate::fs::{FileTable, wait};
-use crate::linux::futex;
+use crate::linux::{futex, robust};
 use crate::mm::user;
 use crate::sync::Mutex;
 
@@ -49,6 +49,7 @@ pub(super) fn end_process(process: &Process, status: i32) {
 pub(super) fn end_thread() -> ! {
     let thread = sched::current_thread();
     {
+        robust::give_up_all(&thread);
         let word = thread.clear_child_tid.load(Relaxed);
         // A word that cannot be written concerns nobody.
         if word != 0 && user::write_u32(word, 0).is_ok() {

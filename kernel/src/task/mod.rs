@@ -62,7 +62,7 @@ pub use space::Space;
 pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};
 pub use table::{all, find, find_thread};
-pub use thread::State;
+pub use thread::{State, Thread};
 pub use timers::{
     add_file as add_timer, release_file as release_timer, remove_file as remove_timer,
     reserve_file as reserve_timer,

@@ -63,6 +63,8 @@ pub struct Thread {
     pub(super) end: AtomicBool,
     /// Where zero is written, and a futex woken, when the thread ends.
     pub clear_child_tid: AtomicUsize,
+    /// Where the list of locks begins that are given up when the thread ends, if it has one.
+    pub robust_list: AtomicUsize,
 }
 
 // SAFETY: one processor, no preemption in the kernel: nobody is in the middle of a change to a cell
@@ -114,6 +116,7 @@ impl Thread {
             fault: Cell::new(FaultContext::NONE),
             end: AtomicBool::new(false),
             clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
         })
     }
 

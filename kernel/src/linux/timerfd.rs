@@ -35,7 +35,10 @@ fn create(clock: u32, flags: u32) -> Result {
         CLOCK_MONOTONIC | CLOCK_BOOTTIME => false,
         _ => return Err(Errno::EINVAL),
     };
-    install(timerfd::open(is_wall, flags & O_NONBLOCK)?, flags & TFD_CLOEXEC != 0)
+    install(
+        timerfd::open(is_wall, flags & O_NONBLOCK)?,
+        flags & TFD_CLOEXEC != 0,
+    )
 }
 
 /// timerfd_settime(2). A wall clock that is set meanwhile does not move what was set before.

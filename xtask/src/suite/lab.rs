@@ -14,7 +14,7 @@ use crate::image::{self, Image, Node};
 use crate::machine::{
     self, Config, Disk, End, Failing, Finished, Input, Memory, Paging, Scratch, Table,
 };
-use crate::{build, paths, setup};
+use crate::{build, deb, paths, setup};
 
 /// How long a guest may run, unless a test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -41,6 +41,7 @@ pub struct Run<'a> {
     lab: &'a Lab,
     program: Vec<OsString>,
     input: Vec<u8>,
+    packages: Vec<String>,
     disks: Vec<Disk>,
     root_disk: Option<usize>,
     swap: Option<(u64, Option<Failing>)>,
@@ -159,6 +160,7 @@ impl Lab {
             lab: self,
             program: program.iter().map(OsString::from).collect(),
             input: Vec::new(),
+            packages: Vec::new(),
             disks: Vec::new(),
             root_disk: None,
             swap: None,
@@ -177,6 +179,13 @@ impl Run<'_> {
     /// Gives the program something to read.
     pub fn input(mut self, bytes: &[u8]) -> Self {
         self.input = bytes.to_vec();
+        self
+    }
+
+    /// Gives the guest these Debian packages and all that they depend on, beside the default root, in
+    /// the place of the test programs.
+    pub fn packages(mut self, packages: &[&str]) -> Self {
+        self.packages = packages.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -281,7 +290,14 @@ impl Run<'_> {
             let file = scratch.sparse("swap", bytes)?;
             self.disks.push(Disk { file, fails });
         }
+        let mut archive = self.lab.config.root.clone();
+        if !self.packages.is_empty() {
+            let tree = deb::root(&self.packages, &image::default_root()?)?.tree;
+            archive = scratch.path("root");
+            image::host_root(&tree)?.write_to(&archive)?;
+        }
         let config = Config {
+            root: archive,
             mem: self.mem,
             disks: self.disks,
             root_disk: self.root_disk,

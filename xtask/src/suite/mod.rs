@@ -14,6 +14,7 @@ mod interactive;
 mod kmem;
 mod lab;
 mod long;
+mod real_redis;
 mod report;
 mod rounds;
 mod shell;
@@ -87,6 +88,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         rounds::run(&plan, &mut report, &lab);
         vmbench::run(&plan, &mut report, &lab);
         long::run(&plan, &mut report, &lab);
+        real_redis::run(&plan, &mut report, &lab);
     }
     Ok(report.close())
 }

@@ -214,17 +214,28 @@ fn allocate(fd: usize, mode: usize, at: usize, len: usize) -> Result<usize, Errn
     Ok(0)
 }
 
-/// posix_fadvise(2). What will be needed is read; other advice need not be followed.
+/// posix_fadvise(2). What will be needed is read, and what will not is written and dropped, if it is clean and nobody maps
+/// it; other advice need not be followed.
 fn advise(fd: usize, at: usize, len: usize, advice: u32) -> Result<usize, Errno> {
     let file = file(fd)?;
-    file.io()?.size().ok_or(Errno::ESPIPE)?;
+    let io = file.io()?;
+    if file.node().kind() == Kind::Fifo {
+        return Err(Errno::ESPIPE);
+    }
     if (len as isize) < 0 || advice > POSIX_FADV_NOREUSE {
         return Err(Errno::EINVAL);
     }
+    // No length is all of the file, and what lies before it or beyond any is nowhere.
+    let len = if len == 0 { usize::MAX } else { len };
+    let Ok(at) = checked(at) else { return Ok(0) };
     if advice == POSIX_FADV_WILLNEED {
-        // No length is all of the file.
-        let len = if len == 0 { usize::MAX } else { len };
-        will_need(&file, checked(at)?, len);
+        will_need(&file, at, len);
+    }
+    if advice == POSIX_FADV_DONTNEED
+        && let Ok(object) = io.object(file.node())
+    {
+        object.start_sync(at, len as u64);
+        object.drop_clean(at, len as u64);
     }
     Ok(0)
 }

@@ -255,6 +255,11 @@ impl Object {
         self.size = size;
     }
 
+    /// Forgets pages of memory that no disk has.
+    pub fn zero(&mut self, pages: std::ops::Range<u64>) {
+        self.pages.retain(|index, _| !pages.contains(index));
+    }
+
     /// The bytes at `offset`, as many as there are up to `len`.
     pub fn read_at(&self, offset: u64, len: usize) -> Vec<u8> {
         let end = self.size.min(offset.saturating_add(len as u64));

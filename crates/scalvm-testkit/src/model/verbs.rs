@@ -140,6 +140,22 @@ impl Space {
         self.only_mapped(start, len)
     }
 
+    /// Zeroes the anonymous objects that a range maps shared, there.
+    pub fn punch(&mut self, start: usize, len: usize) -> Result<(), MapError> {
+        let range = self.range(start, len)?;
+        for (start, area) in self.within(&range) {
+            if let (Share::Shared, Some((object, first))) = (area.attributes.share, &area.source) {
+                if !matches!(object.borrow().kind, Kind::Anonymous) {
+                    return Err(MapError::Protection);
+                }
+                object
+                    .borrow_mut()
+                    .zero(*first..first + pages(area.end - start));
+            }
+        }
+        self.only_mapped(start, len)
+    }
+
     /// What cannot be seen: that a range is mapped is all that matters.
     pub fn only_mapped(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;

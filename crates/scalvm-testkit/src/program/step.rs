@@ -85,6 +85,8 @@ verbs! {
     Discard "discard" 6,
     /// Gives a range up, to be discarded when memory is short.
     Free "free" 6,
+    /// Drops what a range's objects hold.
+    Punch "punch" 3,
     /// Makes a range the next to leave.
     Cool "cool" 3,
     /// Has a range leave.

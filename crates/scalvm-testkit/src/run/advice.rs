@@ -1,6 +1,6 @@
 //! Steps that advise, and those that look at memory without touching it.
 
-use scalvm::{Access, FaultError, PAGE_SIZE, PageInfo, PagePlace, Unfinished};
+use scalvm::{Access, FaultError, PAGE_SIZE, PageInfo, PagePlace, Unfinished, Which};
 
 use super::decode;
 use super::runner::{Check, Runner, wrong};
@@ -11,7 +11,25 @@ impl Runner<'_> {
         self.on_range("free", args, |p, at, len| p.real.free(at, len), Space::free)
     }
 
+    /// Pages that are held would be the objects' no more, as after truncation: then there is nothing to do.
+    pub(super) fn punch(&mut self, args: [u32; 6]) -> Check {
+        if self.holds.iter().any(|held| held.attached) {
+            return Ok(());
+        }
+        self.on_range(
+            "punch",
+            args,
+            |p, at, len| p.real.punch(at, len),
+            Space::punch,
+        )
+    }
+
     pub(super) fn cool(&mut self, args: [u32; 6]) -> Check {
+        if args[3] % 5 == 4 {
+            let which = [Which::All, Which::Anonymous, Which::Objects][args[2] as usize % 3];
+            self.spaces[self.pick(args[0])].real.forget_uses(which);
+            return Ok(());
+        }
         self.on_range(
             "cool",
             args,

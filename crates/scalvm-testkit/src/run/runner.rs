@@ -187,6 +187,7 @@ impl<'v> Runner<'v> {
             Op::Advise => self.advise(a),
             Op::Discard => self.discard(a),
             Op::Free => self.free(a),
+            Op::Punch => self.punch(a),
             Op::Cool => self.cool(a),
             Op::PageOut => self.page_out(a),
             Op::Dump => self.dump(a),

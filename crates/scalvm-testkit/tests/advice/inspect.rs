@@ -45,7 +45,7 @@ fn memory_is_told_of_as_it_is() {
     );
     assert_eq!(map.page_out(page(1), PAGE_SIZE), Ok(1));
     assert!(matches!(look(&map, 1).place, PagePlace::Swap(0, _)));
-    assert_eq!(look(&map, 1).sharers, 0);
+    assert_eq!(look(&map, 1).sharers, 1);
     assert!(kit.vm().stats().faults > faults);
     let faults = kit.vm().stats().faults;
     resident(&map, 3);

@@ -4,7 +4,10 @@ use crate::addr::PAGE_SIZE;
 use crate::error::MapError;
 use crate::machine::Machine;
 use crate::map::Map;
+use crate::map::tree::Tree;
+use crate::page::TOUCHED;
 use crate::pmap::{Clear, Mapping, Pmap};
+use crate::request::Share;
 use crate::stats::Event;
 use crate::vm::Vm;
 
@@ -38,6 +41,61 @@ impl<'v, M: Machine> Map<'v, M> {
             }
             Ok(())
         })
+    }
+}
+
+/// Which memory is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// All of it.
+    All,
+    /// What maps no object but private anonymous memory.
+    Anonymous,
+    /// What maps an object, shared anonymous memory among them.
+    Objects,
+}
+
+impl<M: Machine> Map<'_, M> {
+    /// Forgets which pages were used, so that those show that are used from now on ([`PageInfo::accessed`]): what
+    /// Linux's `clear_refs` asks for. The replacement policies take them for unused as well. Does not block.
+    ///
+    /// [`PageInfo::accessed`]: crate::PageInfo::accessed
+    pub fn forget_uses(&self, which: Which) {
+        let vm = self.vm;
+        let map = self.body.read(vm);
+        let mut next = map.map.tree.first();
+        while let Some(entry) = next {
+            next = Tree::next(entry);
+            let object = entry.object.get();
+            let anonymous = object.is_none_or(|object| object.private && object.under.is_none())
+                && entry.attributes().share == Share::Private;
+            let meant = match which {
+                Which::All => true,
+                Which::Anonymous => anonymous,
+                Which::Objects => !anonymous,
+            };
+            let Some(object) = object.filter(|_| meant) else {
+                continue;
+            };
+            for at in (entry.start.get()..entry.end.get()).step_by(SLICE) {
+                let slice = at..entry.end.get().min(at + SLICE);
+                let clear = Clear {
+                    accessed: true,
+                    dirty: false,
+                };
+                let _object = object.lock(vm);
+                let pmap = &self.body.target().pmap;
+                let debt = pmap.harvest(&vm.machine, vm, slice, clear, |seen| {
+                    if seen.managed
+                        && !vm.is_zero_frame(seen.frame)
+                        && let Some(page) = vm.page(seen.frame)
+                    {
+                        page.clear_flags(TOUCHED);
+                    }
+                });
+                vm.pay(debt, pmap);
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::addr::PAGE_SHIFT;
 use crate::error::MapError;
 use crate::machine::Machine;
 use crate::map::Map;
-use crate::object::pieces;
+use crate::object::{Kind, pieces};
 use crate::request::Share;
 
 impl<'v, M: Machine> Map<'v, M> {
@@ -25,6 +25,27 @@ impl<'v, M: Machine> Map<'v, M> {
                 vm.forget_range(&guard, entry.index_of(part.start), pages)?;
             } else {
                 vm.unmap_range(self.body, part);
+            }
+            Ok(())
+        })
+    }
+
+    /// Drops what the objects hold that the range maps shared, as `madvise(MADV_REMOVE)` does: they read as zeros
+    /// there, for whoever has them. Private memory is passed over; other objects than anonymous ones end it with
+    /// `Protection`. Holes are skipped, and then reported as `NotMapped`.
+    pub fn punch(&self, start: usize, len: usize) -> Result<(), MapError> {
+        let end = self.range(start, len)?;
+        let vm = self.vm;
+        let map = self.body.read(vm);
+        map.each_part(start..end, |entry, part| {
+            if let Some(object) = entry.object.get()
+                && entry.attributes().share == Share::Shared
+            {
+                if !matches!(object.kind, Kind::Anonymous) {
+                    return Err(MapError::Protection);
+                }
+                let pages = ((part.end - part.start) >> PAGE_SHIFT) as u64;
+                vm.forget_range(&object.lock(vm), entry.index_of(part.start), pages)?;
             }
             Ok(())
         })

@@ -30,8 +30,10 @@ pub enum PagePlace {
     Nowhere,
     /// Untouched memory that is mapped to be read, as the shared frame of zeros.
     Zeros,
-    /// In this frame. That of a device is not the manager's.
+    /// In this frame.
     Memory(Frame),
+    /// In this frame of a device, which is not the manager's.
+    Device(Frame),
     /// On the way into memory or out of it.
     Moving,
     /// In the compressor.
@@ -58,14 +60,17 @@ pub struct PageInfo {
     /// Whether its contents may be discarded when memory is short: [`Map::free`].
     pub given_up: bool,
     /// How many have it: mappings, of this and other address spaces; at least two of what a fork has shared and
-    /// nobody has copied since. Zero if it is not in memory.
+    /// nobody has copied since. Zero of what is nowhere.
     pub sharers: u32,
 }
 
 impl PageInfo {
     /// Whether an access for reading finds the page without I/O, and without a new page.
     pub fn is_resident(&self) -> bool {
-        matches!(self.place, PagePlace::Memory(_) | PagePlace::Zeros)
+        matches!(
+            self.place,
+            PagePlace::Memory(_) | PagePlace::Device(_) | PagePlace::Zeros
+        )
     }
 }
 
@@ -140,7 +145,7 @@ impl<M: Machine> Vm<M> {
         let mut info = PageInfo::untouched(mapping);
         if let Kind::Device(..) = object.kind {
             if let Some(mapping) = mapping {
-                info.place = PagePlace::Memory(mapping.frame);
+                info.place = PagePlace::Device(mapping.frame);
                 info.sharers = 1;
             }
             return info;
@@ -161,12 +166,16 @@ impl<M: Machine> Vm<M> {
             || !object.private
             || anon.refs() == 1
                 && amap.is_some_and(|amap| matches!(amap.own_way(index), Way::Own(_)));
+        info.sharers = 1 + u32::from(!alone);
         match anon.page.get() {
             Some(page) if page.is_plain() => {
-                self.inspect_resident(&mut info, anon, page, mapping, alone);
+                self.inspect_resident(&mut info, anon, page, mapping);
             }
             Some(page) if page.test_flags(BUSY) != 0 => info.place = PagePlace::Moving,
             _ => info.place = place_of(anon),
+        }
+        if info.place == PagePlace::Nowhere {
+            info.sharers = 0;
         }
         info
     }
@@ -177,7 +186,6 @@ impl<M: Machine> Vm<M> {
         anon: Ptr<Anon<M>>,
         page: Ptr<Page>,
         mapping: Option<Mapping>,
-        alone: bool,
     ) {
         let backing = anon.backing();
         info.place = PagePlace::Memory(page.frame());
@@ -187,7 +195,7 @@ impl<M: Machine> Vm<M> {
             || !info.file && backing == Backing::None;
         info.given_up = backing == Backing::Zeros;
         let mapped = page.mapped.load(Relaxed) + u32::from(mapping.is_none());
-        info.sharers = mapped.max(1 + u32::from(!alone));
+        info.sharers = mapped.max(info.sharers);
     }
 }
 

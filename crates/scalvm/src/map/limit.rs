@@ -227,6 +227,12 @@ impl<M: Machine> Map<'_, M> {
         }
     }
 
+    /// Forgets the most that was ever mapped: [`ResidentInfo::peak`] begins anew with what is.
+    pub fn forget_peak(&self) {
+        let body = self.body.target();
+        body.limits.peak.store(body.resident(), Relaxed);
+    }
+
     /// Takes up to `want` pages that were not used lately out of the page tables, and tells how many
     /// it took. They stay in memory until that is needed for something else: a fault finds them
     /// without I/O. Wired ranges are spared. Does not block.

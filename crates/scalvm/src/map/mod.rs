@@ -30,6 +30,7 @@ use crate::pmap::Pmap;
 use crate::vm::Vm;
 
 pub(crate) use body::{MapBody, MapWrite};
+pub use cool::Which;
 pub(crate) use entry::{Attributes, InObject, MapEntry};
 pub use inspect::{PageInfo, PagePlace};
 pub use limit::{MapInfo, ResidentInfo};

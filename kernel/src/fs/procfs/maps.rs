@@ -9,10 +9,10 @@ use crate::linux::Errno;
 use crate::task::{Process, Space};
 
 /// The column at which names begin.
-const NAME_COLUMN: usize = 73;
+pub(super) const NAME_COLUMN: usize = 73;
 
 /// The mappings of a space, from the lowest.
-fn regions(space: &Space) -> impl Iterator<Item = Region> {
+pub(super) fn regions(space: &Space) -> impl Iterator<Item = Region> {
     let mut at = 0;
     core::iter::from_fn(move || {
         let region = space.query(at)?;
@@ -24,61 +24,61 @@ fn regions(space: &Space) -> impl Iterator<Item = Region> {
 /// A line for each mapping.
 pub(super) fn maps(process: &Process, text: &mut Text) -> Result<(), Errno> {
     let space = process.map();
+    regions(&space).try_for_each(|region| line(&space, &region, text))
+}
+
+/// The line that tells of one mapping.
+pub(super) fn line(space: &Space, region: &Region, text: &mut Text) -> Result<(), Errno> {
     let heap = space.heap();
-    for region in regions(&space) {
-        let file = region.cookie.and_then(names::object_name);
-        let (device, ino) = file
-            .as_ref()
-            .map_or((0, 0), |(device, ino, _)| (*device, *ino));
-        let right = |right, letter| {
-            if region.prot.contains(right) {
-                letter
-            } else {
-                '-'
-            }
-        };
-        let start = text.len();
-        write!(
-            text,
-            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {ino} ",
-            region.start,
-            region.end,
-            right(Prot::READ, 'r'),
-            right(Prot::WRITE, 'w'),
-            right(Prot::EXEC, 'x'),
-            if region.share == Share::Shared {
-                's'
-            } else {
-                'p'
-            },
-            if region.object_id.is_some() {
-                region.offset
-            } else {
-                0
-            },
-            dev::major(device),
-            dev::minor(device),
-        )?;
-        let name = match &file {
-            Some((_, _, path)) => path.as_str(),
-            // Shared memory that can never be written is the kernel's library for programs.
-            None if region.object_id.is_some() && !region.max_prot.contains(Prot::WRITE) => {
-                "[vdso]"
-            }
-            None if region.object_id.is_some() && region.share == Share::Shared => {
-                "/dev/zero (deleted)"
-            }
-            None if region.start < heap.1 && heap.0 < region.end => "[heap]",
-            None if region.end == USER_HIGH => "[stack]",
-            None => "",
-        };
-        if !name.is_empty() {
-            text.pad(start, NAME_COLUMN)?;
-            text.bytes(name.as_bytes())?;
+    let file = region.cookie.and_then(names::object_name);
+    let (device, ino) = file
+        .as_ref()
+        .map_or((0, 0), |(device, ino, _)| (*device, *ino));
+    let right = |right, letter| {
+        if region.prot.contains(right) {
+            letter
+        } else {
+            '-'
         }
-        text.bytes(b"\n")?;
+    };
+    let start = text.len();
+    write!(
+        text,
+        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {ino} ",
+        region.start,
+        region.end,
+        right(Prot::READ, 'r'),
+        right(Prot::WRITE, 'w'),
+        right(Prot::EXEC, 'x'),
+        if region.share == Share::Shared {
+            's'
+        } else {
+            'p'
+        },
+        if region.object_id.is_some() {
+            region.offset
+        } else {
+            0
+        },
+        dev::major(device),
+        dev::minor(device),
+    )?;
+    let name = match &file {
+        Some((_, _, path)) => path.as_str(),
+        // Shared memory that can never be written is the kernel's library for programs.
+        None if region.object_id.is_some() && !region.max_prot.contains(Prot::WRITE) => "[vdso]",
+        None if region.object_id.is_some() && region.share == Share::Shared => {
+            "/dev/zero (deleted)"
+        }
+        None if region.start < heap.1 && heap.0 < region.end => "[heap]",
+        None if region.end == USER_HIGH => "[stack]",
+        None => "",
+    };
+    if !name.is_empty() {
+        text.pad(start, NAME_COLUMN)?;
+        text.bytes(name.as_bytes())?;
     }
-    Ok(())
+    text.bytes(b"\n")
 }
 
 /// Pages mapped: of files and shared memory, of code, of memory that only the process writes.
@@ -96,4 +96,11 @@ pub(super) fn shares(process: &Process) -> (u64, u64, u64) {
         }
     }
     (shared, code, data)
+}
+
+/// Bytes of the stack.
+pub(super) fn stack(process: &Process) -> u64 {
+    let space = process.map();
+    let stack = space.query(USER_HIGH - PAGE_SIZE);
+    stack.map_or(0, |region| (region.end - region.start) as u64)
 }

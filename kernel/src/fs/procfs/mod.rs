@@ -2,14 +2,16 @@
 //!
 //! Nothing is kept: a [`ProcNode`] is a word for what is asked, made when a walk comes by. Files
 //! are texts, made anew when they are read from their start ([`ProcText`]): [`system`] has those of
-//! the kernel, [`process`] and [`maps`] those of a process.
+//! the kernel, [`process`], [`maps`] and [`smaps`] those of a process; [`pagemap`] is one of words.
 
 pub mod kmem;
 mod maps;
 mod name;
 mod node;
 mod open;
+mod pagemap;
 mod process;
+mod smaps;
 mod system;
 mod tree;
 

@@ -7,7 +7,8 @@ use core::any::Any;
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
 
 use super::name::{Digits, Name, number};
-use super::process::{FILES as PROCESS_FILES, LINKS, WRITABLE as PROCESS_WRITABLE};
+use super::pagemap::PageMap;
+use super::process::{FILES as PROCESS_FILES, LINKS, PAGEMAP, WRITABLE as PROCESS_WRITABLE};
 use super::system::{FILES, WRITABLE};
 use super::tree::{all_below, below, depth, first_below, last_name};
 use super::{ProcessText, SystemText, Writer, file};
@@ -276,6 +277,11 @@ impl Inode for ProcNode {
         let writes = flags & O_ACCMODE != O_RDONLY;
         if self.kind() == Kind::Regular && writes && self.what.writer().is_none() {
             return Err(Errno::EACCES);
+        }
+        if let What::ProcessFile(pid, index) = self.what
+            && PROCESS_FILES[index].0 == PAGEMAP
+        {
+            return Ok(memory::arc(PageMap::new(pid))?);
         }
         Ok(file(self.what)?)
     }

@@ -6,7 +6,7 @@ use scalvm::PAGE_SIZE;
 
 use super::node::{self, What};
 use super::system::TICK;
-use super::{ProcessText, Writer, maps, written};
+use super::{ProcessText, Writer, maps, pagemap, smaps, written};
 use crate::fs::dev;
 use crate::fs::ext2;
 use crate::fs::inode::Target;
@@ -16,8 +16,12 @@ use crate::linux::Errno;
 use crate::task::{self, Process};
 use crate::tty;
 
+/// The file that is no text.
+pub(super) const PAGEMAP: &str = "pagemap";
+
 /// The files: name, and what makes the text.
 pub(super) const FILES: &[(&str, ProcessText)] = &[
+    ("clear_refs", |_, _| Err(Errno::EINVAL)),
     ("cmdline", |process, text| text.bytes(&process.args())),
     ("comm", |process, text| writeln!(text, "{}", name(process))),
     ("maps", maps::maps),
@@ -28,7 +32,10 @@ pub(super) const FILES: &[(&str, ProcessText)] = &[
     ("oom_score_adj", |process, text| {
         writeln!(text, "{}", process.oom_adjustment())
     }),
+    (PAGEMAP, |_, _| Err(Errno::EINVAL)),
     ("resident_limit", resident_limit),
+    ("smaps", smaps::smaps),
+    ("smaps_rollup", smaps::rollup),
     ("stat", stat),
     ("statm", statm),
     ("status", status),
@@ -36,6 +43,7 @@ pub(super) const FILES: &[(&str, ProcessText)] = &[
 
 /// Those of them that can be written.
 pub(super) const WRITABLE: &[(&str, Writer)] = &[
+    ("clear_refs", pagemap::clear_refs),
     ("oom_score_adj", |bytes, what| {
         let adjustment = written::<i32>(bytes)?;
         if !(-1000..=1000).contains(&adjustment) {
@@ -228,14 +236,19 @@ fn status(process: &Process, text: &mut Text) -> Result<(), Errno> {
         let page = PAGE_SIZE as u64;
         writeln!(text, "VmSize:\t{:8} kB", kib(usage.mapped_bytes))?;
         writeln!(text, "VmLck:\t{:8} kB", kib(usage.wired_bytes))?;
-        let peak = process.map().resident().peak;
-        writeln!(text, "VmHWM:\t{:8} kB", kib(peak * page))?;
-        writeln!(text, "VmRSS:\t{:8} kB", kib(usage.resident_pages * page))?;
-        let away = process.map().private_pages().away;
-        writeln!(text, "VmSwap:\t{:8} kB", kib(away * page))?;
+        let sums = smaps::Sums::of(&process.map());
+        let peak = (process.map().resident().peak * page).max(sums.rss);
+        let shared = sums.rss - sums.anonymous - sums.file;
+        writeln!(text, "VmHWM:\t{:8} kB", kib(peak))?;
+        writeln!(text, "VmRSS:\t{:8} kB", kib(sums.rss))?;
+        writeln!(text, "RssAnon:\t{:8} kB", kib(sums.anonymous))?;
+        writeln!(text, "RssFile:\t{:8} kB", kib(sums.file))?;
+        writeln!(text, "RssShmem:\t{:8} kB", kib(shared))?;
         writeln!(text, "VmData:\t{:8} kB", kib(data * page))?;
+        writeln!(text, "VmStk:\t{:8} kB", kib(maps::stack(process)))?;
         writeln!(text, "VmExe:\t{:8} kB", kib(code * page))?;
         writeln!(text, "VmPTE:\t{:8} kB", kib(usage.table_frames * page))?;
+        writeln!(text, "VmSwap:\t{:8} kB", kib(sums.swap))?;
     }
     writeln!(text, "Threads:\t{}", process.threads())?;
     let (mut ignored, mut caught) = (0u64, 0u64);

@@ -205,6 +205,8 @@ fn vmstat(text: &mut Text) -> Result<(), Errno> {
         ("pageoutrun", stats.balances),
         ("pgscan", stats.scanned),
         ("pgsteal", stats.evicted),
+        ("pglazyfree", stats.given_up),
+        ("pglazyfreed", stats.given_up_gone),
         ("workingset_refault", stats.refaults),
         ("swap_ra", stats.ahead),
         ("swap_ra_hit", stats.ahead_hits),

@@ -1,27 +1,46 @@
-//! Advice: madvise(2).
+//! Advice: madvise(2), process_madvise(2).
+//!
+//! As on Linux, advice is followed mapping by mapping: holes are passed over and told of in the end, any
+//! other error ends the call where it is met.
 
+use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_FREE,
-    MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT,
-    MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE,
-    MADV_WILLNEED, MADV_WIPEONFORK,
+    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED,
+    MADV_DONTNEED_LOCKED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_NOHUGEPAGE, MADV_NORMAL,
+    MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_REMOVE,
+    MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
 };
-use scalvm::{Access, Advice, FaultError, Inherit, PAGE_MASK, PAGE_SIZE, Share, page_ceil};
+use scalvm::{
+    Access, Advice, FaultError, Inherit, MapError, PAGE_MASK, Prot, Region, Share, Unfinished,
+    page_ceil,
+};
 
 use super::super::{Errno, Result};
-use super::any_region;
 use crate::arch::layout::{USER_HIGH, USER_LOW};
-use crate::task::Space;
+use crate::mm::user;
+use crate::task::{self, Space, with_memory};
+
+/// What a step on one mapping returns.
+type Step = core::result::Result<(), Errno>;
+
+/// The descriptors that mean the caller itself, by its thread or its process.
+const PIDFD_SELF: [i32; 2] = [-10000, -10001];
+
+/// The most ranges of process_madvise(2).
+const MAX_RANGES: usize = 1024;
+
+/// The calls whose numbers are known here.
+pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
+    Some(match number as u32 {
+        nr::__NR_process_madvise => {
+            process_madvise(a[0] as i32, a[1], a[2], a[3] as u32, a[4] as u32)
+        }
+        _ => return None,
+    })
+}
 
 pub(super) fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Result {
-    match advice {
-        MADV_NORMAL | MADV_RANDOM | MADV_SEQUENTIAL | MADV_WILLNEED | MADV_DONTNEED | MADV_FREE
-        | MADV_DONTFORK | MADV_DOFORK | MADV_WIPEONFORK | MADV_KEEPONFORK | MADV_COLD
-        | MADV_PAGEOUT | MADV_POPULATE_READ | MADV_POPULATE_WRITE | MADV_HUGEPAGE
-        | MADV_NOHUGEPAGE | MADV_MERGEABLE | MADV_UNMERGEABLE | MADV_DONTDUMP | MADV_DODUMP => {}
-        _ => return Err(Errno::EINVAL),
-    }
-    if at & PAGE_MASK != 0 {
+    if !is_known(advice) || at & PAGE_MASK != 0 {
         return Err(Errno::EINVAL);
     }
     let len = page_ceil(len).ok_or(Errno::EINVAL)?;
@@ -33,72 +52,161 @@ pub(super) fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Resu
         return Err(Errno::ENOMEM);
     }
     match advice {
-        MADV_NORMAL => space.advise(at, len, Advice::Normal)?,
-        MADV_RANDOM => space.advise(at, len, Advice::Random)?,
-        MADV_SEQUENTIAL => space.advise(at, len, Advice::Sequential)?,
-        MADV_WILLNEED => space.will_need(at, len)?,
-        MADV_DONTNEED => space.discard(at, len)?,
-        MADV_FREE => {
-            if any_region(space, at, end, |region| {
-                region.share == Share::Shared || region.object_id.is_some()
-            })? {
-                return Err(Errno::EINVAL);
-            }
-            space.discard(at, len)?;
-        }
-        MADV_DONTFORK => space.inherit(at, len, Inherit::None)?,
-        MADV_WIPEONFORK => {
-            if any_region(space, at, end, |region| {
-                region.share == Share::Shared || region.object_id.is_some()
-            })? {
-                return Err(Errno::EINVAL);
-            }
-            space.inherit(at, len, Inherit::Zero)?;
-        }
-        MADV_DOFORK | MADV_KEEPONFORK => restore_inheritance(space, at, end)?,
-        MADV_POPULATE_READ => populate(space, at, end, Access::Read)?,
-        MADV_POPULATE_WRITE => populate(space, at, end, Access::Write)?,
-        // Advice that need not be followed; but the range must be mapped.
-        _ => {
-            any_region(space, at, end, |_| false)?;
-        }
+        MADV_POPULATE_READ => populate(space, at, len, Access::Read)?,
+        MADV_POPULATE_WRITE => populate(space, at, len, Access::Write)?,
+        _ => each_region(space, at, end, |region, at, len| {
+            follow(space, region, at, len, advice)
+        })?,
     }
     Ok(0)
 }
 
-/// A child gets again what it gets of ordinary mappings.
-fn restore_inheritance(space: &Space, at: usize, end: usize) -> core::result::Result<(), Errno> {
-    any_region(space, at, end, |_| false)?;
-    let mut at = at;
-    while at < end {
-        let region = space.query(at).ok_or(Errno::ENOMEM)?;
-        let inherit = if region.share == Share::Shared {
-            Inherit::Share
-        } else {
-            Inherit::Copy
-        };
-        let stop = region.end.min(end);
-        space.inherit(at, stop - at, inherit)?;
-        at = stop;
+/// Whether this is advice at all: as on a Linux that merges no pages, knows nothing of broken ones, and has no
+/// guard ranges.
+fn is_known(advice: u32) -> bool {
+    matches!(
+        advice,
+        MADV_NORMAL
+            | MADV_RANDOM
+            | MADV_SEQUENTIAL
+            | MADV_WILLNEED
+            | MADV_DONTNEED
+            | MADV_DONTNEED_LOCKED
+            | MADV_FREE
+            | MADV_REMOVE
+            | MADV_DONTFORK
+            | MADV_DOFORK
+            | MADV_WIPEONFORK
+            | MADV_KEEPONFORK
+            | MADV_COLD
+            | MADV_PAGEOUT
+            | MADV_POPULATE_READ
+            | MADV_POPULATE_WRITE
+            | MADV_HUGEPAGE
+            | MADV_NOHUGEPAGE
+            | MADV_DONTDUMP
+            | MADV_DODUMP
+    )
+}
+
+/// Calls `step` for the part of each mapping that lies in a range. ENOMEM in the end if there was a hole.
+fn each_region(
+    space: &Space,
+    start: usize,
+    end: usize,
+    mut step: impl FnMut(&Region, usize, usize) -> Step,
+) -> Step {
+    let (mut at, mut hole) = (start, false);
+    while at < end
+        && let Some(region) = space.query(at).filter(|region| region.start < end)
+    {
+        hole |= region.start > at;
+        let from = region.start.max(at);
+        at = region.end.min(end);
+        step(&region, from, at - from)?;
+    }
+    if hole || at < end {
+        return Err(Errno::ENOMEM);
     }
     Ok(())
 }
 
-/// Touches each page of a range.
-fn populate(
-    space: &Space,
-    at: usize,
-    end: usize,
-    access: Access,
-) -> core::result::Result<(), Errno> {
-    for page in (at..end).step_by(PAGE_SIZE) {
-        space
-            .fault_wait(page, access)
-            .map_err(|error| match error {
-                FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
-                FaultError::Protection => Errno::EINVAL,
-                FaultError::BeyondEnd | FaultError::Pager(_) => Errno::EFAULT,
+/// Follows advice about a part of one mapping.
+fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) -> Step {
+    let refuse = |when: bool| if when { Err(Errno::EINVAL) } else { Ok(()) };
+    let is_anonymous = region.share == Share::Private && region.object_id.is_none();
+    match advice {
+        MADV_NORMAL => space.advise(at, len, Advice::Normal)?,
+        MADV_RANDOM => space.advise(at, len, Advice::Random)?,
+        MADV_SEQUENTIAL => space.advise(at, len, Advice::Sequential)?,
+        MADV_WILLNEED => space.will_need(at, len)?,
+        MADV_DONTNEED => {
+            refuse(region.wired)?;
+            space.discard(at, len)?;
+        }
+        MADV_DONTNEED_LOCKED => space.discard(at, len)?,
+        MADV_FREE => {
+            refuse(region.wired || !is_anonymous)?;
+            space.free(at, len)?;
+        }
+        MADV_REMOVE => {
+            refuse(region.wired || is_anonymous)?;
+            if region.share == Share::Private || !region.prot.contains(Prot::WRITE) {
+                return Err(Errno::EACCES);
+            }
+            with_memory(|| space.punch(at, len)).map_err(|error| match error {
+                MapError::Protection => Errno::EOPNOTSUPP,
+                error => error.into(),
             })?;
+        }
+        MADV_DONTFORK => space.inherit(at, len, Inherit::None)?,
+        MADV_WIPEONFORK => {
+            refuse(!is_anonymous)?;
+            space.inherit(at, len, Inherit::Zero)?;
+        }
+        MADV_DOFORK if region.inherit == Inherit::None => restore(space, region, at, len)?,
+        MADV_KEEPONFORK if region.inherit == Inherit::Zero => restore(space, region, at, len)?,
+        MADV_DONTDUMP => with_memory(|| space.set_dump(at, len, false))?,
+        MADV_DODUMP => with_memory(|| space.set_dump(at, len, true))?,
+        MADV_COLD => {
+            refuse(region.wired)?;
+            space.cool(at, len)?;
+        }
+        MADV_PAGEOUT => {
+            refuse(region.wired)?;
+            space.page_out(at, len)?;
+        }
+        // Advice that need not be followed.
+        _ => {}
     }
     Ok(())
+}
+
+/// A child gets again what it gets of ordinary mappings.
+fn restore(
+    space: &Space,
+    region: &Region,
+    at: usize,
+    len: usize,
+) -> core::result::Result<(), MapError> {
+    let inherit = match region.share {
+        Share::Shared => Inherit::Share,
+        Share::Private => Inherit::Copy,
+    };
+    space.inherit(at, len, inherit)
+}
+
+/// Touches each page of a range.
+fn populate(space: &Space, at: usize, len: usize, access: Access) -> Step {
+    let done = with_memory(|| {
+        let done = space.populate_for(at, len, access);
+        done.map_err(|Unfinished { error, .. }| error)
+    });
+    done.map_err(|error| match error {
+        FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
+        FaultError::Protection => Errno::EINVAL,
+        FaultError::BeyondEnd | FaultError::Pager(_) => Errno::EFAULT,
+    })
+}
+
+/// process_madvise(2), for the caller itself: there are no descriptors of processes that lead to their memory.
+/// Returns the bytes of the ranges for which the advice was followed.
+fn process_madvise(pidfd: i32, ranges: usize, count: usize, advice: u32, flags: u32) -> Result {
+    if flags != 0 || count > MAX_RANGES {
+        return Err(Errno::EINVAL);
+    }
+    if !PIDFD_SELF.contains(&pidfd) {
+        return Err(Errno::EBADF);
+    }
+    let space = task::current().map();
+    let mut done = 0;
+    for number in 0..count {
+        let [at, len] = user::read::<[usize; 2]>(ranges + number * size_of::<[usize; 2]>())?;
+        match madvise(&space, at, len, advice) {
+            Ok(_) => done += len,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }

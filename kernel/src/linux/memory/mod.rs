@@ -15,7 +15,7 @@ use scalvm::{PAGE_MASK, Prot, page_ceil};
 
 use super::{Errno, Result};
 use crate::arch::layout::{USER_HIGH, USER_LOW};
-use crate::task::{self, Space};
+use crate::task;
 
 #[inline(never)]
 pub fn call(number: u32, a: [usize; 6]) -> Result {
@@ -45,7 +45,7 @@ pub fn call(number: u32, a: [usize; 6]) -> Result {
 
 /// The calls that are made less often.
 pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
-    residency::dispatch(number, a)
+    residency::dispatch(number, a).or_else(|| advise::dispatch(number, a))
 }
 
 /// The rights that PROT_ bits mean.
@@ -71,23 +71,4 @@ fn range(at: usize, len: usize) -> core::result::Result<Option<usize>, Errno> {
         Some(end) if at >= USER_LOW && end <= USER_HIGH => Ok(Some(len)),
         _ => Err(Errno::ENOMEM),
     }
-}
-
-/// Whether any mapping of a range is like that. ENOMEM if there is a hole.
-fn any_region(
-    space: &Space,
-    at: usize,
-    end: usize,
-    like: impl Fn(&scalvm::Region) -> bool,
-) -> core::result::Result<bool, Errno> {
-    let (mut at, mut found) = (at, false);
-    while at < end {
-        let region = space
-            .query(at)
-            .filter(|region| region.start <= at)
-            .ok_or(Errno::ENOMEM)?;
-        found |= like(&region);
-        at = region.end;
-    }
-    Ok(found)
 }

@@ -2,12 +2,15 @@
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{MS_ASYNC, MS_INVALIDATE, MS_SYNC};
-use scalvm::{PAGE_SIZE, Pmap};
+use scalvm::{PAGE_MASK, PAGE_SIZE, PageInfo, Share, page_ceil};
 
 use super::super::{Errno, Result};
-use super::{any_region, range};
-use crate::mm::{VM, user};
+use crate::arch::layout::{USER_HIGH, USER_LOW};
+use crate::mm::user;
 use crate::task::{self, Space};
+
+/// Pages that are looked at together.
+const STEP: usize = 64;
 
 /// The calls whose numbers are known here.
 pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
@@ -17,42 +20,76 @@ pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     })
 }
 
+/// As on Linux what lies behind a hole is synced as well, but not where all that is asked for is to begin. MS_INVALIDATE has
+/// nothing to do: mappings and files have the same pages.
 pub(super) fn msync(space: &Space, at: usize, len: usize, flags: u32) -> Result {
     let both = MS_ASYNC | MS_SYNC;
     if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0 || flags & both == both {
         return Err(Errno::EINVAL);
     }
-    let Some(len) = range(at, len)? else {
-        return Ok(0);
-    };
-    if flags & MS_INVALIDATE != 0 && any_region(space, at, at + len, |region| region.wired)? {
-        return Err(Errno::EBUSY);
+    if at & PAGE_MASK != 0 {
+        return Err(Errno::EINVAL);
     }
-    if flags & MS_SYNC != 0 {
-        space.sync(at, len)?;
-    } else {
-        any_region(space, at, at + len, |_| false)?;
+    let len = page_ceil(len).ok_or(Errno::ENOMEM)?;
+    let end = at.checked_add(len).ok_or(Errno::ENOMEM)?;
+    let (mut at, mut hole) = (at, false);
+    while at < end {
+        let region = space.query(at).ok_or(Errno::ENOMEM)?;
+        if region.start > at {
+            if flags == MS_ASYNC {
+                return Err(Errno::ENOMEM);
+            }
+            hole = true;
+            at = region.start;
+            continue;
+        }
+        if flags & MS_INVALIDATE != 0 && region.wired {
+            return Err(Errno::EBUSY);
+        }
+        let part = region.end.min(end) - at;
+        if region.share == Share::Shared {
+            if flags & MS_SYNC != 0 {
+                space.sync(at, part)?;
+            } else if flags & MS_ASYNC != 0 {
+                space.start_sync(at, part)?;
+            }
+        }
+        at += part;
     }
-    Ok(0)
+    if hole { Err(Errno::ENOMEM) } else { Ok(0) }
 }
 
-/// Which pages are mapped: a page of a file that is cached, but was not touched through this
-/// mapping, does not count.
+/// Which pages are in memory: of a file those that are cached, whether or not this mapping has touched them.
 fn mincore(space: &Space, at: usize, len: usize, result: usize) -> Result {
-    let Some(len) = range(at, len)? else {
-        return Ok(0);
-    };
-    any_region(space, at, at + len, |_| false)?;
-    let mut chunk = [0u8; 256];
+    if at & PAGE_MASK != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let len = page_ceil(len).filter(|len| *len <= USER_HIGH);
+    let end = len.and_then(|len| at.checked_add(len));
+    let end = end.filter(|end| *end <= USER_HIGH).ok_or(Errno::ENOMEM)?;
+    let pages = (end - at) / PAGE_SIZE;
+    if result.checked_add(pages).is_none_or(|end| end > USER_HIGH) {
+        return Err(Errno::EFAULT);
+    }
     let mut done = 0;
-    while done < len / PAGE_SIZE {
-        let count = chunk.len().min(len / PAGE_SIZE - done);
-        for (i, byte) in chunk[..count].iter_mut().enumerate() {
-            let page = at + (done + i) * PAGE_SIZE;
-            *byte = u8::from(space.pmap().query(VM.machine(), page).is_some());
+    while done < pages {
+        let here = at + done * PAGE_SIZE;
+        let mut infos = [PageInfo::default(); STEP];
+        let step = (pages - done).min(STEP);
+        let told = if here < USER_LOW {
+            0
+        } else {
+            space.inspect(here, &mut infos[..step])
+        };
+        if told == 0 {
+            return Err(Errno::ENOMEM);
         }
-        user::copy_out(result + done, &chunk[..count])?;
-        done += count;
+        let mut bytes = [0u8; STEP];
+        for (byte, info) in bytes.iter_mut().zip(&infos[..told]) {
+            *byte = u8::from(info.is_resident());
+        }
+        user::copy_out(result + done, &bytes[..told])?;
+        done += told;
     }
     Ok(0)
 }

@@ -125,6 +125,8 @@ impl Kit {
             runtime: order.runtime.unwrap_or_else(|| Box::new(alone)),
         });
         let vm: &'static Vm<Hw> = Box::leak(Box::new(Vm::new(machine)));
+        // Little, so that random programs come near it.
+        vm.set_guard_gap(crate::model::GUARD);
         for number in 0..2 {
             let run = vm.machine().segment(number);
             // SAFETY: the machine's memory, which is handed out here and nowhere else.

@@ -22,6 +22,8 @@ mod limits;
 mod memory;
 #[path = "schedules/paging.rs"]
 mod paging;
+#[path = "schedules/rules.rs"]
+mod rules;
 
 use crew::{Hosted, Scheduled};
 
@@ -86,6 +88,12 @@ scenes! {
     advice::forked_while_given_up,
     advice::stores_while_told_to_leave,
     advice::stores_to_a_file_while_it_is_invalidated,
+    rules::two_grow_one_stack,
+    rules::a_stack_meets_a_mapping,
+    rules::wired_while_pages_leave,
+    rules::two_wire_up_to_a_limit,
+    rules::sealed_while_unmapped,
+    rules::stores_while_moved_and_kept,
     chaos::whatever_comes_to_mind,
     chaos::whatever_comes_to_mind_while_pages_leave,
     chaos::whatever_comes_to_mind_while_pages_leave_and_much_fails,

@@ -129,7 +129,7 @@ impl<M: Machine> Map<'_, M> {
         let map = self.body;
         map.tree.check_invariants();
         map.pmap.check_invariants(&self.vm.machine, self.vm);
-        let (mut entries, mut bytes, mut wired, mut promised) = (0, 0, 0, 0);
+        let (mut entries, mut bytes, mut wired, mut promised, mut data) = (0, 0, 0, 0, 0);
         let mut next = map.tree.first();
         let mut end = map.low;
         while let Some(entry) = next {
@@ -145,6 +145,9 @@ impl<M: Machine> Map<'_, M> {
             if attributes.promised {
                 promised += entry.end.get() - entry.start.get();
             }
+            if attributes.is_data() {
+                data += entry.end.get() - entry.start.get();
+            }
             assert!(attributes == attributes.promise(), "K2");
             assert!(entry.map == map, "an entry names its map");
             self.check_entry(entry);
@@ -153,6 +156,7 @@ impl<M: Machine> Map<'_, M> {
         assert_eq!(map.entries.get(), entries, "entries are counted");
         assert_eq!(map.bytes.get(), bytes, "bytes are counted");
         assert_eq!(map.wired.get(), wired, "wired bytes are counted");
+        assert_eq!(map.data.get(), data, "bytes of data are counted");
         assert_eq!(
             map.promised.get(),
             promised,

@@ -34,6 +34,26 @@ pub enum MapError {
     OutOfMemory,
     /// No more may be promised ([`Vm::set_commit`](crate::Vm::set_commit)), however much memory is free.
     NotPromised,
+    /// The address space would become larger than it may ([`Map::set_limits`](crate::Map::set_limits)).
+    OverLimit(Limit),
+    /// A part of the range is sealed ([`Map::seal`](crate::Map::seal)).
+    Sealed,
+    /// Memory may not be written and executed, or become executable
+    /// ([`Map::set_refuse_exec_gain`](crate::Map::set_refuse_exec_gain)).
+    ExecGain,
+}
+
+/// Which limit of an address space would be exceeded; see [`MapLimits`](crate::MapLimits).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// That of all entries.
+    Mapped,
+    /// That of private entries that may be written.
+    Data,
+    /// That of wired entries.
+    Wired,
+    /// That of what grows by itself.
+    Stack,
 }
 
 /// No more may be promised.
@@ -117,6 +137,9 @@ impl fmt::Display for MapError {
             MapError::BeyondEnd => "beyond the end of the object",
             MapError::OutOfMemory => "out of memory",
             MapError::NotPromised => "no more memory may be promised",
+            MapError::OverLimit(_) => "larger than the address space may be",
+            MapError::Sealed => "sealed",
+            MapError::ExecGain => "memory may not become executable",
         })
     }
 }

@@ -36,12 +36,14 @@ struct Given<M: Machine> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// A child's address space, with the same limits. The time it takes grows with the number of entries, not with what
+    /// A child's address space, with the same limits and rules. The time it takes grows with the number of entries, not with what
     /// they hold, but for memory of which the kernel holds pages for writing: those are copied. On failure the parent is as it was (but that some of its memory may be copied
     /// when it is next written). Fails with [`MapError::OutOfMemory`] or [`MapError::NotPromised`].
     pub fn fork(&self) -> Result<Map<'v, M>, MapError> {
         let vm = self.vm;
-        let child = vm.new_map(self.body.low, self.body.high)?;
+        let pmap = M::Pmap::new(&vm.machine, vm)?;
+        let child = vm.map_with(pmap, self.body.low, self.body.high, self.body.guard)?;
+        child.body.rules.inherit(&self.body.rules);
         let parent = self.body.write(vm);
         let mut result = Ok(());
         let mut next = parent.map.tree.first();
@@ -106,8 +108,7 @@ impl<M: Machine> Vm<M> {
         // A child's memory is not wired, as mlock(2) says.
         let attributes = Attributes {
             share: given.share,
-            wired: false,
-            ..attributes
+            ..attributes.unwired()
         }
         .promise();
         let promised = if attributes.promised {

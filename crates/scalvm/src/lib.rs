@@ -113,7 +113,9 @@ pub use kmem::{
     MallocError, MallocFlags, MallocType, ObjectCache, PoolStats, TypeError, TypeStats, Wrong,
 };
 pub use machine::*;
-pub use map::{Map, MapInfo, PageInfo, PagePlace, PrivatePages, ResidentInfo, Unfinished, Which};
+pub use map::{
+    Map, MapInfo, MapLimits, PageInfo, PagePlace, PrivatePages, ResidentInfo, Unfinished, Which,
+};
 pub use object::{HeldPage, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{

@@ -2,9 +2,10 @@
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::addr::Frame;
+use crate::addr::{Frame, PAGE_SIZE};
 use crate::amap::{Amap, Node};
 use crate::anon::Anon;
 use crate::commit::Promises;
@@ -54,6 +55,8 @@ pub struct Vm<M: Machine> {
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
     pub(crate) pageout: Pageout,
+    /// Bytes that new maps keep free below what grows.
+    pub(crate) guard_gap: AtomicUsize,
     next_id: AtomicU64,
     /// The frame of zeros that reads of untouched memory share, plus one; 0 before it is needed.
     zero: AtomicU64,
@@ -88,6 +91,7 @@ impl<M: Machine> Vm<M> {
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
             pageout: Pageout::new(),
+            guard_gap: AtomicUsize::new(256 * PAGE_SIZE),
             next_id: AtomicU64::new(1),
             zero: AtomicU64::new(0),
             waits: [const { AtomicU32::new(0) }; WAIT_WORDS],

@@ -1,7 +1,7 @@
 //! Linux's error numbers.
 
 use linux_raw_sys::errno as raw;
-use scalvm::{FaultError, MapError, OutOfMemory};
+use scalvm::{FaultError, Limit, MapError, OutOfMemory};
 
 /// Why a system call failed: what the program finds, negated, in its result register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +35,9 @@ impl From<MapError> for Errno {
         match error {
             MapError::BadRange | MapError::BadOffset => Errno::EINVAL,
             MapError::Occupied => Errno::EEXIST,
-            MapError::Protection => Errno::EACCES,
+            MapError::Protection | MapError::ExecGain => Errno::EACCES,
+            MapError::Sealed => Errno::EPERM,
+            MapError::OverLimit(Limit::Wired) => Errno::EAGAIN,
             MapError::Pager(_) => Errno::EIO,
             _ => Errno::ENOMEM,
         }

@@ -26,6 +26,19 @@ pub struct Attributes {
     pub wired: bool,
     /// Whether it is left out of dumps.
     pub no_dump: bool,
+    /// Whether its pages were to come only when they are touched.
+    pub on_fault: bool,
+    /// Whether it grows downwards.
+    pub grows: bool,
+    /// Whether it was sealed.
+    pub sealed: bool,
+}
+
+impl Attributes {
+    /// Whether such memory counts as data.
+    pub fn is_data(&self) -> bool {
+        self.share == Share::Private && self.prot.contains(Prot::WRITE) && !self.grows
+    }
 }
 
 /// Pages that a private mapping has for itself, by a number of the mapping's own.

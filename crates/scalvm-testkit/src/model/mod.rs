@@ -18,11 +18,12 @@ mod bytes;
 mod fault;
 mod object;
 mod remap;
+mod rules;
 mod space;
 mod verbs;
 
 pub use area::{Area, Attributes, Layer};
 pub use bytes::Bytes;
 pub use object::{File, Kind, Object, ObjectRef};
-pub use space::{Space, pages, push_run};
+pub use space::{GUARD, Space, pages, push_run};
 pub use verbs::Mapped;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use scalvm::{MapError, PAGE_MASK, Remap, page_ceil};
 
+use super::area::{Area, Attributes};
 use super::space::{Space, pages};
 
 /// No object has more pages.
@@ -46,12 +47,23 @@ impl Space {
         }
         old.start.checked_add(new_len).ok_or(MapError::NoSpace)?;
         let (start, area) = self.area(old.start).ok_or(MapError::NotMapped)?;
+        self.unsealed(&old)?;
+        if let Remap::Fixed(to) = how {
+            self.unsealed(&(to..to + new_len))?;
+        }
         if new_len < old.len() && !is_fixed {
             // What is cut off need not be mapped.
             return Ok(());
         }
         if !self.is_full(&(old.start..old.end.min(old.start + new_len))) {
             return Err(MapError::NotMapped);
+        }
+        if new_len > old.len() {
+            let replaced = match how {
+                Remap::Fixed(to) => self.bytes(&(to..to + new_len), |_| true),
+                _ => 0,
+            };
+            self.may_add(&area.attributes, new_len - old.len(), replaced)?;
         }
         let in_place = new_len <= old.len() || {
             let end = old
@@ -111,7 +123,7 @@ impl Space {
                     to & PAGE_MASK == 0
                         && self
                             .range(to, new_len)
-                            .is_ok_and(|range| self.is_free(&range))
+                            .is_ok_and(|range| self.is_clear(&range))
                 }
                 Remap::Fixed(wanted) => to == wanted,
             };
@@ -123,6 +135,82 @@ impl Space {
         }
         if new_len > old_len {
             self.grow(to + old_len, new_len - old_len);
+        }
+        Ok(())
+    }
+
+    /// Whether moving a range away, which leaves one of its kind behind, is refused; with whether that may
+    /// be for a reason of its own, as in [`may_remap`](Space::may_remap).
+    pub fn may_remap_keeping(
+        &self,
+        old: usize,
+        len: usize,
+        to: Option<usize>,
+    ) -> (bool, Result<(), MapError>) {
+        let Ok(range) = self.range(old, len) else {
+            return (true, Err(MapError::BadRange));
+        };
+        let single = !self.is_full(&range) || self.is_single(&range);
+        (single, self.may_remap_keeping_single(range, to))
+    }
+
+    fn may_remap_keeping_single(
+        &self,
+        old: Range<usize>,
+        to: Option<usize>,
+    ) -> Result<(), MapError> {
+        let new = to.map(|to| self.range(to, old.len())).transpose()?;
+        if new
+            .as_ref()
+            .is_some_and(|new| new.start < old.end && old.start < new.end)
+        {
+            return Err(MapError::BadRange);
+        }
+        let (_, area) = self.area(old.start).ok_or(MapError::NotMapped)?;
+        self.unsealed(&old)?;
+        new.as_ref().map_or(Ok(()), |new| self.unsealed(new))?;
+        if !self.is_full(&old) {
+            return Err(MapError::NotMapped);
+        }
+        let attributes = Attributes {
+            wired: false,
+            ..area.attributes
+        };
+        let replaced = new.as_ref().map_or(0, |new| self.bytes(new, |_| true));
+        self.may_add(&attributes, old.len(), replaced)?;
+        if new.is_none() && !self.has_gap(old.len()) {
+            return Err(MapError::NoSpace);
+        }
+        Ok(())
+    }
+
+    /// Carries that out. An explanation is given where `to` is not allowed.
+    pub fn remap_keeping(
+        &mut self,
+        old: usize,
+        len: usize,
+        wanted: Option<usize>,
+        to: usize,
+    ) -> Result<(), String> {
+        let range = self.range(old, len).expect("not refused");
+        let new = self
+            .range(to, len)
+            .map_err(|_| format!("moved to {to:#x}"))?;
+        if wanted.map_or(!self.is_clear(&new), |wanted| wanted != to) {
+            return Err(format!("moved to {to:#x}"));
+        }
+        let stays: Vec<_> = self
+            .within(&range)
+            .map(|(start, area)| (start, area.clone()))
+            .collect();
+        self.shift(old, range.len(), to);
+        for (start, mut area) in stays {
+            area.attributes.wired = false;
+            area.attributes.on_fault = false;
+            if area.layer.is_some() {
+                area.layer = Area::empty_layer();
+            }
+            self.areas.insert(start, area);
         }
         Ok(())
     }

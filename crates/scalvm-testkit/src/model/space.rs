@@ -6,6 +6,7 @@ use std::ops::Range;
 use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Region, page_ceil};
 
 use super::area::Area;
+use super::rules::Rules;
 
 /// An address space. Areas are cut where an operation begins or ends, and never merged again.
 #[derive(Clone)]
@@ -16,7 +17,12 @@ pub struct Space {
     pub high: usize,
     /// Areas by their first address. They do not overlap.
     pub areas: BTreeMap<usize, Area>,
+    /// What it allows.
+    pub rules: Rules,
 }
+
+/// So many bytes are kept free below what grows.
+pub const GUARD: usize = 3 * PAGE_SIZE;
 
 /// The pages in a number of bytes.
 pub fn pages(bytes: usize) -> u64 {
@@ -30,6 +36,7 @@ impl Space {
             low,
             high,
             areas: BTreeMap::new(),
+            rules: Rules::new(low),
         }
     }
 
@@ -88,13 +95,27 @@ impl Space {
         self.area(range.start).is_none() && next.is_none()
     }
 
-    /// Whether there is a gap of `len` bytes.
+    /// Whether no page of the range is mapped or kept free below what grows.
+    pub fn is_clear(&self, range: &Range<usize>) -> bool {
+        let next = self.areas.range(range.start..).next();
+        self.is_free(range)
+            && next.is_none_or(|(&start, area)| guard_start(start, area) >= range.end)
+    }
+
+    /// Whether there is a gap of `len` bytes for what may lie anywhere.
     pub fn has_gap(&self, len: usize) -> bool {
-        let starts = self.areas.keys().copied().chain([self.high]);
-        let ends = [self.low]
-            .into_iter()
-            .chain(self.areas.values().map(|area| area.end));
-        ends.zip(starts).any(|(end, start)| start - end >= len)
+        let starts = self
+            .areas
+            .iter()
+            .map(|(&start, area)| guard_start(start, area))
+            .chain([self.high]);
+        let ends = [self.rules.floor].into_iter().chain(
+            self.areas
+                .values()
+                .map(|area| area.end.max(self.rules.floor)),
+        );
+        ends.zip(starts)
+            .any(|(end, start)| start.saturating_sub(end) >= len)
     }
 
     /// Takes the areas of a range out.
@@ -125,6 +146,9 @@ impl Space {
                 advice: a.advice,
                 wired: a.wired,
                 no_dump: a.no_dump,
+                on_fault: a.on_fault,
+                grows: a.grows,
+                sealed: a.sealed,
                 offset: source
                     .as_ref()
                     .map_or(0, |(_, first)| first * PAGE_SIZE as u64),
@@ -135,6 +159,12 @@ impl Space {
         }
         regions
     }
+}
+
+/// Where the room begins that an area keeps free below itself.
+fn guard_start(start: usize, area: &Area) -> usize {
+    let guard = [0, GUARD][usize::from(area.attributes.grows)];
+    start.saturating_sub(guard)
 }
 
 /// Adds a region to a list of runs: where it only continues the last one, that one grows. Entries may be cut

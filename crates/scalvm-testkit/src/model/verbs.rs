@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scalvm::{Advice, Inherit, MapError, Prot, Share};
+use scalvm::{Advice, Inherit, MapError, Prot, Share, Wire};
 
 use super::area::{Area, Attributes};
 use super::object::{Kind, Object, ObjectRef};
+use super::rules::Rules;
 use super::space::{Space, pages};
 
 /// A mapping to be made, with its address chosen.
@@ -26,6 +27,8 @@ pub struct Mapped {
     pub share: Share,
     /// What a child gets.
     pub inherit: Inherit,
+    /// Whether it grows downwards.
+    pub grows: bool,
 }
 
 impl Space {
@@ -50,8 +53,11 @@ impl Space {
                 share,
                 inherit: new.inherit,
                 advice: Advice::Normal,
-                wired: false,
                 no_dump: false,
+                wired: self.rules.future.is_some(),
+                on_fault: self.rules.future == Some(Wire::OnFault),
+                grows: new.grows,
+                sealed: false,
             },
             layer: match share {
                 Share::Private => Area::empty_layer(),
@@ -65,6 +71,7 @@ impl Space {
     /// Takes mappings away.
     pub fn unmap(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
+        self.unsealed(&range)?;
         self.take(&range);
         Ok(())
     }
@@ -75,11 +82,18 @@ impl Space {
         let mut at = range.start;
         while at < range.end {
             let (_, area) = self.area(at).ok_or(MapError::NotMapped)?;
+            if area.attributes.sealed {
+                return Err(MapError::Sealed);
+            }
             if !area.attributes.max_prot.contains(prot) {
                 return Err(MapError::Protection);
             }
+            self.rules.may_have(area.attributes.prot, prot)?;
             at = area.end;
         }
+        let becomes_data =
+            |old: &Attributes| Attributes { prot, ..*old }.is_data() && !old.is_data();
+        self.may_add_data(self.bytes(&range, becomes_data))?;
         self.within(&range)
             .for_each(|(_, area)| area.attributes.prot = prot);
         Ok(())
@@ -101,11 +115,23 @@ impl Space {
     }
 
     /// Sets whether a range is wired. (That its pages are there is the runner's to check.)
-    pub fn set_wired(&mut self, start: usize, len: usize, wired: bool) -> Result<(), MapError> {
-        self.set(start, len, |attributes| attributes.wired = wired)
+    pub fn set_wired(
+        &mut self,
+        start: usize,
+        len: usize,
+        how: Option<Wire>,
+    ) -> Result<(), MapError> {
+        let range = self.range(start, len)?;
+        if how.is_some() && self.is_full(&range) {
+            self.may_wire(self.bytes(&range, |attributes| !attributes.wired))?;
+        }
+        self.set(start, len, |attributes| {
+            attributes.wired = how.is_some();
+            attributes.on_fault = how == Some(Wire::OnFault);
+        })
     }
 
-    fn set(
+    pub(super) fn set(
         &mut self,
         start: usize,
         len: usize,
@@ -123,6 +149,11 @@ impl Space {
     /// Forgets what private mappings wrote. Objects keep what they have.
     pub fn discard(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
+        let kept =
+            |a: &Attributes| a.sealed && a.share == Share::Private && !a.prot.contains(Prot::WRITE);
+        if self.bytes(&range, kept) > 0 {
+            return Err(MapError::Sealed);
+        }
         self.within(&range)
             .for_each(|(start, area)| area.drop_own(0..pages(area.end - start)));
         if self.is_full(&range) {
@@ -212,9 +243,14 @@ impl Space {
     /// What a child gets of this space.
     pub fn fork(&self) -> Space {
         let mut child = Space::new(self.low, self.high);
+        child.rules = Rules {
+            future: None,
+            ..self.rules.clone()
+        };
         for (&start, area) in &self.areas {
             let mut copy = area.clone();
             copy.attributes.wired = false;
+            copy.attributes.on_fault = false;
             match area.attributes.inherit {
                 Inherit::Share => {}
                 Inherit::Copy => copy_area(start, area, &mut copy),

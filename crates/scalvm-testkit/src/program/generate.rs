@@ -75,6 +75,29 @@ const THEMES: [&[Op]; 15] = [
         Op::Wire,
         Op::DropMap,
     ],
+    // Memory that grows, meets limits, and is moved away.
+    &[
+        Op::MapGrowing,
+        Op::Grow,
+        Op::Limit,
+        Op::RemapKeeping,
+        Op::Store,
+        Op::Load,
+        Op::Protect,
+        Op::Fork,
+    ],
+    // What is wired in all ways, and sealed.
+    &[
+        Op::Wire,
+        Op::WireOnFault,
+        Op::WireAll,
+        Op::Unwire,
+        Op::Limit,
+        Op::Seal,
+        Op::MapObject,
+        Op::Store,
+        Op::Remap,
+    ],
     // Objects that shrink under their mappings.
     &[
         Op::SetSize,

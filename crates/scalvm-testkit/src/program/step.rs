@@ -101,6 +101,20 @@ verbs! {
     Wire "wire" 3,
     /// Unwires a range.
     Unwire "unwire" 3,
+    /// Wires a range of which pages come when they are touched.
+    WireOnFault "wire-on-fault" 2,
+    /// Wires or unwires all that is mapped, or all that will be.
+    WireAll "wire-all" 2,
+    /// Limits how large an address space may become, or what may become executable.
+    Limit "limit" 2,
+    /// Seals a range.
+    Seal "seal" 1,
+    /// Moves what a range holds away, and leaves the range mapped.
+    RemapKeeping "remap-keeping" 4,
+    /// Maps memory that grows downwards.
+    MapGrowing "map-growing" 4,
+    /// Lengthens such memory.
+    Grow "grow" 4,
     /// Faults a range in.
     Populate "populate" 3,
     /// Trims an address space, or those above their soft limits.

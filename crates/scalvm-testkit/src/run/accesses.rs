@@ -1,6 +1,8 @@
 //! Steps that touch memory: as programs on the emulated processors, and through the direct map.
 
-use scalvm::{Access, Fault, FaultError, MapError, PAGE_MASK, PAGE_SIZE, Prot, Share, page_floor};
+use scalvm::{
+    Access, Fault, FaultError, MapError, PAGE_MASK, PAGE_SIZE, Prot, Share, Wire, page_floor,
+};
 
 use super::decode::{self, draw};
 use super::runner::{Check, ROUNDS, Runner, wrong};
@@ -57,7 +59,10 @@ impl Runner<'_> {
             }
             self.forgive(cause, before)?;
             match cause {
-                Cause::Allocation => self.compare()?,
+                Cause::Allocation => {
+                    self.follow_growth(which, addr)?;
+                    self.compare()?;
+                }
                 Cause::Io => self.check_invariants(),
             }
         }
@@ -131,6 +136,7 @@ impl Runner<'_> {
         if let Ok(bytes) = &got {
             self.spaces[which].model.found(addr, &bytes[..len]);
         }
+        _ = self.spaces[which].model.grow_down(addr);
         let must = self.spaces[which].model.load(addr, access, len);
         if got.is_ok()
             && must == Err(FaultError::Protection)
@@ -161,6 +167,7 @@ impl Runner<'_> {
         });
         let kit = self.kit;
         let got = self.access(which, addr, Access::Write, || kit.store(cpu, addr, bytes))?;
+        _ = self.spaces[which].model.grow_down(addr);
         let must = self.spaces[which].model.store(addr, &bytes);
         self.same("store", got, must)
     }
@@ -180,6 +187,7 @@ impl Runner<'_> {
             return self.may_wait(which, addr);
         }
         let got = self.fault(which, addr, access)?;
+        _ = self.spaces[which].model.grow_down(addr);
         let must = self.spaces[which].model.fault(addr, access);
         if got.is_ok()
             && must == Err(FaultError::Protection)
@@ -246,6 +254,7 @@ impl Runner<'_> {
             }
         }
         let must = Self::pieces(addr, len).try_fold(Vec::new(), |mut all, (addr, _, n)| {
+            _ = self.spaces[which].model.grow_down(addr);
             all.extend(self.spaces[which].model.load(addr, Access::Read, n)?);
             self.forbid_device(which, addr)?;
             Ok(all)
@@ -273,8 +282,9 @@ impl Runner<'_> {
             )
         });
         let got = self.retry(false, |r| r.spaces[which].real.write(addr, &bytes))?;
-        let space = &self.spaces[which].model;
         let must = Self::pieces(addr, len).try_for_each(|(addr, at, n)| {
+            _ = self.spaces[which].model.grow_down(addr);
+            let space = &self.spaces[which].model;
             space.fault(addr, Access::Write)?;
             self.forbid_device(which, addr)?;
             space.store(addr, &bytes[at..at + n])
@@ -319,17 +329,22 @@ impl Runner<'_> {
         let must = match space.range(start, len) {
             Err(error) => Err(error),
             Ok(range) if !space.is_full(&range) => Err(MapError::NotMapped),
-            Ok(_) => fault_in(space, start, pages).map_err(|error| match error {
-                FaultError::BeyondEnd => MapError::BeyondEnd,
-                FaultError::Protection => MapError::Protection,
-                error => unreachable!("{error}"),
-            }),
+            Ok(range) => space
+                .may_wire(space.bytes(&range, |attributes| !attributes.wired))
+                .and_then(|()| {
+                    fault_in(space, start, pages).map_err(|error| match error {
+                        FaultError::BeyondEnd => MapError::BeyondEnd,
+                        FaultError::Protection => MapError::Protection,
+                        error => unreachable!("{error}"),
+                    })
+                }),
         };
-        let got = self.retry(false, |r| r.spaces[which].real.wire(start, len))?;
+        // Where it fails, nothing is wired that was not.
+        let got = self.retry(true, |r| r.spaces[which].real.wire(start, len))?;
         if must.is_ok() {
             self.spaces[which]
                 .model
-                .set_wired(start, len, true)
+                .set_wired(start, len, Some(Wire::Now))
                 .expect("the range is full");
         }
         self.same("wire", got, must)

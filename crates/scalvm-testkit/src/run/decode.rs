@@ -115,6 +115,12 @@ pub fn inherit(arg: u32) -> Inherit {
     [Inherit::Share, Inherit::Copy, Inherit::None, Inherit::Zero][arg as usize % 4]
 }
 
+/// A limit: mostly none, else of some pages.
+pub fn limit(arg: &mut u32) -> Option<u64> {
+    let pages = u64::from(draw(arg, 60));
+    (pages >= 30).then(|| (pages - 25) * PAGE_SIZE as u64)
+}
+
 /// Advice.
 pub fn advice(arg: u32) -> Advice {
     [Advice::Normal, Advice::Random, Advice::Sequential][arg as usize % 3]

@@ -1,13 +1,14 @@
 //! Steps that are about address spaces.
 
 use scalvm::{
-    MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Prot, Remap, Share, Source, page_ceil,
+    Advice, MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Prot, Remap, Share, Source,
+    page_ceil,
 };
 
 use super::decode::{self, draw};
 use super::runner::{Check, Pair, Runner, wrong};
 use crate::kit::Hw;
-use crate::model::{Mapped, Space};
+use crate::model::{Attributes, Kind, Mapped, Space};
 
 /// More spaces than this are not made.
 const SPACES: usize = 5;
@@ -166,7 +167,12 @@ impl<'v> Runner<'v> {
     }
 
     /// Whether the model refuses a mapping.
-    fn refuse(&self, which: usize, request: &MapRequest<'_, 'v, Hw>) -> Result<(), MapError> {
+    fn refuse(
+        &self,
+        which: usize,
+        request: &MapRequest<'_, 'v, Hw>,
+        is_device: bool,
+    ) -> Result<(), MapError> {
         let space = &self.spaces[which].model;
         let len = page_ceil(request.len)
             .filter(|&len| len != 0)
@@ -177,10 +183,33 @@ impl<'v> Runner<'v> {
         if !request.max_prot.contains(request.prot) {
             return Err(MapError::Protection);
         }
-        match request.place {
-            Place::Fixed(at) => {
-                space.range(at, len)?;
+        space.rules.may_have(request.prot, request.prot)?;
+        let mut replaced = 0;
+        if let Place::Fixed(at) | Place::Free(at) = request.place {
+            let range = space.range(at, len)?;
+            if let Place::Fixed(_) = request.place {
+                space.unsealed(&range)?;
+                replaced = space.bytes(&range, |_| true);
             }
+        }
+        let attributes = Attributes {
+            prot: request.prot,
+            max_prot: request.max_prot,
+            share: if is_device {
+                Share::Shared
+            } else {
+                request.share
+            },
+            inherit: request.inherit,
+            advice: Advice::Normal,
+            wired: space.rules.future.is_some(),
+            on_fault: false,
+            grows: request.grows,
+            sealed: false,
+        };
+        space.may_add(&attributes, len, replaced)?;
+        match request.place {
+            Place::Fixed(_) => {}
             Place::Free(at) => {
                 if !space.is_free(&space.range(at, len)?) {
                     return Err(MapError::Occupied);
@@ -195,7 +224,7 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
-    fn map(
+    pub(super) fn map(
         &mut self,
         which: usize,
         request: MapRequest<'_, 'v, Hw>,
@@ -209,9 +238,14 @@ impl<'v> Runner<'v> {
             share,
             inherit,
             no_reserve,
+            wire,
+            grows,
             ..
         } = request;
-        let refused = self.refuse(which, &request);
+        let is_device = source
+            .as_ref()
+            .is_some_and(|(object, _)| matches!(object.borrow().kind, Kind::Device));
+        let refused = self.refuse(which, &request, is_device);
         self.say(|| {
             let serial = self.spaces[which].serial;
             let what = source.as_ref().map(|(object, page)| (object.borrow().id.get(), page));
@@ -234,6 +268,8 @@ impl<'v> Runner<'v> {
                 share,
                 inherit,
                 no_reserve,
+                wire,
+                grows,
                 source,
             };
             r.spaces[which].real.map(again)
@@ -247,7 +283,7 @@ impl<'v> Runner<'v> {
         let Ok(range) = space.range(start, len) else {
             return wrong(format!("mapped at {start:#x}, outside of the space"));
         };
-        let free = space.is_free(&range);
+        let free = space.is_clear(&range);
         match place {
             Place::Fixed(at) | Place::Free(at) if at != start => {
                 return wrong(format!("mapped at {start:#x}, not where it was told"));
@@ -257,7 +293,7 @@ impl<'v> Runner<'v> {
                     && at != start
                     && space
                         .range(at, len)
-                        .is_ok_and(|range| space.is_free(&range)) =>
+                        .is_ok_and(|range| space.is_clear(&range)) =>
             {
                 return wrong(format!("mapped at {start:#x}, though the hint is free"));
             }
@@ -276,6 +312,7 @@ impl<'v> Runner<'v> {
             source,
             share,
             inherit,
+            grows,
         });
         Ok(())
     }
@@ -357,7 +394,7 @@ impl<'v> Runner<'v> {
             "unwire",
             args,
             |p, at, len| p.real.unwire(at, len),
-            |s, at, len| s.set_wired(at, len, false),
+            |s, at, len| s.set_wired(at, len, None),
         )
     }
 
@@ -406,6 +443,26 @@ impl<'v> Runner<'v> {
             .model
             .remap(old, old_len, new_len, how, start)
             .or_else(wrong)
+    }
+
+    pub(super) fn remap_keeping(&mut self, [which, at, len, how, to, _]: [u32; 6]) -> Check {
+        let which = self.pick(which);
+        let (old, len) = (self.rough_address(which, at), decode::length(len));
+        let to = (how % 2 == 1).then(|| self.rough_address(which, to));
+        self.say(|| {
+            let serial = self.spaces[which].serial;
+            format!("map {serial}: remap {old:#x} {len:#x} to {to:x?}, and keep it")
+        });
+        let (single, must) = self.spaces[which].model.may_remap_keeping(old, len, to);
+        let got = self.retry(true, |r| r.spaces[which].real.remap_keeping(old, len, to))?;
+        match (got, must) {
+            (Ok(start), Ok(())) => self.spaces[which]
+                .model
+                .remap_keeping(old, len, to, start)
+                .or_else(wrong),
+            (Err(MapError::NotMapped), _) if !single => Ok(()),
+            (got, must) => self.same("remap, keeping", got.map(|_| ()), must),
+        }
     }
 
     pub(super) fn switch(&mut self, [cpu, which, ..]: [u32; 6]) -> Check {

@@ -23,6 +23,7 @@ mod maps;
 mod objects;
 mod paging;
 mod random;
+mod rules;
 mod runner;
 mod sweep;
 mod trouble;

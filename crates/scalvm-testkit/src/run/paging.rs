@@ -183,6 +183,7 @@ impl Runner<'_> {
             }
             let bytes = self.bytes(8);
             let got = self.retry(false, |r| r.spaces[which].real.write(addr, &bytes))?;
+            _ = self.spaces[which].model.grow_down(addr);
             let must = self.spaces[which].model.store(addr, &bytes);
             self.same("fill", got, must)?;
         }
@@ -208,6 +209,7 @@ impl Runner<'_> {
             if let Ok(bytes) = &got {
                 self.spaces[which].model.found(addr, bytes);
             }
+            _ = self.spaces[which].model.grow_down(addr);
             let must = self.spaces[which].model.load(addr, Access::Read, 8);
             self.same("sweep", got, must)?;
         }

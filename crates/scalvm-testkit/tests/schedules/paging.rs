@@ -52,7 +52,7 @@ pub fn evict(kit: &Kit) {
 }
 
 /// Carries out acts while pages leave again and again, then a last one alone.
-fn under_pressure(crew: &dyn Crew, kit: &Kit, acts: &[Act<'_>], last: Act<'_>) {
+pub fn under_pressure(crew: &dyn Crew, kit: &Kit, acts: &[Act<'_>], last: Act<'_>) {
     let leave = || {
         for _ in 0..3 {
             evict(kit);

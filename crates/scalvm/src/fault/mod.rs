@@ -21,7 +21,7 @@ mod large;
 mod outcome;
 
 use crate::addr::{Access, Frame, page_floor};
-use crate::error::{FaultError, OutOfMemory};
+use crate::error::{FaultError, MapError, OutOfMemory};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::{Map, MapEntry};
@@ -54,6 +54,11 @@ impl<'v, M: Machine> Map<'v, M> {
         let mut zeros = None;
         let outcome = loop {
             match self.step(va, access, &mut zeros) {
+                Step::Done(Fault::NoMapping) => match self.grow(va) {
+                    Ok(()) => {}
+                    Err(MapError::OutOfMemory) => break Fault::OutOfMemory,
+                    Err(_) => break Fault::NoMapping,
+                },
                 Step::Done(outcome) => break outcome,
                 Step::Again => {}
                 Step::Private => {

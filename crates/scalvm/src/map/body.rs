@@ -17,6 +17,7 @@ use core::sync::atomic::AtomicBool;
 use crate::kmem::Ptr;
 use crate::machine::{Machine, Rank};
 use crate::map::limit::Limits;
+use crate::map::rules::Rules;
 use crate::map::tree::Tree;
 use crate::map::{Attributes, MapEntry};
 use crate::object::ObjectBody;
@@ -37,13 +38,18 @@ pub(crate) struct MapBody<M: Machine> {
     pub wired: Field<usize>,
     /// Bytes in promised entries (K1 in `commit`).
     pub promised: Field<usize>,
+    /// Bytes in entries that are data (`Attributes::is_data`).
+    pub data: Field<usize>,
+    /// Bytes that are kept free below what grows.
+    pub guard: usize,
     /// See S5.
     pub removing: AtomicBool,
     pub limits: Limits<M>,
+    pub rules: Rules,
 }
 
 impl<M: Machine> MapBody<M> {
-    pub fn new(pmap: M::Pmap, low: usize, high: usize, id: u64) -> MapBody<M> {
+    pub fn new(pmap: M::Pmap, low: usize, high: usize, guard: usize, id: u64) -> MapBody<M> {
         MapBody {
             lock: RwLock::new(),
             tree: Tree::new(low, high),
@@ -54,8 +60,11 @@ impl<M: Machine> MapBody<M> {
             bytes: Field::new(0),
             wired: Field::new(0),
             promised: Field::new(0),
+            data: Field::new(0),
+            guard,
             removing: AtomicBool::new(false),
             limits: Limits::new(id),
+            rules: Rules::new(low, high),
         }
     }
 }
@@ -141,6 +150,9 @@ impl<M: Machine> MapBody<M> {
             self.promised
                 .set(self.promised.get().wrapping_add_signed(by));
         }
+        if attributes.is_data() {
+            self.data.set(self.data.get().wrapping_add_signed(by));
+        }
     }
 }
 
@@ -205,6 +217,7 @@ impl<M: Machine> MapWrite<'_, M> {
         let next = Tree::next(entry)?;
         if entry.end.get() != next.start.get()
             || !entry.is_like(&next)
+            || entry.attributes().unsettled
             || entry.offset.get().wrapping_add(entry.pages() as u32) != next.offset.get()
             || entry.pages() + next.pages() > u32::MAX as usize
         {

@@ -1,6 +1,6 @@
 //! Changing the attributes of a range: rights, inheritance, advice, wiring.
 
-use crate::addr::Prot;
+use crate::addr::{PAGE_SHIFT, Prot};
 use crate::error::MapError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
@@ -11,17 +11,20 @@ use crate::request::{Advice, Inherit};
 use crate::vm::Vm;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Sets the rights of a range, all of which must be mapped and allow them.
+    /// Sets the rights of a range, all of which must be mapped and allow them. What is wired and
+    /// becomes accessible is brought in by [`bring_wired`](Map::bring_wired).
     pub fn protect(&self, start: usize, len: usize, prot: Prot) -> Result<(), MapError> {
         self.change(
             start,
             len,
             |old| {
-                if old.max_prot.contains(prot) {
-                    Ok(())
-                } else {
-                    Err(MapError::Protection)
+                if old.sealed {
+                    return Err(MapError::Sealed);
                 }
+                if !old.max_prot.contains(prot) {
+                    return Err(MapError::Protection);
+                }
+                self.body.rules.may_have(old.prot, prot)
             },
             |old| Attributes { prot, ..old }.promise(),
         )
@@ -52,17 +55,35 @@ impl<'v, M: Machine> Map<'v, M> {
         check: impl Fn(Attributes) -> Result<(), MapError>,
         new: impl Fn(Attributes) -> Attributes,
     ) -> Result<(), MapError> {
+        self.change_if(start, len, |_, _, _| Ok(()), check, new)
+    }
+
+    /// The same, where the range as a whole is checked too, once it is known to have no holes.
+    pub(super) fn change_if(
+        &self,
+        start: usize,
+        len: usize,
+        check_all: impl Fn(&MapWrite<'_, M>, usize, usize) -> Result<(), MapError>,
+        check: impl Fn(Attributes) -> Result<(), MapError>,
+        new: impl Fn(Attributes) -> Attributes,
+    ) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let map = self.body.write(self.vm);
-        let mut promised = 0;
+        let (mut promised, mut data) = (0, 0);
         map.for_each(start, end, |entry| {
             let old = entry.attributes();
             check(old)?;
-            if new(old).promised && !old.promised {
-                promised += entry.pages_within(start, end);
+            let (new, pages) = (new(old), entry.pages_within(start, end));
+            if new.promised && !old.promised {
+                promised += pages;
+            }
+            if new.is_data() && !old.is_data() {
+                data += (pages as usize) << PAGE_SHIFT;
             }
             Ok(())
         })?;
+        check_all(&map, start, end)?;
+        map.map.may_add_data(data)?;
         self.vm.promise(promised, 0)?;
         let spares = map.reserve_clips(self.vm, start, end);
         let spares = spares.inspect_err(|_| self.vm.take_back(promised))?;

@@ -10,11 +10,13 @@ use crate::request::Share;
 impl<'v, M: Machine> Map<'v, M> {
     /// Drops what private memory of the range holds, as `madvise(MADV_DONTNEED)` does: it reads as
     /// untouched again, zeros or what it was mapped from. Shared memory keeps its contents and
-    /// leaves only the page tables. Holes are skipped, and then reported as `NotMapped`.
+    /// leaves only the page tables. Holes are skipped, and then reported as `NotMapped`. Where a seal
+    /// keeps the contents of any part, it is `Sealed`, and nothing is dropped.
     pub fn discard(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let vm = self.vm;
         let map = self.body.read(vm);
+        map.map.none_in(start, end, |a| a.keeps_contents())?;
         map.each_part(start..end, |entry, part| {
             let Some(object) = entry.object.get() else {
                 return Ok(());
@@ -55,12 +57,13 @@ impl<'v, M: Machine> Map<'v, M> {
     /// `madvise(MADV_FREE)` does: a page that is not written before then reads as zeros some day,
     /// or else as it was; one that is written is kept, with what it held when it was written. What was put back is
     /// forgotten at once. Pages that others share by fork, wired ones, those that the kernel holds and
-    /// mappings of objects stay as they are. Holes are skipped, and then reported as `NotMapped`. Does not
-    /// block.
+    /// mappings of objects stay as they are. Holes are skipped, and then reported as `NotMapped`; seals keep
+    /// contents as in [`discard`](Map::discard). Does not block.
     pub fn free(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let vm = self.vm;
         let map = self.body.read(vm);
+        map.map.none_in(start, end, |a| a.keeps_contents())?;
         map.each_part(start..end, |entry, part| {
             let attributes = entry.attributes();
             let object = entry.object.get();

@@ -4,9 +4,10 @@ use crate::addr::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, page_ceil};
 use crate::error::MapError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
+use crate::map::tree::Ranged;
 use crate::map::{Attributes, Map, MapEntry, MapWrite};
 use crate::object::{Kind, NewObject, ObjectBody};
-use crate::request::{Advice, MapRequest, Place, Share, Source};
+use crate::request::{Advice, MapRequest, Place, Share, Source, Wire};
 use crate::vm::Vm;
 
 /// The most pages in one entry, and the first page number that no object has.
@@ -14,7 +15,9 @@ const MOST_PAGES: u64 = 1 << 32;
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Maps what is asked for and returns its address. Nothing is brought in. A private mapping of
-    /// a device is a shared one.
+    /// a device is a shared one. Fails before anything has changed where the address space may not
+    /// become so large ([`MapError::OverLimit`]), what is to be replaced is sealed, or memory may not
+    /// become executable ([`MapError::ExecGain`]).
     pub fn map(&self, request: MapRequest<'_, 'v, M>) -> Result<usize, MapError> {
         let vm = self.vm;
         let len = page_ceil(request.len)
@@ -27,16 +30,26 @@ impl<'v, M: Machine> Map<'v, M> {
         if !request.max_prot.contains(request.prot) {
             return Err(MapError::Protection);
         }
+        self.body.rules.may_have(request.prot, request.prot)?;
+        let is_private = request.share == Share::Private;
+        if request.grows && !(is_private && matches!(request.source, Source::Anonymous)) {
+            return Err(MapError::BadRange);
+        }
+        let wire = request.wire.or(self.body.rules.future());
         let mut attributes = Attributes {
             prot: request.prot,
             max_prot: request.max_prot,
             inherit: request.inherit,
             advice: Advice::Normal,
             share: request.share,
-            wired: false,
             promised: false,
             no_reserve: request.no_reserve && vm.may_skip_reserve(),
             no_dump: false,
+            wired: wire.is_some(),
+            on_fault: wire == Some(Wire::OnFault),
+            unsettled: false,
+            grows: request.grows,
+            sealed: false,
         };
         let (object, offset) = match request.source {
             Source::Object(object, offset) => {
@@ -62,7 +75,8 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// Maps shared memory a second time: what is mapped at `start`, `len` bytes of its object from
-    /// there on, with the same attributes. Private memory is refused as `BadRange`.
+    /// there on, with the same attributes. Private memory is refused as `BadRange`, sealed memory as
+    /// `Sealed`.
     pub fn map_again(&self, start: usize, len: usize, place: Place) -> Result<usize, MapError> {
         let len = page_ceil(len)
             .filter(|&len| len > 0)
@@ -73,6 +87,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let (Some(object), Share::Shared) = (entry.object.get(), attributes.share) else {
             return Err(MapError::BadRange);
         };
+        map.map.unsealed(start, start + PAGE_SIZE)?;
         let offset = entry.index_of(start);
         if u64::from(offset) + (len >> PAGE_SHIFT) as u64 > MOST_PAGES {
             return Err(MapError::BadOffset);
@@ -121,12 +136,23 @@ impl<M: Machine> MapWrite<'_, M> {
         object: Option<Ptr<ObjectBody<M>>>,
         offset: Option<u32>,
     ) -> Result<usize, MapError> {
-        let promised = entry.attributes().promised;
-        let promised = if promised { len >> PAGE_SHIFT } else { 0 } as u64;
-        let credit = match place {
-            Place::Fixed(start) => self.promised_in(start, start.saturating_add(len)),
-            _ => 0,
+        let attributes = entry.attributes();
+        if let Place::Fixed(start) | Place::Free(start) = place
+            && (start & PAGE_MASK != 0 || !self.fits(start, len))
+        {
+            return Err(MapError::BadRange);
+        }
+        let (replaced, credit) = match place {
+            Place::Fixed(start) => {
+                let end = start + len;
+                self.map.unsealed(start, end)?;
+                (self.bytes_in(start, end), self.promised_in(start, end))
+            }
+            _ => (0, 0),
         };
+        self.map.may_add(attributes, len, replaced)?;
+        let promised = attributes.promised;
+        let promised = if promised { len >> PAGE_SHIFT } else { 0 } as u64;
         vm.promise(promised, credit)?;
         let chosen = self.choose(vm, place, len);
         let start = chosen.inspect_err(|_| vm.take_back(promised))?;
@@ -140,10 +166,15 @@ impl<M: Machine> MapWrite<'_, M> {
         Ok(start)
     }
 
-    /// Chooses an address, and makes room there if the caller insists on it.
+    /// Whether a range lies in the address space.
+    fn fits(&self, start: usize, len: usize) -> bool {
+        let end = start.checked_add(len);
+        start >= self.map.low && end.is_some_and(|end| end <= self.map.high)
+    }
+
+    /// Chooses an address, and makes room there if the caller insists on it, who has made sure that it
+    /// fits.
     fn choose(&self, vm: &Vm<M>, place: Place, len: usize) -> Result<usize, MapError> {
-        let (low, high) = (self.map.low, self.map.high);
-        let fits = |start: usize| start >= low && start.checked_add(len).is_some_and(|e| e <= high);
         let free = |start: usize| {
             self.map
                 .tree
@@ -151,9 +182,6 @@ impl<M: Machine> MapWrite<'_, M> {
                 .is_none_or(|e| e.start.get() >= start + len)
         };
         match place {
-            Place::Fixed(start) | Place::Free(start) if start & PAGE_MASK != 0 || !fits(start) => {
-                return Err(MapError::BadRange);
-            }
             Place::Fixed(start) => {
                 let spares = self.reserve_clips(vm, start, start + len)?;
                 self.clip(vm, start, start + len, spares);
@@ -169,19 +197,29 @@ impl<M: Machine> MapWrite<'_, M> {
             }
             Place::Hint(hint) => {
                 let start = hint & !PAGE_MASK;
-                if fits(start) && free(start) {
+                let above = self.map.tree.at_or_above(start);
+                let far = |e: Ptr<MapEntry<M>>| e.guard_start() >= start + len;
+                if self.fits(start, len) && above.is_none_or(far) {
                     return Ok(start);
                 }
             }
             Place::Lowest => {
-                let found = self.map.tree.find_gap_up(len, PAGE_SIZE, low, high);
+                let low = self.map.rules.room().start;
+                let found = self
+                    .map
+                    .tree
+                    .find_gap_up(len, PAGE_SIZE, low, self.map.high);
                 return found.ok_or(MapError::NoSpace);
             }
             Place::Anywhere => {}
         }
-        self.map
-            .tree
-            .find_gap_down(len, PAGE_SIZE, low, high)
-            .ok_or(MapError::NoSpace)
+        self.find_room(len).ok_or(MapError::NoSpace)
+    }
+
+    /// A free place for what may lie anywhere.
+    pub(super) fn find_room(&self, len: usize) -> Option<usize> {
+        let room = self.map.rules.room();
+        let find = |low, high| self.map.tree.find_gap_down(len, PAGE_SIZE, low, high);
+        find(room.start, room.end).or_else(|| find(room.start, self.map.high))
     }
 }

@@ -40,7 +40,18 @@ pub(crate) struct Attributes {
     pub no_reserve: bool,
     /// Not to be written where memory is dumped.
     pub no_dump: bool,
+    /// Wired, but brought in only when it is touched.
+    pub on_fault: bool,
+    /// Marked wired by a call that has not ended, or wired on fault before and now to be brought in.
+    pub unsettled: bool,
+    /// It grows downwards when it is touched below its start (`grow`).
+    pub grows: bool,
+    /// Its place, rights and contents are not taken away (`seal`).
+    pub sealed: bool,
 }
+
+/// The bit of [`Attributes::grows`], packed.
+const GROWS: u32 = 1 << 27;
 
 /// A range of an address space.
 pub(crate) struct MapEntry<M: Machine> {
@@ -67,6 +78,14 @@ impl<M: Machine> Ranged for MapEntry<M> {
     #[inline(always)]
     fn end(&self) -> usize {
         self.end.get()
+    }
+    #[inline]
+    fn guard_start(&self) -> usize {
+        if self.attributes.get() & GROWS == 0 {
+            self.start.get()
+        } else {
+            self.start.get().saturating_sub(self.map.guard)
+        }
     }
 }
 
@@ -147,6 +166,10 @@ impl Attributes {
             | u32::from(self.promised) << 21
             | u32::from(self.no_reserve) << 22
             | u32::from(self.no_dump) << 23
+            | u32::from(self.on_fault) << 26
+            | u32::from(self.grows) * GROWS
+            | u32::from(self.sealed) << 28
+            | u32::from(self.unsettled) << 29
     }
 
     #[inline(always)]
@@ -174,6 +197,10 @@ impl Attributes {
             promised: word >> 21 & 1 == 1,
             no_reserve: word >> 22 & 1 == 1,
             no_dump: word >> 23 & 1 == 1,
+            on_fault: word >> 26 & 1 == 1,
+            grows: word & GROWS != 0,
+            sealed: word >> 28 & 1 == 1,
+            unsettled: word >> 29 & 1 == 1,
         }
     }
 }

@@ -7,6 +7,7 @@ mod discard;
 mod enter;
 mod entry;
 mod inspect;
+mod grow;
 pub(crate) mod limit;
 mod need;
 mod page_out;
@@ -15,12 +16,16 @@ mod populate;
 mod private;
 mod query;
 mod remap;
+pub(crate) mod rules;
+mod seal;
 mod sync;
 mod transfer;
 pub(crate) mod tree;
 mod trim;
 mod unmap;
 mod wire;
+
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{PAGE_MASK, PAGE_SIZE, page_ceil};
 use crate::error::{MapError, OutOfMemory};
@@ -36,6 +41,7 @@ pub use inspect::{PageInfo, PagePlace};
 pub use limit::{MapInfo, ResidentInfo};
 pub use populate::Unfinished;
 pub use private::PrivatePages;
+pub use rules::MapLimits;
 
 /// An address space. Dropping it unmaps everything and frees its page tables; no processor may have
 /// it active then.
@@ -54,18 +60,19 @@ impl<M: Machine> Vm<M> {
         let low = page_ceil(low).unwrap_or(usize::MAX & !PAGE_MASK);
         let high = (high & !PAGE_MASK).max(low);
         let pmap = M::Pmap::new(&self.machine, self)?;
-        self.map_with(pmap, low, high)
+        self.map_with(pmap, low, high, self.guard_gap.load(Relaxed))
     }
 
-    /// An empty address space with these page tables, from one page to another. They end if there is no
-    /// memory for it.
+    /// An empty address space with these page tables, from one page to another, with so many bytes
+    /// kept free below what grows. They end if there is no memory for it.
     pub(crate) fn map_with(
         &self,
         pmap: M::Pmap,
         low: usize,
         high: usize,
+        guard: usize,
     ) -> Result<Map<'_, M>, OutOfMemory> {
-        let body = MapBody::new(pmap, low, high, self.new_id());
+        let body = MapBody::new(pmap, low, high, guard, self.new_id());
         match self.maps.try_alloc(&self.machine, &self.frames, body) {
             Ok(body) => {
                 self.spaces.join(&self.machine, body);

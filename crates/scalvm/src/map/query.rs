@@ -48,6 +48,9 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         advice: attributes.advice,
         wired: attributes.wired,
         no_dump: attributes.no_dump,
+        on_fault: attributes.on_fault,
+        grows: attributes.grows,
+        sealed: attributes.sealed,
         offset: if anonymous {
             0
         } else {

@@ -1,12 +1,14 @@
 //! Growing, shrinking and moving a mapping, as mremap(2) does.
 
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, page_ceil};
+use core::ops::Range;
+
+use crate::addr::{PAGE_SHIFT, page_ceil};
 use crate::error::{MapError, OutOfMemory};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
 use crate::map::unmap::Spares;
-use crate::map::{Map, MapEntry, MapWrite};
+use crate::map::{Attributes, Map, MapEntry, MapWrite};
 use crate::object::ObjectBody;
 use crate::request::Remap;
 use crate::vm::Vm;
@@ -15,8 +17,9 @@ impl<'v, M: Machine> Map<'v, M> {
     /// Changes the length of a mapping, and moves it if `how` says so and need be. Returns its
     /// address. One entry must map what is kept of the old range; what is cut off may have holes,
     /// as with munmap(2). Lengths are rounded up to whole pages. The contents stay, what is added
-    /// is untouched. When the mapping shrinks *and* moves, it has shrunk even if moving fails; else
-    /// a failure changes nothing.
+    /// is untouched, and wired as the rest is, but brought in by [`bring_wired`](Map::bring_wired)
+    /// alone. Nothing sealed is moved, cut or replaced, and no limit exceeded. When the mapping shrinks
+    /// *and* moves, it has shrunk even if moving fails; else a failure changes nothing.
     pub fn remap(
         &self,
         old: usize,
@@ -38,6 +41,10 @@ impl<'v, M: Machine> Map<'v, M> {
         let new_end = old.checked_add(new_len).ok_or(MapError::NoSpace)?;
         let map = self.body.write(vm);
         let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
+        map.map.unsealed(old, old_end)?;
+        if let Remap::Fixed(to) = how {
+            map.map.unsealed(to, to + new_len)?;
+        }
         let kept = new_end.min(old_end);
         if kept < old_end {
             let spares = map.reserve_clips(vm, kept, old_end)?;
@@ -51,22 +58,67 @@ impl<'v, M: Machine> Map<'v, M> {
         if entry.end.get() < old_end {
             return Err(MapError::NotMapped);
         }
+        if new_end > old_end {
+            let replaced = match how {
+                Remap::Fixed(to) => map.bytes_in(to, to + new_len),
+                _ => 0,
+            };
+            map.map
+                .may_add(entry.attributes(), new_end - old_end, replaced)?;
+        }
         match how {
             Remap::InPlace | Remap::MayMove if new_end == old_end => Ok(old),
             Remap::InPlace | Remap::MayMove if map.can_extend(entry, old_end, new_end) => {
-                let more = map.extension(vm, entry, old_end, new_end, 0)?;
+                let more = map.extension(vm, entry, old_end..new_end, entry.attributes(), 0)?;
                 map.link_extension(vm, more, entry, old_end);
                 map.join_range(vm, old_end, new_end);
                 Ok(old)
             }
             Remap::InPlace => Err(MapError::NoSpace),
             Remap::MayMove => {
-                let (low, high) = (self.body.low, self.body.high);
-                let to = map.map.tree.find_gap_down(new_len, PAGE_SIZE, low, high);
-                map.relocate(vm, old, old_end, to.ok_or(MapError::NoSpace)?, new_len)
+                let to = map.find_room(new_len).ok_or(MapError::NoSpace)?;
+                map.relocate(vm, old..old_end, to, new_len, false)
             }
-            Remap::Fixed(to) => map.relocate(vm, old, old_end, to, new_len),
+            Remap::Fixed(to) => map.relocate(vm, old..old_end, to, new_len, false),
         }
+    }
+
+    /// Moves what a range holds to another place, or to `to` if it is given, in the place of what is
+    /// mapped there, and returns where. The old range stays mapped, as if nothing had been written to it:
+    /// private memory shows what it was mapped from, or zeros, and is not wired; shared memory is mapped
+    /// twice. One entry must map the range. A failure changes nothing.
+    pub fn remap_keeping(
+        &self,
+        old: usize,
+        len: usize,
+        to: Option<usize>,
+    ) -> Result<usize, MapError> {
+        let vm = self.vm;
+        let old_end = self.range(old, len)?;
+        let len = old_end - old;
+        if let Some(to) = to {
+            let to_end = self.range(to, len)?;
+            if to < old_end && old < to_end {
+                return Err(MapError::BadRange);
+            }
+        }
+        let map = self.body.write(vm);
+        let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
+        map.map.unsealed(old, old_end)?;
+        let replaced = match to {
+            Some(to) => {
+                map.map.unsealed(to, to + len)?;
+                map.bytes_in(to, to + len)
+            }
+            None => 0,
+        };
+        if entry.end.get() < old_end {
+            return Err(MapError::NotMapped);
+        }
+        map.map
+            .may_add(entry.attributes().unwired(), len, replaced)?;
+        let to = to.or_else(|| map.find_room(len)).ok_or(MapError::NoSpace)?;
+        map.relocate(vm, old..old_end, to, len, true)
     }
 }
 
@@ -81,27 +133,31 @@ impl<M: Machine> MapWrite<'_, M> {
             && Tree::next(entry).is_none_or(|next| next.start.get() >= new_end)
     }
 
-    /// Makes an entry that goes on where `entry` is at `old_end`: with what it was mapped from, not
-    /// with what it has copied. The two are joined later if they can be one. Promises of `credit`
-    /// pages end with the operation.
+    /// Makes an entry for a range within `entry`, or one that goes on where it ends: with what it was
+    /// mapped from, not with what it has copied. It begins at 0 as yet. Promises of `credit` pages end
+    /// with the operation.
     fn extension(
         &self,
         vm: &Vm<M>,
         entry: Ptr<MapEntry<M>>,
-        old_end: usize,
-        new_end: usize,
+        range: Range<usize>,
+        attributes: Attributes,
         credit: u64,
     ) -> Result<Extension<M>, MapError> {
         let origin = match entry.object.get() {
             Some(object) if object.private => object.under,
             other => other,
         };
-        let first = entry.index_of(old_end);
-        let pages = ((new_end - old_end) >> PAGE_SHIFT) as u64;
+        let first = entry.index_of(range.start);
+        let pages = (range.len() >> PAGE_SHIFT) as u64;
         if pages > 1 << 32 || origin.is_some() && u64::from(first) + pages > 1 << 32 {
             return Err(MapError::BadOffset);
         }
-        let more = MapEntry::new(entry.map, 0, new_end - old_end, first, entry.attributes());
+        let attributes = Attributes {
+            unsettled: false,
+            ..attributes
+        };
+        let more = MapEntry::new(entry.map, 0, range.len(), first, attributes);
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more)?;
         if more.attributes().promised
             && let Err(error) = vm.promise(pages, credit)
@@ -119,31 +175,44 @@ impl<M: Machine> MapWrite<'_, M> {
     fn link_extension(
         &self,
         vm: &Vm<M>,
-        (more, origin): Extension<M>,
+        more: Extension<M>,
         entry: Ptr<MapEntry<M>>,
         start: usize,
     ) {
+        more.0.offset.set(entry.index_of(start));
+        self.link_at(vm, more, start);
+    }
+
+    /// Links an entry in that begins at 0 as yet.
+    fn link_at(&self, vm: &Vm<M>, (more, origin): Extension<M>, start: usize) {
         more.end.set(start + more.end.get());
         more.start.set(start);
-        more.offset.set(entry.index_of(start));
         self.map.link(vm, more, origin);
     }
 
     /// Moves a range, which lies in one entry, to `to`, in the place of what is mapped there, and
-    /// lengthens it there to `new_len`.
+    /// lengthens it there to `new_len`, or, with `stays`, leaves an entry of its kind behind.
     fn relocate(
         &self,
         vm: &Vm<M>,
-        old: usize,
-        old_end: usize,
+        range: Range<usize>,
         to: usize,
         new_len: usize,
+        stays: bool,
     ) -> Result<usize, MapError> {
+        let Range {
+            start: old,
+            end: old_end,
+        } = range;
         let entry = self.map.tree.find(old).ok_or(MapError::NotMapped)?;
         let old_len = old_end - old;
-        let more = if new_len > old_len {
-            let credit = self.promised_in(to, to + new_len);
-            Some(self.extension(vm, entry, old_end, old + new_len, credit)?)
+        let credit = self.promised_in(to, to + new_len);
+        let attributes = entry.attributes();
+        // Only a mapping that keeps its length leaves one behind.
+        let more = if stays {
+            Some(self.extension(vm, entry, old..old_end, attributes.unwired(), credit)?)
+        } else if new_len > old_len {
+            Some(self.extension(vm, entry, old_end..old + new_len, attributes, credit)?)
         } else {
             None
         };
@@ -180,8 +249,13 @@ impl<M: Machine> MapWrite<'_, M> {
         self.remove(vm, to, to + new_len);
         self.unmap_pages(vm, old..old_end);
         self.shift(vm, entry, to);
-        if let Some(more) = more {
-            self.link_extension(vm, more, entry, to + old_len);
+        match more {
+            Some(left) if stays => {
+                self.link_at(vm, left, old);
+                self.join_range(vm, old, old_end);
+            }
+            Some(more) => self.link_extension(vm, more, entry, to + old_len),
+            None => {}
         }
         self.join_range(vm, to, to + new_len);
         Ok(to)
@@ -190,8 +264,8 @@ impl<M: Machine> MapWrite<'_, M> {
     fn reserve_move(
         &self,
         vm: &Vm<M>,
-        old: core::ops::Range<usize>,
-        new: core::ops::Range<usize>,
+        old: Range<usize>,
+        new: Range<usize>,
     ) -> Result<(Spares<M>, Spares<M>), OutOfMemory> {
         let here = self.reserve_clips(vm, old.start, old.end)?;
         match self.reserve_clips(vm, new.start, new.end) {

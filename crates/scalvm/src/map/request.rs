@@ -54,6 +54,15 @@ pub enum Advice {
     Sequential,
 }
 
+/// When the pages of wired memory are brought in. Once they are, they stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wire {
+    /// At once.
+    Now,
+    /// Each when it is touched first.
+    OnFault,
+}
+
 /// Where [`Map::remap`](crate::Map::remap) may put the mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remap {
@@ -92,6 +101,12 @@ pub struct MapRequest<'a, 'v, M: Machine> {
     /// Not counted among what is promised to programs, as with MAP_NORESERVE; unless
     /// [`Commit::Strict`](crate::Commit::Strict) counts all.
     pub no_reserve: bool,
+    /// Whether it is wired; it is also where [`Map::set_wire_future`](crate::Map::set_wire_future)
+    /// says so. Mapping brings nothing in: who wants wired memory now populates it.
+    pub wire: Option<Wire>,
+    /// It grows downwards when it is touched below its start, as a stack does: private anonymous
+    /// memory only.
+    pub grows: bool,
 }
 
 impl<'a, 'v, M: Machine> MapRequest<'a, 'v, M> {
@@ -106,6 +121,8 @@ impl<'a, 'v, M: Machine> MapRequest<'a, 'v, M> {
             share: Share::Private,
             inherit: Inherit::Copy,
             no_reserve: false,
+            wire: None,
+            grows: false,
         }
     }
 
@@ -156,6 +173,12 @@ pub struct Region {
     pub wired: bool,
     /// Whether it is to be left out where memory is dumped.
     pub no_dump: bool,
+    /// Whether, if it is wired, its pages come only when they are touched.
+    pub on_fault: bool,
+    /// Whether it grows downwards.
+    pub grows: bool,
+    /// Whether it is sealed.
+    pub sealed: bool,
     /// The offset into what was mapped, in bytes; 0 for private anonymous memory.
     pub offset: u64,
     /// Which object was mapped; none for private anonymous memory.

@@ -19,8 +19,8 @@
 //!    them in this order.
 //! 2. The tree under an entry's one link is at most one higher than that under the other, and the
 //!    higher one's link is marked tall.
-//! 3. An empty link's size is that of the gap there, another link's that of the largest gap in the
-//!    tree under it.
+//! 3. An empty link's size is that of the gap there, less what the entry above keeps free below
+//!    itself; another link's that of the largest gap in the tree under it.
 //! 4. The hint, if there is one, is in the tree.
 
 mod balance;
@@ -45,6 +45,12 @@ pub(crate) trait Ranged: Sized {
     fn start(&self) -> usize;
     /// The end, exclusive.
     fn end(&self) -> usize;
+    /// Where the room that it wants to have free below itself begins. It changes with the start
+    /// alone.
+    #[inline(always)]
+    fn guard_start(&self) -> usize {
+        self.start()
+    }
 }
 
 /// Ranges in order; see the head of this file.

@@ -27,11 +27,12 @@ impl<M: Machine> Spares<M> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Unmaps a range; what is not mapped in it does not matter, as in munmap(2). Blocks for no
-    /// I/O.
+    /// Unmaps a range; what is not mapped in it does not matter, as in munmap(2). Where any of it is
+    /// sealed, all of it stays. Blocks for no I/O.
     pub fn unmap(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let map = self.body.write(self.vm);
+        map.map.unsealed(start, end)?;
         let spares = map.reserve_clips(self.vm, start, end)?;
         map.clip(self.vm, start, end, spares);
         map.remove(self.vm, start, end);

@@ -1,11 +1,28 @@
 //! Bringing a range in ahead of use, and keeping it in.
+//!
+//! Wired is an attribute of entries, not of pages: what such an entry maps is not trimmed, and the page
+//! daemon lets it stay. So a write that replaces a page by a copy keeps the copy, a child that is
+//! forked has nothing wired, and a page that was truncated away is simply not there.
 
 use crate::addr::{Access, PAGE_SIZE, Prot};
 use crate::error::{FaultError, MapError};
 use crate::machine::Machine;
+use crate::map::tree::Tree;
 use crate::map::{Attributes, Map};
 use crate::pmap::Pmap;
-use crate::request::Share;
+use crate::request::{Region, Share, Wire};
+
+/// How pages of a region are brought in, as if they had been touched: private memory that can be
+/// written is written. None if nothing may touch them.
+fn touch(region: &Region) -> Option<Access> {
+    if region.prot.contains(Prot::WRITE) && region.share == Share::Private {
+        Some(Access::Write)
+    } else if region.prot.contains(Prot::READ) {
+        Some(Access::Read)
+    } else {
+        region.prot.contains(Prot::EXEC).then_some(Access::Exec)
+    }
+}
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Brings in every page of a range, as if it had been touched: private memory that can be
@@ -18,30 +35,51 @@ impl<'v, M: Machine> Map<'v, M> {
                 .query(at)
                 .filter(|r| r.start <= at)
                 .ok_or(FaultError::NoMapping)?;
-            let access = if region.prot.contains(Prot::WRITE) && region.share == Share::Private {
-                Access::Write
-            } else if region.prot.contains(Prot::READ) {
-                Access::Read
-            } else if region.prot.contains(Prot::EXEC) {
-                Access::Exec
-            } else {
-                at = region.end;
-                continue;
-            };
             let stop = region.end.min(end);
-            while at < stop {
-                let here = self.body.pmap.query(&self.vm.machine, at);
-                if !here.is_some_and(|m| m.prot.contains(access.needs())) {
-                    self.fault_wait(at, access)?;
-                }
-                at += PAGE_SIZE;
+            if let Some(access) = touch(&region) {
+                self.touch_all(at, stop, access)?;
+            }
+            at = stop;
+        }
+        Ok(())
+    }
+
+    fn touch_all(&self, start: usize, end: usize, access: Access) -> Result<(), FaultError> {
+        for at in (start..end).step_by(PAGE_SIZE) {
+            let here = self.body.pmap.query(&self.vm.machine, at);
+            if !here.is_some_and(|m| m.prot.contains(access.needs())) {
+                self.fault_wait(at, access)?;
             }
         }
         Ok(())
     }
 
-    /// Brings a range in and marks it wired, as mlock(2) does. If a page cannot be brought, nothing
-    /// is marked. Blocks for I/O.
+    /// Brings in what the wired entries of a range lack, but for those that are wired on fault: after a
+    /// mapping was made, grew, moved or got more rights. Goes on where a page cannot be brought, and tells
+    /// the first error. Blocks for I/O.
+    pub fn bring_wired(&self, start: usize, len: usize) -> Result<(), FaultError> {
+        let end = self.range(start, len).map_err(|_| FaultError::NoMapping)?;
+        self.meet_holders(start, end);
+        let (mut at, mut result) = (start, Ok(()));
+        while let Some(region) = self.query(at).filter(|region| region.start < end) {
+            at = region.end;
+            if !region.wired || region.on_fault {
+                continue;
+            }
+            if let Some(access) = touch(&region) {
+                let (from, to) = (region.start.max(start), region.end.min(end));
+                for page in (from..to).step_by(PAGE_SIZE) {
+                    result = result.and(self.touch_all(page, page + PAGE_SIZE, access));
+                }
+            }
+        }
+        result
+    }
+
+    /// Brings a range in and marks it wired, as mlock(2) does; a range without access waits for its
+    /// pages until [`bring_wired`](Map::bring_wired). If a page cannot be brought, what was wired before
+    /// is, and what was not is not. (Only where calls meet on one range may what one of them began stay
+    /// wired though both fail.) Blocks for I/O.
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let mut at = start;
@@ -49,37 +87,170 @@ impl<'v, M: Machine> Map<'v, M> {
             let region = self.query(at).filter(|region| region.start <= at);
             at = region.ok_or(MapError::NotMapped)?.end;
         }
-        self.populate(start, len).map_err(|error| match error {
-            FaultError::BeyondEnd => MapError::BeyondEnd,
-            FaultError::Pager(error) => MapError::Pager(error),
-            FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
-            FaultError::OutOfMemory => MapError::OutOfMemory,
+        self.may_wire(start, end)?;
+        let brought = |result: Result<(), FaultError>| {
+            result.map_err(|error| match error {
+                FaultError::BeyondEnd => MapError::BeyondEnd,
+                FaultError::Pager(error) => MapError::Pager(error),
+                FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
+                FaultError::OutOfMemory => MapError::OutOfMemory,
+            })
+        };
+        brought(self.populate(start, len))?;
+        self.mark_wired(start, len, |old| Attributes {
+            wired: true,
+            // What another call has begun is this one's too.
+            unsettled: !old.wired || old.on_fault && !old.unsettled,
+            on_fault: old.on_fault && !old.unsettled,
+            ..old
         })?;
-        self.change(
-            start,
-            len,
-            |_| Ok(()),
-            |old| Attributes { wired: true, ..old },
-        )?;
         // What has left between the two stays out no longer: it is wired now.
-        self.populate(start, len).map_err(|error| match error {
-            FaultError::Pager(error) => MapError::Pager(error),
-            _ => MapError::OutOfMemory,
+        self.meet_holders(start, end);
+        let result = brought(self.populate(start, len));
+        self.settle(start, end, result.is_ok());
+        result
+    }
+
+    /// Marks a range wired, of which pages are brought in when they are touched first, and stay. What
+    /// is wired already and brought in stays so too, but new pages of it come on a fault.
+    pub fn wire_on_fault(&self, start: usize, len: usize) -> Result<(), MapError> {
+        self.mark_wired(start, len, |old| Attributes {
+            wired: true,
+            on_fault: true,
+            unsettled: false,
+            ..old
         })
+    }
+
+    /// Marks all that is mapped wired. Brings nothing in: with [`Wire::Now`],
+    /// [`bring_wired`](Map::bring_wired) has to follow. Fails where that exceeds the limit, and then has
+    /// changed nothing.
+    pub fn wire_all(&self, how: Wire) -> Result<(), MapError> {
+        let map = self.body.write(self.vm);
+        map.map
+            .may_wire(map.map.bytes.get() - map.map.wired.get())?;
+        map.set_all(self.vm, |old| Attributes {
+            wired: true,
+            on_fault: how == Wire::OnFault,
+            unsettled: false,
+            ..old
+        });
+        Ok(())
     }
 
     /// Takes the marks back, however often the range was wired.
     pub fn unwire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        self.change(
-            start,
-            len,
-            |_| Ok(()),
-            |old| Attributes {
-                wired: false,
-                ..old
-            },
-        )?;
+        self.change(start, len, |_| Ok(()), Attributes::unwired)?;
         self.vm.unwired();
         Ok(())
+    }
+
+    /// Takes all marks back.
+    pub fn unwire_all(&self) {
+        let map = self.body.write(self.vm);
+        map.set_all(self.vm, Attributes::unwired);
+        drop(map);
+        self.vm.unwired();
+    }
+
+    /// Whether what a range has that is not wired yet may be.
+    fn may_wire(&self, start: usize, end: usize) -> Result<(), MapError> {
+        let map = self.body.write(self.vm);
+        map.map.may_wire(map.bytes_to_wire(start, end))
+    }
+
+    fn mark_wired(
+        &self,
+        start: usize,
+        len: usize,
+        new: impl Fn(Attributes) -> Attributes,
+    ) -> Result<(), MapError> {
+        self.change_if(
+            start,
+            len,
+            |map, start, end| map.map.may_wire(map.bytes_to_wire(start, end)),
+            |_| Ok(()),
+            new,
+        )
+    }
+
+    /// Locks each object of a range for a moment: the page daemon, which found an entry not wired just
+    /// before, has by then unmapped what it was about to.
+    fn meet_holders(&self, start: usize, end: usize) {
+        let map = self.body.read(self.vm);
+        let mut next = map.map.tree.at_or_above(start);
+        while let Some(entry) = next.filter(|entry| entry.start.get() < end) {
+            next = Tree::next(entry);
+            if let Some(object) = entry.object.get() {
+                drop(object.lock(self.vm));
+                if let Some(under) = object.under {
+                    drop(under.lock(self.vm));
+                }
+            }
+        }
+    }
+
+    /// Ends a call that has marked a range: what it marked is wired now, or is as it was before.
+    fn settle(&self, start: usize, end: usize, wired: bool) {
+        let map = self.body.write(self.vm);
+        let mut next = map.map.tree.at_or_above(start);
+        while let Some(entry) = next.filter(|entry| entry.start.get() < end) {
+            next = Tree::next(entry);
+            let old = entry.attributes();
+            if old.unsettled {
+                map.set_attributes(
+                    entry,
+                    Attributes {
+                        // What was wired on fault before is so again.
+                        wired: wired || old.on_fault,
+                        on_fault: old.on_fault && !wired,
+                        unsettled: false,
+                        ..old
+                    },
+                );
+            }
+        }
+        map.join_range(self.vm, start, end);
+        drop(map);
+        if !wired {
+            self.vm.unwired();
+        }
+    }
+}
+
+impl Attributes {
+    /// The same, not wired.
+    pub fn unwired(self) -> Attributes {
+        Attributes {
+            wired: false,
+            on_fault: false,
+            unsettled: false,
+            ..self
+        }
+    }
+}
+
+impl<M: Machine> crate::map::MapWrite<'_, M> {
+    /// Bytes of a range that are mapped and not wired.
+    fn bytes_to_wire(&self, start: usize, end: usize) -> usize {
+        let mut bytes = 0;
+        let mut next = self.map.tree.at_or_above(start);
+        while let Some(entry) = next.filter(|entry| entry.start.get() < end) {
+            if !entry.attributes().wired {
+                bytes += entry.end.get().min(end) - entry.start.get().max(start);
+            }
+            next = Tree::next(entry);
+        }
+        bytes
+    }
+
+    /// Changes the attributes of all entries in a way that needs no memory.
+    fn set_all(&self, vm: &crate::vm::Vm<M>, new: impl Fn(Attributes) -> Attributes) {
+        let mut next = self.map.tree.first();
+        while let Some(entry) = next {
+            next = Tree::next(entry);
+            self.set_attributes(entry, new(entry.attributes()));
+        }
+        self.join_range(vm, self.map.low, self.map.high);
     }
 }

@@ -36,9 +36,10 @@ impl<T: Ranged> Walk<'_, T> {
     fn tree(&mut self, entry: Option<Ptr<T>>, parent: Option<Ptr<T>>) -> (u32, usize) {
         let Some(entry) = entry else {
             let next = self.prev.map_or_else(|| self.tree.first(), Tree::next);
-            let (floor, ceiling) = self.tree.between(self.prev, next);
+            let floor = self.prev.map_or(self.tree.low, |prev| prev.end());
+            let ceiling = next.map_or(self.tree.high, |next| next.start());
             assert!(floor <= ceiling, "1: entries overlap or are out of bounds");
-            return (0, ceiling - floor);
+            return (0, self.tree.between(self.prev, next));
         };
         let node = entry.node();
         assert_eq!(node.parent(), parent, "1: the parent");

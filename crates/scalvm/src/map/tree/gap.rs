@@ -104,7 +104,11 @@ impl<T: Ranged> Tree<T> {
             if let Some(place) = wanted.within(first, floor, ceiling) {
                 return Some(place);
             }
-            if ceiling < bottom || floor > top {
+            let beyond = match first {
+                Side::Above => ceiling < bottom,
+                Side::Below => floor > top,
+            };
+            if beyond {
                 return None;
             }
             // Up to the next entry that has one on its other side.
@@ -122,7 +126,7 @@ impl<T: Ranged> Tree<T> {
         let size = entry.node().link(side).size();
         match side {
             Side::Above => (entry.end(), entry.end() + size),
-            Side::Below => (entry.start() - size, entry.start()),
+            Side::Below => (entry.guard_start() - size, entry.guard_start()),
         }
     }
 }

@@ -14,14 +14,17 @@ impl<T: Ranged> Tree<T> {
     /// searched.
     pub fn insert_after(&self, prev: Option<Ptr<T>>, entry: Ptr<T>) {
         let next = prev.map_or_else(|| self.first.get(), |prev| prev.node().next());
-        let (floor, ceiling) = self.between(prev, next);
-        debug_assert!(floor <= entry.start() && entry.start() < entry.end());
-        debug_assert!(entry.end() <= ceiling, "the gap does not hold the entry");
+        debug_assert!(entry.start() < entry.end());
+        debug_assert!(
+            prev.is_none_or(|prev| prev.end() <= entry.start())
+                && next.is_none_or(|next| entry.end() <= next.start()),
+            "the gap does not hold the entry"
+        );
 
         let node = entry.node();
         for (side, size) in [
-            (Side::Below, entry.start() - floor),
-            (Side::Above, ceiling - entry.end()),
+            (Side::Below, self.between(prev, Some(entry))),
+            (Side::Above, self.between(Some(entry), next)),
         ] {
             node.link(side).set_child(None);
             node.link(side).set(size, false);
@@ -60,21 +63,18 @@ impl<T: Ranged> Tree<T> {
 
     /// Makes the sizes right after the gap between two neighbours has changed.
     fn gap_changed(&self, prev: Option<Ptr<T>>, next: Option<Ptr<T>>) {
-        let (floor, ceiling) = self.between(prev, next);
-        debug_assert!(floor <= ceiling, "entries overlap");
         if let Some((holder, side)) = Self::gap_link(prev, next)
-            && holder.node().link(side).set_size(ceiling - floor)
+            && holder.node().link(side).set_size(self.between(prev, next))
         {
             self.spread(holder);
         }
     }
 
-    /// The bounds of the gap between two neighbours.
-    pub(super) fn between(&self, prev: Option<Ptr<T>>, next: Option<Ptr<T>>) -> (usize, usize) {
-        (
-            prev.map_or(self.low, |prev| prev.end()),
-            next.map_or(self.high, |next| next.start()),
-        )
+    /// The size of the gap between two neighbours.
+    pub(super) fn between(&self, prev: Option<Ptr<T>>, next: Option<Ptr<T>>) -> usize {
+        let floor = prev.map_or(self.low, |prev| prev.end());
+        let ceiling = next.map_or(self.high, |next| next.guard_start());
+        ceiling.saturating_sub(floor)
     }
 
     /// The empty link that stands for the gap between two neighbours: one of them is further down

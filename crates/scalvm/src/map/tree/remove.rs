@@ -20,8 +20,7 @@ impl<T: Ranged> Tree<T> {
         if self.hint.get() == Some(entry) {
             self.hint.set(None);
         }
-        let (floor, ceiling) = self.between(prev, next);
-        let gap = ceiling - floor;
+        let gap = self.between(prev, next);
         match (
             node.link(Side::Below).child(),
             node.link(Side::Above).child(),

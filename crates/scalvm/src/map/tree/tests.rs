@@ -13,6 +13,8 @@ struct Entry {
     node: Node<Entry>,
     start: Field<usize>,
     end: Field<usize>,
+    /// Bytes that it keeps free below itself.
+    guard: usize,
 }
 
 impl Ranged for Entry {
@@ -25,14 +27,22 @@ impl Ranged for Entry {
     fn end(&self) -> usize {
         self.end.get()
     }
+    fn guard_start(&self) -> usize {
+        self.start().saturating_sub(self.guard)
+    }
 }
 
 fn entry(start: usize, end: usize) -> Ptr<Entry> {
+    guarded(start, end, 0)
+}
+
+fn guarded(start: usize, end: usize, guard: usize) -> Ptr<Entry> {
     let (start, end) = (Field::new(start), Field::new(end));
     Ptr::permanent(Box::leak(Box::new(Entry {
         node: Node::new(),
         start,
         end,
+        guard,
     })))
 }
 
@@ -115,7 +125,8 @@ impl Pair {
             pages.min(4)
         };
         let len = 1 + self.random.below(most);
-        let new = self.idle.pop().unwrap_or_else(|| entry(0, 0));
+        let guard = [0, 0, 0, 3][self.random.below(4)] * PAGE_SIZE;
+        let new = self.idle.pop().unwrap_or_else(|| guarded(0, 0, guard));
         new.start.set(addr);
         new.end.set(addr + len * PAGE_SIZE);
         if self.random.below(2) == 0 {
@@ -174,9 +185,8 @@ impl Pair {
             addr.is_multiple_of(align)
                 && addr >= low
                 && addr + len <= high
-                && self
-                    .gap_at(addr)
-                    .is_some_and(|(_, ceiling)| addr + len <= ceiling)
+                && self.gap_at(addr).is_some()
+                && addr + len <= self.ceiling(addr).map_or(self.high, |e| e.guard_start())
         };
         let mut all = (self.low..self.high).step_by(PAGE_SIZE);
         let lowest = all.clone().find(|addr| fits(*addr));

@@ -1,0 +1,146 @@
+//! Scenes of what an address space allows: memory that grows, is wired, sealed, and moved away.
+
+use scalvm::{
+    Access, FaultError, Limit, MapError, MapLimits, MapRequest, PAGE_SIZE, Place, Pmap, Prot,
+};
+use scalvm_testkit::{Hw, Kit};
+
+use crate::common::*;
+use crate::crew::Crew;
+use crate::memory::end;
+use crate::paging::{paging, under_pressure};
+
+/// A map with one page at page `n` that grows downwards.
+fn growing(kit: &Kit, n: usize) -> scalvm::Map<'_, Hw> {
+    let map = new_map(kit);
+    let request = MapRequest {
+        grows: true,
+        ..MapRequest::anonymous(PAGE_SIZE, Prot::RW)
+    };
+    assert_eq!(map.map(request.at(Place::Fixed(page(n)))), Ok(page(n)));
+    map
+}
+
+/// Both touch the same stack, one of them ever further down.
+pub fn two_grow_one_stack(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = growing(&kit, 20);
+    let act = |cpu: usize| {
+        run_on(&kit, cpu, &map);
+        for n in (10..20).rev().step_by(1 + cpu) {
+            store(&kit, cpu, &map, page(n) + 8 * cpu, n as u64).expect("stored");
+        }
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(1)]);
+    for n in 10..20 {
+        assert_eq!(get(&map, page(n)), Ok(n as u64));
+    }
+    assert_eq!(map.usage().entries, 1);
+    end!(kit, map);
+}
+
+/// A stack grows towards a place that another mapping takes: there is always room between the two.
+pub fn a_stack_meets_a_mapping(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = growing(&kit, 10);
+    let grow = || {
+        run_on(&kit, 0, &map);
+        let grown = (2..10).rev().take_while(|&n| {
+            let stored = store(&kit, 0, &map, page(n), 1);
+            assert!(matches!(stored, Ok(()) | Err(FaultError::NoMapping)));
+            stored.is_ok()
+        });
+        assert!(grown.count() >= 3, "the guard is three pages");
+    };
+    let map_there = || {
+        let request = MapRequest::anonymous(PAGE_SIZE, Prot::RW);
+        let mapped = map.map(request.at(Place::Free(page(3))));
+        assert!(matches!(mapped, Ok(_) | Err(MapError::Occupied)));
+    };
+    crew.together(&kit, &[&grow, &map_there]);
+    end!(kit, map);
+}
+
+/// What was wired is in memory as soon as the call has ended, and stays.
+pub fn wired_while_pages_leave(crew: &dyn Crew) {
+    let kit = paging(crew, 64, 0);
+    let map = anonymous(&kit, 3);
+    (0..3).for_each(|n| set(&map, page(n), 7));
+    let wire = || {
+        for _ in 0..2 {
+            assert_eq!(map.wire(page(0), 3 * PAGE_SIZE), Ok(()));
+            for n in 0..3 {
+                let here = map.pmap().query(kit.vm().machine(), page(n));
+                assert!(here.is_some(), "page {n} is wired, and not there");
+            }
+            assert_eq!(map.unwire(page(0), 3 * PAGE_SIZE), Ok(()));
+        }
+    };
+    let check = || (0..3).for_each(|n| assert_eq!(get(&map, page(n)), Ok(7)));
+    under_pressure(crew, &kit, &[&wire], &check);
+    end!(kit, map);
+}
+
+/// Two wire what they may not both have: no more is wired than may be, and who fails leaves nothing.
+pub fn two_wire_up_to_a_limit(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = anonymous(&kit, 4);
+    map.set_limits(MapLimits {
+        wired: Some(3 * PAGE_SIZE as u64),
+        ..MapLimits::default()
+    });
+    let act = |n: usize| {
+        let wired = map.wire(page(n), 2 * PAGE_SIZE);
+        let over = Err(MapError::OverLimit(Limit::Wired));
+        assert!(wired == Ok(()) || wired == over, "{wired:?}");
+        assert!(map.usage().wired_bytes <= 3 * PAGE_SIZE as u64);
+    };
+    crew.together(&kit, &[&|| act(0), &|| act(2)]);
+    assert_eq!(map.usage().wired_bytes, 2 * PAGE_SIZE as u64);
+    end!(kit, map);
+}
+
+/// Either the seal comes first, or there is nothing to seal.
+pub fn sealed_while_unmapped(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = anonymous(&kit, 2);
+    set(&map, page(1), 7);
+    let seal = || {
+        let sealed = map.seal(page(1), PAGE_SIZE);
+        assert!(matches!(sealed, Ok(()) | Err(MapError::NotMapped)));
+    };
+    let unmap = || {
+        let unmapped = map.unmap(page(0), 2 * PAGE_SIZE);
+        assert!(matches!(unmapped, Ok(()) | Err(MapError::Sealed)));
+    };
+    crew.together(&kit, &[&seal, &unmap]);
+    match map.query(page(1)) {
+        Some(region) => assert!(region.sealed && get(&map, page(1)) == Ok(7)),
+        None => assert!(map.query(0).is_none(), "all of it is unmapped"),
+    }
+    end!(kit, map);
+}
+
+/// What is stored goes along, or stays behind: it is never lost, and never in both places.
+pub fn stores_while_moved_and_kept(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let map = anonymous(&kit, 2);
+    set(&map, page(1), 7);
+    let write = || {
+        run_on(&kit, 0, &map);
+        for value in 8..12 {
+            store(&kit, 0, &map, page(1), value).expect("it is always mapped");
+        }
+        let seen = load(&kit, 0, &map, page(1));
+        assert!(matches!(seen, Ok(11 | 0)), "{seen:?}");
+    };
+    let shift = || {
+        let moved = map.remap_keeping(page(0), 2 * PAGE_SIZE, Some(page(20)));
+        assert_eq!(moved, Ok(page(20)));
+    };
+    crew.together(&kit, &[&write, &shift]);
+    let (here, there) = (get(&map, page(1)), get(&map, page(21)));
+    assert!(here == Ok(11) && there != Ok(11) || here == Ok(0) && there == Ok(11));
+    assert_eq!(fault(&kit, &map, page(20), Access::Read), Ok(()));
+    end!(kit, map);
+}

@@ -26,6 +26,12 @@ pub struct BootOptions {
     /// `root=/dev/vdX`: the disk with the file system that is the root of the tree, instead of the
     /// archive.
     pub root: Vec<u8>,
+    /// `norandmaps`, as on Linux: there is no chance in programs' addresses, see
+    /// `task/space/layout.rs`.
+    pub fixed_addresses: bool,
+    /// `scalvm.refuse-exec-gain=1`: nobody may write and execute memory, or make it executable, as after
+    /// PR_SET_MDWE.
+    pub refuse_exec_gain: bool,
     /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`,
     /// and so on.
     pub program: Vec<Vec<u8>>,
@@ -44,6 +50,8 @@ impl BootOptions {
                 b"scalvm.stats=1" => options.print_stats = true,
                 b"scalvm.console=raw" => options.raw_console = true,
                 b"scalvm.swap-encrypt=1" => options.swap_encrypt = true,
+                b"scalvm.refuse-exec-gain=1" => options.refuse_exec_gain = true,
+                b"norandmaps" => options.fixed_addresses = true,
                 _ => options.with_value(word),
             }
         }

@@ -42,7 +42,7 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
         arch::serial::listen();
         // From now on no input is lost.
         arch::print::tell(format_args!("ready"));
-        task::start_init(&options.program, options.print_stats)
+        task::start_init(&options)
     });
     if let Err(error) = result {
         println!(

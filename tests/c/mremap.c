@@ -1,5 +1,6 @@
 /*
- * mremap: growing, shrinking, moving, and its errors; the break.
+ * mremap: growing, shrinking, moving, leaving a mapping behind, and its
+ * errors; the break.
  */
 #include "show.h"
 
@@ -163,6 +164,43 @@ static void kinds(void)
 	close(mem);
 }
 
+#define KEEP (MREMAP_MAYMOVE | 4)
+
+/* MREMAP_DONTUNMAP: the old range stays mapped, and is empty. */
+static void keeping(void)
+{
+	int mem = numbered_file(4 * PAGE);
+	char *p = pages(4), *q, *to = room(8);
+
+	show_ok("keep: other size", mremap(p, 4 * PAGE, 5 * PAGE, KEEP, NULL));
+	show_ok("keep: may not move", mremap(p, PAGE, PAGE, 4, NULL));
+	q = mremap(p, 4 * PAGE, 4 * PAGE, KEEP, NULL);
+	need(q != MAP_FAILED && q != p);
+	look("keep: moved", q, 3 * PAGE);
+	look("keep: left behind", p, 3 * PAGE);
+	put("keep: left behind", p, 0, 50);
+	look("keep: moved", q, 0);
+	q = mremap(q + PAGE, 2 * PAGE, 2 * PAGE, KEEP | MREMAP_FIXED, to);
+	say("keep: fixed: %d", q == to);
+	look("keep: a part", q, PAGE);
+	show_ok("keep: a hole", mremap(room(2), PAGE, PAGE, KEEP, NULL));
+	p = mmap(NULL, 4 * PAGE, RW, MAP_PRIVATE, mem, 0);
+	need(p != MAP_FAILED);
+	p[0] = 70;
+	q = mremap(p, 4 * PAGE, 4 * PAGE, KEEP, NULL);
+	need(q != MAP_FAILED);
+	look("keep: a private file, moved", q, 0);
+	look("keep: a private file, left behind", p, 0);
+	look("keep: a private file, left behind", p, PAGE);
+	p = mmap(NULL, 4 * PAGE, RW, MAP_SHARED, mem, 0);
+	need(p != MAP_FAILED);
+	q = mremap(p, 4 * PAGE, 4 * PAGE, KEEP, NULL);
+	need(q != MAP_FAILED);
+	put("keep: shared, moved", q, PAGE, 90);
+	look("keep: shared, left behind", p, PAGE);
+	close(mem);
+}
+
 static void the_break(void)
 {
 	char *base = (char *)syscall(SYS_brk, NULL), *top;
@@ -195,6 +233,7 @@ int main(void)
 	places();
 	errors();
 	kinds();
+	keeping();
 	the_break();
 	return 0;
 }

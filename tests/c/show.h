@@ -186,4 +186,30 @@ static int numbered_file(long len)
 	return fd;
 }
 
+/* Gives a capability up, by its number. */
+__attribute__((unused))
+static void give_up(int capability)
+{
+	struct { uint32_t version; int pid; } header = { 0x20080522, 0 };
+	struct { uint32_t effective, permitted, inheritable; } sets[2];
+
+	need(syscall(SYS_capget, &header, sets) == 0);
+	sets[capability / 32].effective &= ~(1U << capability % 32);
+	sets[capability / 32].permitted &= ~(1U << capability % 32);
+	need(syscall(SYS_capset, &header, sets) == 0);
+}
+
+/* How many of some pages are in memory. */
+__attribute__((unused))
+static int resident(const void *p, int count)
+{
+	unsigned char there[512];
+	int sum = 0;
+
+	need(mincore((void *)(uintptr_t)p, (size_t)(count * PAGE), there) == 0);
+	for (int i = 0; i < count; i++)
+		sum += there[i] & 1;
+	return sum;
+}
+
 #endif

@@ -27,6 +27,8 @@ impl<M: Machine> Vm<M> {
         self.objects.check_invariants(&self.machine, &self.frames);
         self.entries.check_invariants(&self.machine, &self.frames);
         self.maps.check_invariants(&self.machine, &self.frames);
+        self.mdl_blocks
+            .check_invariants(&self.machine, &self.frames);
         self.tracks.check_invariants(&self.machine, &self.frames);
         self.heap.check_invariants(&self.machine, &self.frames);
         self.check_arenas();

@@ -116,7 +116,7 @@ pub use machine::*;
 pub use map::{
     Map, MapInfo, MapLimits, PageInfo, PagePlace, PrivatePages, ResidentInfo, Unfinished, Which,
 };
-pub use object::{HeldPage, Object};
+pub use object::{HeldPage, Mdl, MdlPiece, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
     Cipher, Codec, CompressorStats, Io, Stream, SwapError, SwapId, SwapInfo, SwapOptions, Vnode,

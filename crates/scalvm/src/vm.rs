@@ -17,7 +17,7 @@ use crate::kmem::{Caches, Debug, Heap, Pool, Ptr, Types};
 use crate::machine::Machine;
 use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
-use crate::object::ObjectBody;
+use crate::object::{MdlBlock, ObjectBody};
 use crate::page::{DIRTY, Frames, Page, State, WRITING};
 use crate::pageout::Pageout;
 use crate::pager::{Compressor, DirtyObjects, Swap, Tracks};
@@ -47,6 +47,7 @@ pub struct Vm<M: Machine> {
     pub(crate) objects: Pool<ObjectBody<M>>,
     pub(crate) entries: Pool<MapEntry<M>>,
     pub(crate) maps: Pool<MapBody<M>>,
+    pub(crate) mdl_blocks: Pool<MdlBlock<M>>,
     pub(crate) compressor: Compressor<M>,
     pub(crate) swap: Swap<M>,
     pub(crate) tracks: Pool<Tracks>,
@@ -83,6 +84,7 @@ impl<M: Machine> Vm<M> {
             objects: Pool::new(),
             entries: Pool::new(),
             maps: Pool::new(),
+            mdl_blocks: Pool::new(),
             compressor: Compressor::new(),
             swap: Swap::new(),
             tracks: Pool::new(),

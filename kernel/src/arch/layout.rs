@@ -2,13 +2,11 @@
 //!
 //! | from | to | what |
 //! |---|---|---|
-//! | [`USER_LOW`] | [`USER_HIGH`] | the program |
+//! | 0 | [`USER_HIGH`] | the program |
 //! | [`DIRECT_BASE`] | + the size of memory, at least 4 GiB | all of physical memory |
 //! | [`KERNEL_MAP`] | its end | memory of the kernel's that is mapped page by page |
 //! | [`KERNEL_BASE`] | + 1 GiB | the kernel's image, physical memory's first GiB |
 
-/// The lowest address that a program may map: what Linux calls mmap_min_addr.
-pub const USER_LOW: usize = 0x1_0000;
 /// The end of the program's half. The last page is left out, so that a `syscall` instruction at its
 /// very end returns to an address that the processor accepts.
 pub const USER_HIGH: usize = 0x7fff_ffff_f000;

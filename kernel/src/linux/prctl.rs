@@ -2,8 +2,9 @@
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::prctl::{
-    PR_CAPBSET_READ, PR_GET_DUMPABLE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS, PR_GET_PDEATHSIG,
-    PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
+    PR_CAPBSET_READ, PR_GET_DUMPABLE, PR_GET_MDWE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS,
+    PR_GET_PDEATHSIG, PR_MDWE_NO_INHERIT, PR_MDWE_REFUSE_EXEC_GAIN, PR_SET_DUMPABLE, PR_SET_MDWE,
+    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
 };
 
 use super::{Errno, Result};
@@ -47,10 +48,30 @@ fn prctl(operation: u32, arg: usize, rest: [usize; 3]) -> Result {
         PR_SET_NO_NEW_PRIVS => settings.lock().no_new_privileges = true,
         PR_GET_NO_NEW_PRIVS if arg != 0 || rest != [0; 3] => return Err(Errno::EINVAL),
         PR_GET_NO_NEW_PRIVS => return Ok(settings.lock().no_new_privileges.into()),
+        PR_SET_MDWE if rest != [0; 3] => return Err(Errno::EINVAL),
+        PR_SET_MDWE => return refuse_exec_gain(arg),
+        PR_GET_MDWE if arg != 0 || rest != [0; 3] => return Err(Errno::EINVAL),
+        PR_GET_MDWE => return Ok(me.map().mdwe() as usize),
         // Nothing takes any out of the bounding set.
         PR_CAPBSET_READ if arg < Capabilities::COUNT as usize => return Ok(1),
         _ => return Err(Errno::EINVAL),
     }
+    Ok(0)
+}
+
+/// PR_SET_MDWE: what is refused once stays so.
+fn refuse_exec_gain(bits: usize) -> Result {
+    const KNOWN: u32 = PR_MDWE_REFUSE_EXEC_GAIN | PR_MDWE_NO_INHERIT;
+    let bits = u32::try_from(bits).map_err(|_| Errno::EINVAL)?;
+    if bits & !KNOWN != 0 || bits == PR_MDWE_NO_INHERIT {
+        return Err(Errno::EINVAL);
+    }
+    let space = task::current().map();
+    let old = space.mdwe();
+    if old != 0 && old != bits {
+        return Err(Errno::EPERM);
+    }
+    space.set_mdwe(bits);
     Ok(0)
 }
 
@@ -145,5 +166,7 @@ fn capset(at: usize, data: usize) -> Result {
         return Err(Errno::EPERM);
     }
     settings.capabilities = new;
+    drop(settings);
+    me.apply_limits();
     Ok(0)
 }

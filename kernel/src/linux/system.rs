@@ -1,7 +1,9 @@
 //! What concerns the system, and calls that hardly do anything here.
 
 use linux_raw_sys::general as nr;
-use linux_raw_sys::general::{RLIMIT_RSS, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD};
+use linux_raw_sys::general::{
+    CAP_SYS_RESOURCE, RLIMIT_RSS, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD,
+};
 use scalvm::PAGE_SIZE;
 
 use super::{Errno, Result};
@@ -54,7 +56,7 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         | nr::__NR_setresgid
         | nr::__NR_setgroups => Ok(0),
         nr::__NR_setfsuid | nr::__NR_setfsgid => Ok(0),
-        nr::__NR_personality => Ok(0),
+        nr::__NR_personality => personality(a[0] as u32),
         // Hanging a terminal up is only for who has one that can be.
         nr::__NR_vhangup => Err(Errno::EPERM),
         // There never is a call to go on with: what is restarted begins anew.
@@ -138,15 +140,22 @@ fn limit(which: usize, new: usize, old: usize) -> Result {
 }
 
 fn prlimit(pid: Pid, which: usize, new: usize, old: usize) -> Result {
+    let new: Option<[u64; 2]> = match new {
+        0 => None,
+        at => Some(user::read(at)?),
+    };
     let pid = if pid == 0 { task::current().pid } else { pid };
     let process = task::find(pid).ok_or(Errno::ESRCH)?;
     let before = *process.limits.lock().get(which).ok_or(Errno::EINVAL)?;
-    if new != 0 {
-        let limit: [u64; 2] = user::read(new)?;
+    if let Some(limit) = new {
         if limit[0] > limit[1] {
             return Err(Errno::EINVAL);
         }
+        if limit[1] > before[1] && !task::current().may(CAP_SYS_RESOURCE) {
+            return Err(Errno::EPERM);
+        }
         process.limits.lock()[which] = limit;
+        process.apply_limits();
         if which == RLIMIT_RSS as usize {
             limit_resident(&process, limit[0]);
         }
@@ -191,6 +200,17 @@ fn getrusage(who: i32, at: usize) -> Result {
     };
     user::write(at, &usage)?;
     Ok(0)
+}
+
+/// personality(2): of what it can say, only whether there is chance in addresses is heeded.
+fn personality(new: u32) -> Result {
+    const ONLY_ASKED: u32 = u32::MAX;
+    let mut settings = task::current().settings.lock();
+    let old = settings.personality;
+    if new != ONLY_ASKED {
+        settings.personality = new;
+    }
+    Ok(old as usize)
 }
 
 fn reboot(operation: u32) -> Result {

@@ -1,8 +1,8 @@
 //! Times and limits of processes.
 
 use linux_raw_sys::general::{
-    RLIM_INFINITY, RLIMIT_CORE, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_NPROC,
-    RLIMIT_RTPRIO, RLIMIT_STACK,
+    RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE,
+    RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_RTPRIO, RLIMIT_STACK,
 };
 
 use super::stack;
@@ -28,10 +28,14 @@ pub struct Interval {
     pub interval: u64,
 }
 
+/// Soft and hard limits, by RLIMIT number.
+pub type Limits = [[u64; 2]; RLIM_NLIMITS as usize];
+
 /// The limits of the first process.
-pub(super) fn default_limits() -> [[u64; 2]; 16] {
+pub(super) fn default_limits() -> Limits {
     const NONE: u64 = RLIM_INFINITY as u64;
-    let mut limits = [[NONE; 2]; 16];
+    let mut limits = [[NONE; 2]; RLIM_NLIMITS as usize];
+    limits[RLIMIT_MEMLOCK as usize] = [8 << 20; 2];
     limits[RLIMIT_STACK as usize] = [stack::SIZE as u64, NONE];
     limits[RLIMIT_NOFILE as usize] = [MAX_FILES as u64; 2];
     limits[RLIMIT_CORE as usize] = [0, NONE];

@@ -10,8 +10,8 @@ use elf::file::{Class, FileHeader, parse_ident};
 use elf::segment::{ProgramHeader, SegmentTable};
 use scalvm::{MapRequest, PAGE_MASK, Place, Prot, Share, page_ceil, page_floor};
 
-use super::space::Space;
-use crate::arch::layout::{USER_HIGH, USER_LOW};
+use super::space::{Space, min_address};
+use crate::arch::layout::USER_HIGH;
 use crate::linux::Errno;
 use crate::mm::Object;
 
@@ -107,6 +107,24 @@ impl Elf {
             .any(|header| header.p_type == PT_GNU_STACK && header.p_flags & PF_X != 0)
     }
 
+    /// A place for a program that may lie anywhere, where such things are put in this space.
+    pub fn find_room(&self, space: &Space) -> Result<usize, Errno> {
+        let loads = || {
+            self.headers
+                .iter()
+                .filter(|header| header.p_type == PT_LOAD)
+        };
+        let low = loads().map(|header| header.p_vaddr).min().unwrap_or(0);
+        let high = loads().map(|header| header.p_vaddr.saturating_add(header.p_memsz));
+        let low = page_floor(low as usize);
+        let high = page_ceil(high.max().unwrap_or(0) as usize).ok_or(Errno::ENOEXEC)?;
+        let len = high.checked_sub(low).filter(|&len| len > 0);
+        let len = len.ok_or(Errno::ENOEXEC)?;
+        let at = space.map(MapRequest::anonymous(len, Prot::empty()))?;
+        space.unmap(at, len)?;
+        Ok(at.wrapping_sub(low))
+    }
+
     /// Maps the program. One that can lie anywhere is put to `base`.
     pub fn load(&self, space: &Space, object: &Object, base: usize) -> Result<Image, Errno> {
         let base = if self.dynamic { base } else { 0 };
@@ -153,7 +171,7 @@ fn load_segment(
         .filter(|end| *end <= USER_HIGH)
         .ok_or(Errno::ENOEXEC)?;
     if file_size > size
-        || start < USER_LOW
+        || start < min_address()
         || (start ^ offset) & PAGE_MASK != 0
         || offset.checked_add(file_size).is_none()
     {

@@ -5,10 +5,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
+use linux_raw_sys::general::RLIMIT_STACK;
+
+use super::clock::Limits;
 use super::elf::Elf;
 use super::pid::release;
 use super::signal::AltStack;
-use super::space::Space;
+use super::space::{Layout, Space};
 use super::stack::{self, Args, Strings, Told};
 use super::{exit, sched, vdso};
 use crate::arch::fpu;
@@ -18,14 +21,19 @@ use crate::fs::{Executable, FsContext, memory, open_exec};
 use crate::linux::{Errno, robust};
 use crate::sync::Mutex;
 
-/// Where programs lie that can lie anywhere.
-const PROGRAM_BASE: usize = 0x5555_5555_4000;
-/// Where programs lie that load others.
-const INTERPRETER_BASE: usize = 0x7fff_0000_0000;
+/// The personality that wants no chance in its addresses.
+const ADDR_NO_RANDOMIZE: u32 = 0x4_0000;
 /// The most scripts that may stand before a program.
 const MAX_SCRIPTS: usize = 5;
 /// Bytes of a script's first line that count.
 const SCRIPT_HEAD: usize = 256;
+
+/// What a process that executes a program brings along.
+pub(super) struct Executor {
+    pub limits: Limits,
+    /// Whether it wants to find its memory where it was the last time.
+    pub fixed: bool,
+}
 
 /// A program in an address space of its own, ready to run.
 pub(super) struct Loaded {
@@ -43,12 +51,13 @@ pub(super) fn load(
     path: &[u8],
     mut args: Strings,
     env: &Strings,
+    executor: &Executor,
 ) -> Result<Loaded, Errno> {
     let mut file = open_exec(context, path)?;
     let mut name = memory::vec(path)?;
     for _ in 0..MAX_SCRIPTS {
         match script(&file, &name, &args)? {
-            None => return load_elf(context, file, path, args, env),
+            None => return load_elf(context, file, path, args, env, executor),
             Some((interpreter, new_args)) => {
                 file = open_exec(context, &interpreter)?;
                 name = interpreter;
@@ -100,17 +109,23 @@ fn load_elf(
     path: &[u8],
     args: Strings,
     env: &Strings,
+    executor: &Executor,
 ) -> Result<Loaded, Errno> {
     let elf = Elf::read(&file.object)?;
-    let space = Space::new()?;
-    let image = elf.load(&space, &file.object, PROGRAM_BASE)?;
-    space.set_heap(scalvm::page_ceil(image.end).ok_or(Errno::ENOEXEC)?);
+    let layout = Layout::choose(executor.limits[RLIMIT_STACK as usize][0], executor.fixed);
+    let space = Space::new(&layout)?;
+    space.apply_limits(&executor.limits, true);
+    let image = elf.load(&space, &file.object, layout.program)?;
+    let heap = scalvm::page_ceil(image.end).ok_or(Errno::ENOEXEC)?;
+    space.set_heap(heap + layout.heap_gap);
     stack::map(&space, elf.executable_stack())?;
     let vdso = vdso::map(&space)?;
     let interpreter = match elf.interpreter(&file.object)? {
         Some(path) => {
             let file = open_exec(context, &path)?;
-            Some(Elf::read(&file.object)?.load(&space, &file.object, INTERPRETER_BASE)?)
+            let interpreter = Elf::read(&file.object)?;
+            let base = interpreter.find_room(&space)?;
+            Some(interpreter.load(&space, &file.object, base)?)
         }
         None => None,
     };
@@ -122,7 +137,7 @@ fn load_elf(
         interpreter: interpreter.as_ref(),
         vdso,
     };
-    let sp = stack::fill(&space, &told)?;
+    let sp = stack::fill(&space, &layout, &told)?;
     let entry = interpreter.as_ref().unwrap_or(&image).entry;
     if entry >= USER_HIGH {
         return Err(Errno::ENOEXEC);
@@ -142,9 +157,14 @@ fn load_elf(
 /// execve(2): the process goes on as another program. Blocks.
 pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Result<(), Errno> {
     let context = sched::current().fs().lock().clone();
-    let loaded = load(&context, path, args, env)?;
     let thread = sched::current_thread();
     let process = thread.process();
+    let executor = Executor {
+        limits: *process.limits.lock(),
+        fixed: process.settings.lock().personality & ADDR_NO_RANDOMIZE != 0,
+    };
+    let loaded = load(&context, path, args, env, &executor)?;
+    loaded.space.inherit_mdwe(&process.map());
     let actions = memory::arc(Mutex::new(process.actions().lock().for_exec()))?;
     let files = process.own_files()?;
 

@@ -12,7 +12,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use super::clock::Interval;
+use linux_raw_sys::general::CAP_IPC_LOCK;
+
+use super::clock::{Interval, Limits};
 use super::settings::Settings;
 use super::signal::{Action, Actions, Pending, SigInfo};
 use super::stack::Args;
@@ -90,8 +92,8 @@ pub struct Process {
     alarm_interval: AtomicU64,
     /// What it has said about itself.
     pub settings: Mutex<Settings>,
-    /// Soft and hard limits, by RLIMIT number.
-    pub limits: Mutex<[[u64; 2]; 16]>,
+    /// Its limits.
+    pub limits: Mutex<Limits>,
 }
 
 /// Page faults that ended well.
@@ -301,6 +303,17 @@ impl Process {
         let len = name.len().min(15);
         field[..len].copy_from_slice(&name[..len]);
         *self.name.lock() = field;
+    }
+
+    /// Whether it has this capability.
+    pub fn may(&self, capability: u32) -> bool {
+        self.settings.lock().capabilities.effective >> capability & 1 == 1
+    }
+
+    /// Keeps its memory to its limits.
+    pub fn apply_limits(&self) {
+        let locks_anything = self.may(CAP_IPC_LOCK);
+        self.map().apply_limits(&self.limits.lock(), locks_anything);
     }
 
     /// Its arguments, each ended by a zero byte.

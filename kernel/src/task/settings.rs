@@ -31,7 +31,8 @@ impl Capabilities {
 }
 
 /// What a process has said about itself. Nothing depends on it but what is said here: there are no
-/// permissions, so that who gives capabilities up loses nothing by that.
+/// permissions, so that who gives capabilities up loses nothing by that, but for those to lock memory and
+/// to raise limits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// What it may do.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub dumpable: bool,
     /// Whether exec must give it no privileges.
     pub no_new_privileges: bool,
+    /// What personality(2) set.
+    pub personality: u32,
 }
 
 impl Settings {
@@ -51,6 +54,7 @@ impl Settings {
         death_signal: 0,
         dumpable: true,
         no_new_privileges: false,
+        personality: 0,
     };
 
     /// Those of a child.

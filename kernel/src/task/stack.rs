@@ -8,22 +8,19 @@ use linux_raw_sys::auxvec::{
     AT_HWCAP2, AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE,
     AT_SYSINFO_EHDR, AT_UID,
 };
-use scalvm::{Inherit, MapRequest, PAGE_SIZE, Place, Prot, malloc_type};
+use scalvm::{MapRequest, PAGE_SIZE, Place, Prot, malloc_type};
 use scalvm_alloc::typed_alloc;
 
 use super::elf::{Image, PROGRAM_HEADER};
-use super::space::Space;
-use crate::arch::layout::USER_HIGH;
+use super::space::{Layout, Space};
 use crate::arch::{cpu, random};
 use crate::linux::Errno;
 use crate::mm::{VM, typed};
 
-/// Bytes that the stack may grow to. They are mapped at once, and cost nothing until they are used.
+/// Bytes that the first process's stack may grow to.
 pub const SIZE: usize = 8 << 20;
-/// What lies below the stack cannot be touched for so many bytes.
-const GUARD: usize = 1 << 20;
-/// Its end.
-const TOP: usize = USER_HIGH;
+/// Bytes that it has at first.
+const FIRST: usize = 33 * PAGE_SIZE;
 /// The most that arguments and environment may take, in bytes.
 pub const MAX_STRINGS: usize = SIZE / 4;
 /// Clock ticks per second, in times(2) and the like.
@@ -86,16 +83,14 @@ impl Strings {
     }
 }
 
-/// Maps the stack.
+/// Maps the stack, which grows.
 pub fn map(space: &Space, executable: bool) -> Result<(), Errno> {
     let prot = if executable { Prot::all() } else { Prot::RW };
-    space.map(MapRequest::anonymous(SIZE, prot).at(Place::Fixed(TOP - SIZE)))?;
-    let guard = MapRequest {
-        max_prot: Prot::empty(),
-        inherit: Inherit::Copy,
-        ..MapRequest::anonymous(GUARD, Prot::empty())
+    let request = MapRequest {
+        grows: true,
+        ..MapRequest::anonymous(FIRST, prot)
     };
-    space.map(guard.at(Place::Fixed(TOP - SIZE - GUARD)))?;
+    space.map(request.at(Place::Fixed(space.stack_end() - FIRST)))?;
     Ok(())
 }
 
@@ -116,29 +111,30 @@ pub struct Told<'a> {
 }
 
 /// Puts what a program is told onto its stack. Returns the stack pointer.
-pub fn fill(space: &Space, told: &Told<'_>) -> Result<usize, Errno> {
+pub fn fill(space: &Space, layout: &Layout, told: &Told<'_>) -> Result<usize, Errno> {
     const PLATFORM: &[u8] = b"x86_64\0";
     const RANDOM: usize = 16;
     let mut noise = [0; RANDOM];
     random::fill(&mut noise);
 
+    let top = layout.stack_end;
     // From the top: a zero word, the path, environment, arguments, the platform's name, random
     // bytes, and, aligned, the words.
-    let path = TOP - 8 - (told.path.len() + 1);
+    let path = top - 8 - (told.path.len() + 1);
     let env = path - told.env.len();
     let args = env - told.args.len();
     let platform = args - PLATFORM.len();
-    let noise_at = (platform - RANDOM) & !15;
+    let noise_at = (platform - RANDOM - layout.stack_skip) & !15;
     let mut strings = Vec::new();
     strings
-        .try_reserve_exact(TOP - noise_at)
+        .try_reserve_exact(top - noise_at)
         .map_err(|_| Errno::ENOMEM)?;
     strings.extend_from_slice(&noise);
     strings.resize(platform - noise_at, 0);
     for part in [PLATFORM, &told.args.bytes, &told.env.bytes, told.path] {
         strings.extend_from_slice(part);
     }
-    strings.resize(TOP - noise_at, 0);
+    strings.resize(top - noise_at, 0);
 
     let image = told.image;
     let mut aux = [

@@ -4,16 +4,20 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use linux_raw_sys::prctl::PR_MDWE_REFUSE_EXEC_GAIN;
+
+use super::clock::default_limits;
 use super::exit::Nothing;
 use super::pid::{self, NewPid};
 use super::process::{Parts, Process};
 use super::signal::Actions;
-use super::space::Space;
+use super::space::{Layout, Space};
 use super::stack::Strings;
 use super::thread::{Start, Thread};
-use super::{Pid, exec, sched, table, vdso};
+use super::{Pid, exec, sched, set_randomize_va_space, table, vdso};
 use crate::arch::frame::Frame;
 use crate::arch::print::tell;
+use crate::boot_options::BootOptions;
 use crate::fs::procfs::kmem;
 use crate::fs::text::Text;
 use crate::fs::{self, FileTable, memory};
@@ -33,18 +37,20 @@ pub(super) fn nothing() -> Option<Nothing> {
     NOTHING.lock().clone()
 }
 
-/// Starts the first process with these arguments, the first of them the path. Returns only if that
-/// fails. `print_stats` has the manager's counters printed when it ends.
-pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
-    PRINT_STATS.store(print_stats, Relaxed);
+/// Starts the first process as the options say. Returns only if that fails.
+pub fn start_init(options: &BootOptions) -> Result<(), Errno> {
+    PRINT_STATS.store(options.print_stats, Relaxed);
+    if options.fixed_addresses {
+        set_randomize_va_space(0)?;
+    }
     *NOTHING.lock() = Some(Nothing {
-        space: Space::new()?,
+        space: Space::new(&Layout::choose(0, true))?,
         files: memory::arc(Mutex::new(FileTable::new()))?,
         args: memory::arc(Strings::new().into_bytes())?,
         exe: memory::arc(String::new())?,
     });
     vdso::init()?;
-    let thread = load_init(args)?;
+    let thread = load_init(&options.program, options.refuse_exec_gain)?;
     daemons::start()?;
     sched::make_ready(&thread);
     drop(thread);
@@ -52,7 +58,7 @@ pub fn start_init(args: &[Vec<u8>], print_stats: bool) -> Result<(), Errno> {
     Ok(())
 }
 
-fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
+fn load_init(args: &[Vec<u8>], refuse_exec_gain: bool) -> Result<alloc::sync::Arc<Thread>, Errno> {
     let path = args.first().ok_or(Errno::ENOENT)?;
     let (mut strings, mut env) = (Strings::new(), Strings::new());
     for arg in args {
@@ -62,7 +68,14 @@ fn load_init(args: &[Vec<u8>]) -> Result<alloc::sync::Arc<Thread>, Errno> {
         env.push(variable.as_bytes())?;
     }
     let (context, files) = fs::first_process()?;
-    let loaded = exec::load(&context, path, strings, &env)?;
+    let executor = exec::Executor {
+        limits: default_limits(),
+        fixed: false,
+    };
+    let loaded = exec::load(&context, path, strings, &env, &executor)?;
+    if refuse_exec_gain {
+        loaded.space.set_mdwe(PR_MDWE_REFUSE_EXEC_GAIN);
+    }
     pid::init()?;
     let number = NewPid::new()?;
     let pid = number.get();

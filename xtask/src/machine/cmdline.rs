@@ -24,6 +24,10 @@ pub fn command_line(config: &Config) -> String {
     if let Some(number) = config.root_disk {
         words.push(format!("root=/dev/{}", disk_name(number)));
     }
+    if config.icount {
+        // The same run counts the same instructions.
+        words.push("norandmaps".to_owned());
+    }
     words.extend(paging(&config.paging));
     words.push("--".to_owned());
     words.extend(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use scalvm::{Limit, MapError, MapLimits, Prot, Wire, page_floor};
+use scalvm::{Limit, MapError, MapLimits, Prot, Share, Wire, page_floor};
 
 use super::area::{Area, Attributes};
 use super::space::{GUARD, Space};
@@ -65,6 +65,16 @@ impl Space {
     /// Whether anything in a range is sealed.
     pub fn unsealed(&self, range: &Range<usize>) -> Result<(), MapError> {
         match self.bytes(range, |attributes| attributes.sealed) {
+            0 => Ok(()),
+            _ => Err(MapError::Sealed),
+        }
+    }
+
+    /// Whether no seal keeps contents in a range.
+    pub fn may_discard(&self, range: &Range<usize>) -> Result<(), MapError> {
+        let kept =
+            |a: &Attributes| a.sealed && a.share == Share::Private && !a.prot.contains(Prot::WRITE);
+        match self.bytes(range, kept) {
             0 => Ok(()),
             _ => Err(MapError::Sealed),
         }

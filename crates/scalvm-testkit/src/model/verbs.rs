@@ -149,11 +149,7 @@ impl Space {
     /// Forgets what private mappings wrote. Objects keep what they have.
     pub fn discard(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
-        let kept =
-            |a: &Attributes| a.sealed && a.share == Share::Private && !a.prot.contains(Prot::WRITE);
-        if self.bytes(&range, kept) > 0 {
-            return Err(MapError::Sealed);
-        }
+        self.may_discard(&range)?;
         self.within(&range)
             .for_each(|(start, area)| area.drop_own(0..pages(area.end - start)));
         if self.is_full(&range) {
@@ -166,6 +162,7 @@ impl Space {
     /// Lets what private memory holds, with nothing underneath, become zeros some day.
     pub fn free(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
+        self.may_discard(&range)?;
         self.within(&range)
             .for_each(|(start, area)| area.give_up(0..pages(area.end - start)));
         self.only_mapped(start, len)

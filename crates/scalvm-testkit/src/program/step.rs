@@ -101,6 +101,8 @@ verbs! {
     Wire "wire" 3,
     /// Unwires a range.
     Unwire "unwire" 3,
+    /// Holds a range for a device, and lets it go.
+    Describe "describe" 4,
     /// Wires a range of which pages come when they are touched.
     WireOnFault "wire-on-fault" 2,
     /// Wires or unwires all that is mapped, or all that will be.

@@ -292,6 +292,77 @@ impl Runner<'_> {
         self.same("write", got, must)
     }
 
+    /// A device uses a range, while what the range is of is forked, unmapped or discarded.
+    pub(super) fn describe(&mut self, [which, at, within, len, how, _]: [u32; 6]) -> Check {
+        let which = self.pick(which);
+        let (addr, len) = self.span_at(which, at, within, len);
+        let access = [Access::Read, Access::Write][how as usize % 2];
+        if Self::pieces(addr, len).any(|(addr, _, n)| {
+            let model = &self.spaces[which].model;
+            let denied = model.load(addr, access, 1) == Err(FaultError::Protection);
+            model.is_tail(addr, n) || denied && self.is_implied(which, addr, access)
+        }) {
+            return Ok(());
+        }
+        let meanwhile = how / 2 % 4;
+        self.say(|| {
+            let serial = self.spaces[which].serial;
+            format!("map {serial}: describe {len:#x} at {addr:#x} {access:?}, {meanwhile}")
+        });
+        let got = self.retry(false, |r| r.spaces[which].real.describe(addr, len, access))?;
+        let must = Self::pieces(addr, len).try_for_each(|(addr, ..)| {
+            _ = self.spaces[which].model.grow_down(addr);
+            self.spaces[which].model.fault(addr, access)?;
+            self.forbid_device(which, addr)
+        });
+        let mdl = match (got, must) {
+            (Ok(mdl), Ok(())) => mdl,
+            (got, must) => return self.same("describe", got.map(|_| ()), must),
+        };
+        if meanwhile == 1 {
+            self.fork([which as u32; 6])?;
+        }
+        let bytes = self.bytes(len);
+        let kit = self.kit;
+        let mut held = Vec::new();
+        for (piece, (addr, at, n)) in mdl.pieces().zip(Self::pieces(addr, len)) {
+            let is = kit.bytes(piece.frame).as_slice()[piece.offset..][..piece.len].to_vec();
+            self.spaces[which].model.found(addr, &is);
+            let model = &self.spaces[which].model;
+            let must = model.load(addr, access, n);
+            self.same("what a device reads", Ok(is), must)?;
+            if access == Access::Write {
+                kit.write(piece.frame, piece.offset, &bytes[at..at + n]);
+                let stored = model.store(addr, &bytes[at..at + n]);
+                self.same("what a device writes", stored, Ok(()))?;
+            }
+            held.push(kit.bytes(piece.frame));
+        }
+        let range = (page_floor(addr), held.len() * PAGE_SIZE);
+        match meanwhile {
+            2 => self.at_range(
+                "unmap",
+                which,
+                range,
+                |p, at, len| p.real.unmap(at, len),
+                Space::unmap,
+            ),
+            3 => self.at_range(
+                "discard",
+                which,
+                range,
+                |p, at, len| p.real.discard(at, len),
+                Space::discard,
+            ),
+            _ => Ok(()),
+        }?;
+        let now: Vec<_> = mdl.pieces().map(|piece| kit.bytes(piece.frame)).collect();
+        if now != held {
+            return wrong("what a device uses has changed");
+        }
+        Ok(())
+    }
+
     pub(super) fn populate(&mut self, [which, at, pages, how, ..]: [u32; 6]) -> Check {
         let which = self.pick(which);
         let (start, pages) = (self.address(which, at), 1 + pages as usize % 10);

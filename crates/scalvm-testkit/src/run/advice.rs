@@ -107,11 +107,12 @@ impl Runner<'_> {
                 .real
                 .populate_for(start, pages * PAGE_SIZE, access)
         })?;
-        let space = &self.spaces[which].model;
+        let space = &mut self.spaces[which].model;
         let stop = |at, error| Unfinished { at, error };
         let must = match space.range(start, pages * PAGE_SIZE) {
             Err(_) => Err(stop(start, FaultError::NoMapping)),
             Ok(_) => addresses.clone().try_for_each(|at| {
+                _ = space.grow_down(at);
                 let fault = space.fault(at, access);
                 fault.map_err(|error| stop(at, error))
             }),

@@ -203,6 +203,7 @@ impl<'v> Runner<'v> {
             inherit: request.inherit,
             advice: Advice::Normal,
             wired: space.rules.future.is_some(),
+            no_dump: false,
             on_fault: false,
             grows: request.grows,
             sealed: false,
@@ -326,7 +327,19 @@ impl<'v> Runner<'v> {
         model: impl Fn(&mut Space, usize, usize) -> Result<(), MapError>,
     ) -> Check {
         let which = self.pick(which);
-        let (start, len) = (self.rough_address(which, at), decode::length(len));
+        let range = (self.rough_address(which, at), decode::length(len));
+        self.at_range(what, which, range, real, model)
+    }
+
+    /// The same on this range.
+    pub(super) fn at_range(
+        &mut self,
+        what: &str,
+        which: usize,
+        (start, len): (usize, usize),
+        real: impl Fn(&Pair<'v>, usize, usize) -> Result<(), MapError>,
+        model: impl Fn(&mut Space, usize, usize) -> Result<(), MapError>,
+    ) -> Check {
         self.say(|| {
             format!(
                 "map {}: {what} {start:#x} {len:#x}",

@@ -198,6 +198,7 @@ impl<'v> Runner<'v> {
             Op::Remap => self.remap(a),
             Op::Wire => self.wire(a),
             Op::Unwire => self.unwire(a),
+            Op::Describe => self.describe(a),
             Op::WireOnFault => self.wire_on_fault(a),
             Op::WireAll => self.wire_all(a),
             Op::Limit => self.limit(a),

@@ -49,6 +49,7 @@ impl<M: Machine> Vm<M> {
         f("object", self.objects.raw());
         f("map entry", self.entries.raw());
         f("map", self.maps.raw());
+        f("mdl", self.mdl_blocks.raw());
         f("track", self.tracks.raw());
         f("compressor store", self.compressor.pool());
         f("swap device", self.swap.pool());

@@ -167,7 +167,7 @@ impl Attributes {
             | u32::from(self.no_reserve) << 22
             | u32::from(self.no_dump) << 23
             | u32::from(self.on_fault) << 26
-            | u32::from(self.grows) * GROWS
+            | u32::from(self.grows) << GROWS.trailing_zeros()
             | u32::from(self.sealed) << 28
             | u32::from(self.unsettled) << 29
     }

@@ -52,6 +52,28 @@ impl<'v, M: Machine> HeldPage<'v, M> {
         }
     }
 
+    /// What it is made of, for who keeps many: still held, until it is made whole and dropped.
+    pub(crate) fn into_parts(self) -> (Ptr<Page>, Option<Ptr<Family<M>>>) {
+        let parts = (self.page, self.family);
+        core::mem::forget(self);
+        parts
+    }
+
+    /// A page made whole again.
+    pub(crate) fn from_parts(
+        vm: &'v Vm<M>,
+        page: Ptr<Page>,
+        write: bool,
+        family: Option<Ptr<Family<M>>>,
+    ) -> HeldPage<'v, M> {
+        HeldPage {
+            vm,
+            page,
+            write,
+            family,
+        }
+    }
+
     /// The frame.
     pub fn frame(&self) -> Frame {
         self.page.frame()

@@ -4,6 +4,7 @@ mod body;
 mod drop;
 mod give_up;
 mod held;
+mod mdl;
 mod pages;
 mod ranges;
 mod resize;
@@ -22,6 +23,8 @@ use crate::vm::Vm;
 use body::pages_of;
 pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
 pub use held::HeldPage;
+pub(crate) use mdl::MdlBlock;
+pub use mdl::{Mdl, MdlPiece};
 pub(crate) use pages::{Found, Look, Miss, Readable, Writable, Zeros};
 pub(crate) use ranges::pieces;
 

@@ -2,7 +2,6 @@
 
 use scalvm::{PAGE_SIZE, Prot, Region, Share};
 
-use crate::arch::layout::USER_HIGH;
 use crate::fs::text::Text;
 use crate::fs::{dev, names};
 use crate::linux::Errno;
@@ -71,7 +70,7 @@ pub(super) fn line(space: &Space, region: &Region, text: &mut Text) -> Result<()
             "/dev/zero (deleted)"
         }
         None if region.start < heap.1 && heap.0 < region.end => "[heap]",
-        None if region.end == USER_HIGH => "[stack]",
+        None if region.grows && region.end == space.stack_end() => "[stack]",
         None => "",
     };
     if !name.is_empty() {
@@ -101,6 +100,6 @@ pub(super) fn shares(process: &Process) -> (u64, u64, u64) {
 /// Bytes of the stack.
 pub(super) fn stack(process: &Process) -> u64 {
     let space = process.map();
-    let stack = space.query(USER_HIGH - PAGE_SIZE);
+    let stack = space.query(space.stack_end() - PAGE_SIZE);
     stack.map_or(0, |region| (region.end - region.start) as u64)
 }

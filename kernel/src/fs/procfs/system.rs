@@ -50,8 +50,14 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("sys/kernel/osrelease", |text| line(text, RELEASE)),
     ("sys/kernel/ostype", |text| line(text, "Linux")),
     ("sys/kernel/pid_max", |text| number(text, PID_MAX)),
+    ("sys/kernel/randomize_va_space", |text| {
+        number(text, task::randomize_va_space().into())
+    }),
     ("sys/kernel/version", |text| line(text, VERSION)),
     ("sys/vm/max_map_count", |text| number(text, i32::MAX as u64)),
+    ("sys/vm/mmap_min_addr", |text| {
+        number(text, task::min_address() as u64)
+    }),
     ("sys/vm/overcommit_memory", |text| {
         number(text, commit::mode().into())
     }),
@@ -68,6 +74,13 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
 
 /// Those of them that can be written.
 pub(super) const WRITABLE: &[(&str, Writer)] = &[
+    ("sys/kernel/randomize_va_space", |bytes, _| {
+        task::set_randomize_va_space(written(bytes)?)
+    }),
+    ("sys/vm/mmap_min_addr", |bytes, _| {
+        task::set_min_address(written(bytes)?);
+        Ok(())
+    }),
     ("sys/vm/overcommit_memory", |bytes, _| {
         commit::set_mode(written(bytes)?)
     }),

@@ -16,7 +16,7 @@ use scalvm::{
 };
 
 use super::super::{Errno, Result};
-use crate::arch::layout::{USER_HIGH, USER_LOW};
+use crate::arch::layout::USER_HIGH;
 use crate::mm::user;
 use crate::task::{self, Space, with_memory};
 
@@ -48,7 +48,7 @@ pub(super) fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Resu
     if len == 0 {
         return Ok(0);
     }
-    if at < USER_LOW || end > USER_HIGH {
+    if end > USER_HIGH {
         return Err(Errno::ENOMEM);
     }
     match advice {

@@ -6,12 +6,12 @@ use linux_raw_sys::general::{
     MAP_SHARED_VALIDATE, MAP_STACK, MAP_TYPE, PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ,
     PROT_SEM, PROT_WRITE,
 };
-use scalvm::{Inherit, MapError, MapRequest, PAGE_MASK, Place, Prot, Share, page_ceil};
+use scalvm::{Inherit, MapError, MapRequest, PAGE_MASK, Place, Prot, Share, Wire, page_ceil};
 
 use super::super::{Errno, Result};
-use super::{range, rights};
-use crate::arch::layout::{USER_HIGH, USER_LOW};
-use crate::task::{self, Space};
+use super::{any_region, lock, range, rights};
+use crate::arch::layout::USER_HIGH;
+use crate::task::{self, Space, min_address};
 
 /// The flags that MAP_SHARED_VALIDATE lets pass; without it, unknown ones are ignored.
 const KNOWN_FLAGS: u32 = MAP_TYPE
@@ -37,13 +37,19 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
     let len = page_ceil(len)
         .filter(|len| *len <= USER_HIGH)
         .ok_or(Errno::ENOMEM)?;
+    let anonymous = flags & MAP_ANONYMOUS != 0;
     let share = match flags & MAP_TYPE {
         MAP_PRIVATE => Share::Private,
         MAP_SHARED => Share::Shared,
+        MAP_SHARED_VALIDATE if anonymous => return Err(Errno::EINVAL),
         MAP_SHARED_VALIDATE if flags & !KNOWN_FLAGS != 0 => return Err(Errno::EOPNOTSUPP),
         MAP_SHARED_VALIDATE => Share::Shared,
         _ => return Err(Errno::EINVAL),
     };
+    let grows = flags & MAP_GROWSDOWN != 0;
+    if grows && !(anonymous && share == Share::Private) {
+        return Err(Errno::EINVAL);
+    }
     if flags & MAP_HUGETLB != 0 {
         return Err(Errno::ENOMEM);
     }
@@ -51,7 +57,7 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
         if at & PAGE_MASK != 0 {
             return Err(Errno::EINVAL);
         }
-        if at < USER_LOW {
+        if at < min_address() {
             return Err(Errno::EPERM);
         }
         if at > USER_HIGH - len {
@@ -63,12 +69,17 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
             Place::Fixed(at)
         }
     } else {
-        match page_ceil(at) {
-            Some(at) if at >= USER_LOW && at <= USER_HIGH - len => Place::Hint(at),
+        match at & !PAGE_MASK {
+            0 => Place::Anywhere,
+            at if at.max(min_address()) <= USER_HIGH - len => Place::Hint(at.max(min_address())),
             _ => Place::Anywhere,
         }
     };
-    let start = if flags & MAP_ANONYMOUS != 0 {
+    let wire = (flags & MAP_LOCKED != 0).then_some(Wire::Now);
+    if wire.is_some() {
+        lock::may_lock()?;
+    }
+    let start = if anonymous {
         let inherit = if share == Share::Shared {
             Inherit::Share
         } else {
@@ -79,6 +90,8 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
             share,
             inherit,
             no_reserve: flags & MAP_NORESERVE != 0,
+            wire,
+            grows,
             ..MapRequest::anonymous(len, prot)
         })
     } else {
@@ -90,6 +103,7 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
             place,
             max_prot,
             no_reserve: flags & MAP_NORESERVE != 0,
+            wire,
             ..request
         })
     }
@@ -98,10 +112,11 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
         MapError::BadOffset => Errno::EOVERFLOW,
         other => other.into(),
     })?;
-    if flags & MAP_LOCKED != 0 || space.lock_future() {
-        // The mapping stands, as on Linux, whether or not all of it can be brought in now.
-        let _ = space.wire(start, len);
-    } else if flags & MAP_POPULATE != 0 {
+    // The mapping stands, as on Linux, whether or not all of it can be brought in now.
+    if wire.is_some() || space.wire_future().is_some() {
+        let _ = space.bring_wired(start, len);
+    }
+    if flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE {
         let _ = space.populate(start, len);
     }
     Ok(start)
@@ -112,36 +127,51 @@ pub(super) fn munmap(space: &Space, at: usize, len: usize) -> Result {
     if at & PAGE_MASK != 0 || len == 0 || at > USER_HIGH || len > USER_HIGH - at {
         return Err(Errno::EINVAL);
     }
-    clipped(at, len, |at, len| space.unmap(at, len))
-}
-
-/// Does something with the part of a range that can be mapped at all.
-fn clipped(
-    at: usize,
-    len: usize,
-    what: impl FnOnce(usize, usize) -> core::result::Result<(), MapError>,
-) -> Result {
-    let start = at.max(USER_LOW);
-    let end = at + len;
-    if start < end {
-        what(start, end - start)?;
-    }
+    space.unmap(at, len)?;
     Ok(0)
 }
 
 pub(super) fn mprotect(space: &Space, at: usize, len: usize, prot: u32) -> Result {
     const KNOWN: u32 = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM;
-    if prot & !KNOWN & !(PROT_GROWSDOWN | PROT_GROWSUP) != 0
-        || prot & (PROT_GROWSDOWN | PROT_GROWSUP) != 0
-    {
+    const GROWS: u32 = PROT_GROWSDOWN | PROT_GROWSUP;
+    if prot & GROWS == GROWS {
         return Err(Errno::EINVAL);
     }
     let Some(len) = range(at, len)? else {
         return Ok(0);
     };
-    match space.protect(at, len, rights(prot)) {
-        Err(MapError::NotMapped) => protect_below_hole(space, at, at + len, rights(prot)),
-        result => result.map(|()| 0).map_err(Errno::from),
+    if prot & !(KNOWN | GROWS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let end = at + len;
+    let start = match prot & GROWS {
+        0 => at,
+        // What is meant is the entry that grows, from wherever it begins by now.
+        PROT_GROWSDOWN => {
+            let region = space.query(at).filter(|region| region.start < end);
+            let region = region.ok_or(Errno::ENOMEM)?;
+            if !region.grows {
+                return Err(Errno::EINVAL);
+            }
+            region.start
+        }
+        // Nothing grows upwards here.
+        _ => {
+            any_region(space, at, at + 1, |_| false)?;
+            return Err(Errno::EINVAL);
+        }
+    };
+    let prot = rights(prot);
+    match space.protect(start, end - start, prot) {
+        Err(MapError::NotMapped) => protect_below_hole(space, start, end, prot),
+        result => {
+            result?;
+            if prot.contains(Prot::WRITE) {
+                // What is locked comes in as soon as it can be written.
+                let _ = space.bring_wired(start, end - start);
+            }
+            Ok(0)
+        }
     }
 }
 

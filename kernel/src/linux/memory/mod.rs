@@ -8,14 +8,15 @@ mod lock;
 mod mmap;
 mod remap;
 mod residency;
+mod seal;
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{PROT_EXEC, PROT_READ, PROT_WRITE};
-use scalvm::{PAGE_MASK, Prot, page_ceil};
+use scalvm::{PAGE_MASK, Prot, Wire, page_ceil};
 
 use super::{Errno, Result};
-use crate::arch::layout::{USER_HIGH, USER_LOW};
-use crate::task;
+use crate::arch::layout::USER_HIGH;
+use crate::task::{self, Space};
 
 #[inline(never)]
 pub fn call(number: u32, a: [usize; 6]) -> Result {
@@ -28,24 +29,20 @@ pub fn call(number: u32, a: [usize; 6]) -> Result {
         nr::__NR_brk => Ok(space.move_break(a[0])),
         nr::__NR_madvise => advise::madvise(&space, a[0], a[1], a[2] as u32),
         nr::__NR_msync => residency::msync(&space, a[0], a[1], a[2] as u32),
-        nr::__NR_mlock => lock::lock(&space, a[0], a[1], true),
-        nr::__NR_mlock2 if a[2] > 1 => Err(Errno::EINVAL),
-        nr::__NR_mlock2 => lock::lock(&space, a[0], a[1], true),
-        nr::__NR_munlock => lock::lock(&space, a[0], a[1], false),
+        nr::__NR_mlock => lock::lock(&space, a[0], a[1], Some(Wire::Now)),
+        nr::__NR_mlock2 => lock::lock2(&space, a[0], a[1], a[2] as u32),
+        nr::__NR_munlock => lock::lock(&space, a[0], a[1], None),
         nr::__NR_mlockall => lock::lock_all(&space, a[0] as u32),
-        nr::__NR_munlockall => {
-            space.set_lock_future(false);
-            lock::for_all(&space, |start, len| {
-                space.unwire(start, len).map_err(Errno::from)
-            })
-        }
+        nr::__NR_munlockall => lock::unlock_all(&space),
         _ => Err(Errno::ENOSYS),
     }
 }
 
 /// The calls that are made less often.
 pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
-    residency::dispatch(number, a).or_else(|| advise::dispatch(number, a))
+    residency::dispatch(number, a)
+        .or_else(|| advise::dispatch(number, a))
+        .or_else(|| seal::dispatch(number, a))
 }
 
 /// The rights that PROT_ bits mean.
@@ -68,7 +65,26 @@ fn range(at: usize, len: usize) -> core::result::Result<Option<usize>, Errno> {
     }
     let len = page_ceil(len).ok_or(Errno::ENOMEM)?;
     match at.checked_add(len) {
-        Some(end) if at >= USER_LOW && end <= USER_HIGH => Ok(Some(len)),
+        Some(end) if end <= USER_HIGH => Ok(Some(len)),
         _ => Err(Errno::ENOMEM),
     }
+}
+
+/// Whether any mapping of a range is like that. ENOMEM if there is a hole.
+fn any_region(
+    space: &Space,
+    at: usize,
+    end: usize,
+    like: impl Fn(&scalvm::Region) -> bool,
+) -> core::result::Result<bool, Errno> {
+    let (mut at, mut found) = (at, false);
+    while at < end {
+        let region = space
+            .query(at)
+            .filter(|region| region.start <= at)
+            .ok_or(Errno::ENOMEM)?;
+        found |= like(&region);
+        at = region.end;
+    }
+    Ok(found)
 }

@@ -4,8 +4,8 @@ use linux_raw_sys::general::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 use scalvm::{MapError, PAGE_MASK, Place, Remap, page_ceil};
 
 use super::super::{Errno, Result};
-use crate::arch::layout::{USER_HIGH, USER_LOW};
-use crate::task::Space;
+use crate::arch::layout::USER_HIGH;
+use crate::task::{Space, min_address};
 
 pub(super) fn mremap(
     space: &Space,
@@ -16,16 +16,16 @@ pub(super) fn mremap(
     new: usize,
 ) -> Result {
     let (may_move, fixed) = (flags & MREMAP_MAYMOVE != 0, flags & MREMAP_FIXED != 0);
+    let keeps = flags & MREMAP_DONTUNMAP != 0;
     if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) != 0
-        || flags & MREMAP_DONTUNMAP != 0
-        || fixed && !may_move
+        || (fixed || keeps) && !may_move
         || old & PAGE_MASK != 0
     {
         return Err(Errno::EINVAL);
     }
     let old_len = page_ceil(old_len).ok_or(Errno::EINVAL)?;
     let new_len = page_ceil(new_len).ok_or(Errno::EINVAL)?;
-    if new_len == 0 || new_len > USER_HIGH {
+    if new_len == 0 || new_len > USER_HIGH || keeps && old_len != new_len {
         return Err(Errno::EINVAL);
     }
     let how = match () {
@@ -34,7 +34,7 @@ pub(super) fn mremap(
             if new & PAGE_MASK != 0 || new > USER_HIGH - new_len || overlap {
                 return Err(Errno::EINVAL);
             }
-            if new < USER_LOW {
+            if new < min_address() {
                 return Err(Errno::EPERM);
             }
             Remap::Fixed(new)
@@ -57,14 +57,22 @@ pub(super) fn mremap(
                 other => other.into(),
             });
     }
-    if !matches!(old.checked_add(old_len), Some(end) if old >= USER_LOW && end <= USER_HIGH) {
+    if !matches!(old.checked_add(old_len), Some(end) if end <= USER_HIGH) {
         return Err(Errno::EFAULT);
     }
-    space
-        .remap(old, old_len, new_len, how)
-        .map_err(|error| match error {
-            MapError::NotMapped => Errno::EFAULT,
-            MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
-            other => other.into(),
-        })
+    let moved = if keeps {
+        space.remap_keeping(old, old_len, fixed.then_some(new))
+    } else {
+        space.remap(old, old_len, new_len, how)
+    };
+    let at = moved.map_err(|error| match error {
+        MapError::NotMapped => Errno::EFAULT,
+        MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
+        other => other.into(),
+    })?;
+    if new_len > old_len {
+        // It stands, as on Linux, whether or not all of it can be brought in now.
+        let _ = space.bring_wired(at, new_len);
+    }
+    Ok(at)
 }

@@ -5,7 +5,7 @@ use linux_raw_sys::general::{MS_ASYNC, MS_INVALIDATE, MS_SYNC};
 use scalvm::{PAGE_MASK, PAGE_SIZE, PageInfo, Share, page_ceil};
 
 use super::super::{Errno, Result};
-use crate::arch::layout::{USER_HIGH, USER_LOW};
+use crate::arch::layout::USER_HIGH;
 use crate::mm::user;
 use crate::task::{self, Space};
 
@@ -76,11 +76,7 @@ fn mincore(space: &Space, at: usize, len: usize, result: usize) -> Result {
         let here = at + done * PAGE_SIZE;
         let mut infos = [PageInfo::default(); STEP];
         let step = (pages - done).min(STEP);
-        let told = if here < USER_LOW {
-            0
-        } else {
-            space.inspect(here, &mut infos[..step])
-        };
+        let told = space.inspect(here, &mut infos[..step]);
         if told == 0 {
             return Err(Errno::ENOMEM);
         }

@@ -1,26 +1,37 @@
 //! [`Space`]: a program's memory. What is done with it is in [`verbs`].
 
+mod layout;
 mod verbs;
 
 use alloc::sync::Arc;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use scalvm::{Access, Fault, FaultError, MapRequest, Place, Prot, page_ceil};
+use linux_raw_sys::general::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK};
+use linux_raw_sys::prctl::{PR_MDWE_NO_INHERIT, PR_MDWE_REFUSE_EXEC_GAIN};
+use scalvm::{Access, Fault, FaultError, MapLimits, MapRequest, PAGE_SIZE, Place, Prot, page_ceil};
 
-use crate::arch::layout::{USER_HIGH, USER_LOW};
+use super::clock::Limits;
+use crate::arch::layout::USER_HIGH;
 use crate::fs::memory;
 use crate::linux::Errno;
 use crate::mm::{Map, VM};
 use crate::sync::Mutex;
 use crate::task::with_memory;
 
+pub use layout::{
+    Layout, min_address, randomize as randomize_va_space, set_min_address,
+    set_randomize as set_randomize_va_space,
+};
+
 /// An address space, and the heap's end in it.
 pub struct Space {
     map: Map,
     brk: Mutex<Brk>,
-    /// Whether what is mapped from now on is wired.
-    lock_future: AtomicBool,
+    /// The stack's end.
+    stack_end: usize,
+    /// What PR_SET_MDWE set.
+    mdwe: AtomicU32,
 }
 
 /// The heap that brk(2) moves the end of. The pages from `page_ceil(start)` to `page_ceil(end)` are
@@ -33,57 +44,88 @@ struct Brk {
 
 impl Space {
     /// An empty space.
-    pub fn new() -> Result<Arc<Space>, Errno> {
-        let map = with_memory(|| VM.new_map(USER_LOW, USER_HIGH))?;
+    pub fn new(layout: &Layout) -> Result<Arc<Space>, Errno> {
+        let map = with_memory(|| VM.new_map(0, USER_HIGH))?;
+        map.set_room(min_address(), layout.anywhere);
         memory::arc(Space {
             map,
             brk: Mutex::new(Brk { start: 0, end: 0 }),
-            lock_future: AtomicBool::new(false),
+            stack_end: layout.stack_end,
+            mdwe: AtomicU32::new(0),
         })
     }
 
-    /// A space with another map, else like this one.
+    /// A child's space with this map, else like this one.
     fn with_map(&self, map: Map) -> Result<Arc<Space>, Errno> {
-        memory::arc(Space {
+        let child = memory::arc(Space {
             map,
             brk: Mutex::new(*self.brk.lock()),
-            lock_future: AtomicBool::new(false),
-        })
+            stack_end: self.stack_end,
+            mdwe: AtomicU32::new(0),
+        })?;
+        child.inherit_mdwe(self);
+        Ok(child)
+    }
+
+    /// The stack's end.
+    pub fn stack_end(&self) -> usize {
+        self.stack_end
+    }
+
+    /// Keeps it to a process's limits, of which that of locked memory does not bind all.
+    pub fn apply_limits(&self, limits: &Limits, locks_anything: bool) {
+        let limit = |which: u32| Some(limits[which as usize][0]).filter(|&bytes| bytes != u64::MAX);
+        // As on Linux: who may have no data at all may have as much as the hard limit says.
+        let data = match limits[RLIMIT_DATA as usize] {
+            [0, hard] => hard,
+            [soft, _] => soft,
+        };
+        self.map.set_limits(MapLimits {
+            mapped: limit(RLIMIT_AS),
+            data: Some(data).filter(|&bytes| bytes != u64::MAX),
+            wired: limit(RLIMIT_MEMLOCK).filter(|_| !locks_anything),
+            stack: limit(RLIMIT_STACK),
+        });
+    }
+
+    /// What PR_SET_MDWE set.
+    pub fn mdwe(&self) -> u32 {
+        self.mdwe.load(Relaxed)
+    }
+
+    /// Refuses memory that is written and executed, as PR_SET_MDWE says.
+    pub fn set_mdwe(&self, bits: u32) {
+        self.mdwe.store(bits, Relaxed);
+        self.map
+            .set_refuse_exec_gain(bits & PR_MDWE_REFUSE_EXEC_GAIN != 0);
+    }
+
+    /// Has from a parent, or from the program before, what that one passes on.
+    pub fn inherit_mdwe(&self, from: &Space) {
+        let bits = from.mdwe();
+        self.set_mdwe(if bits & PR_MDWE_NO_INHERIT == 0 {
+            bits
+        } else {
+            0
+        });
     }
 
     /// Handles a fault of the program, or of the kernel at its memory. True if it had to wait for a
-    /// page. Blocks. What lies below the stack only keeps other mappings away: to the program nothing
-    /// is there.
+    /// page. Blocks.
     #[inline]
     pub fn handle_fault(&self, address: usize, access: Access) -> Result<bool, FaultError> {
-        let error = match self.map.fault(address, access) {
+        Err(match self.map.fault(address, access) {
             Fault::Resolved => return Ok(false),
             Fault::Wait(ticket) => {
                 ticket.wait(&VM);
-                match self.fault_wait(address, access) {
-                    Ok(()) => return Ok(true),
-                    Err(error) => error,
-                }
+                return self.fault_wait(address, access).map(|()| true);
             }
             Fault::NoMapping => FaultError::NoMapping,
             Fault::Protection => FaultError::Protection,
             Fault::BeyondEnd => FaultError::BeyondEnd,
-            Fault::OutOfMemory => match self.fault_wait(address, access) {
-                Ok(()) => return Ok(false),
-                Err(error) => error,
-            },
+            Fault::OutOfMemory => return self.fault_wait(address, access).map(|()| false),
             Fault::Pager(error) => FaultError::Pager(error),
-        };
-        if error == FaultError::Protection && self.is_guard(address) {
-            return Err(FaultError::NoMapping);
-        }
-        Err(error)
-    }
-
-    fn is_guard(&self, address: usize) -> bool {
-        self.map
-            .query(address)
-            .is_some_and(|region| region.start <= address && region.max_prot.is_empty())
+        })
     }
 
     /// Says where the heap starts.
@@ -103,7 +145,12 @@ impl Space {
         let done = match () {
             _ if new > old => {
                 let request = MapRequest::anonymous(new - old, Prot::RW).at(Place::Free(old));
-                self.map(request).is_ok()
+                let done = self.keeps_off_stacks(new) && self.map(request).is_ok();
+                if done {
+                    // It stands, as on Linux, whether or not all of it can be brought in now.
+                    let _ = self.bring_wired(old, new - old);
+                }
+                done
             }
             _ if new < old => self.unmap(new, old - new).is_ok(),
             _ => true,
@@ -114,14 +161,10 @@ impl Space {
         self.brk.lock().end
     }
 
-    /// Whether what is mapped from now on is wired.
-    pub fn lock_future(&self) -> bool {
-        self.lock_future.load(Relaxed)
-    }
-
-    /// Says whether what is mapped from now on is wired.
-    pub fn set_lock_future(&self, yes: bool) {
-        self.lock_future.store(yes, Relaxed);
+    /// Whether the heap may end here: a page and the guard's room below what grows towards it.
+    fn keeps_off_stacks(&self, end: usize) -> bool {
+        let above = self.map.query(end).filter(|region| region.grows);
+        above.is_none_or(|region| region.start.saturating_sub(end) >= layout::GUARD + PAGE_SIZE)
     }
 
     /// The heap's first address and its end.

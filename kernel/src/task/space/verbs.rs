@@ -85,6 +85,31 @@ impl Space {
         with_memory(|| self.map.discard(start, len))
     }
 
+    /// [`Map::bring_wired`](scalvm::Map::bring_wired).
+    pub fn bring_wired(&self, start: usize, len: usize) -> Result<(), FaultError> {
+        with_memory(|| self.map.bring_wired(start, len))
+    }
+
+    /// [`Map::remap_keeping`](scalvm::Map::remap_keeping).
+    pub fn remap_keeping(
+        &self,
+        old: usize,
+        len: usize,
+        to: Option<usize>,
+    ) -> Result<usize, MapError> {
+        with_memory(|| self.map.remap_keeping(old, len, to))
+    }
+
+    /// [`Map::seal`](scalvm::Map::seal).
+    pub fn seal(&self, start: usize, len: usize) -> Result<(), MapError> {
+        with_memory(|| self.map.seal(start, len))
+    }
+
+    /// [`Map::wire_on_fault`](scalvm::Map::wire_on_fault).
+    pub fn wire_on_fault(&self, start: usize, len: usize) -> Result<(), MapError> {
+        with_memory(|| self.map.wire_on_fault(start, len))
+    }
+
     /// [`Map::populate`](scalvm::Map::populate).
     pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
         with_memory(|| self.map.populate(start, len))

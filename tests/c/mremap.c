@@ -201,6 +201,37 @@ static void keeping(void)
 	close(mem);
 }
 
+/* remap_file_pages: pages of a mapping become others of the same object. */
+static void file_pages(void)
+{
+	int mem = numbered_file(6 * PAGE);
+	char *p = mmap(NULL, 4 * PAGE, RW, MAP_SHARED, mem, 0);
+	char *q = mmap(NULL, PAGE, RW, MAP_PRIVATE, mem, 0);
+
+	need(p != MAP_FAILED && q != MAP_FAILED);
+	show("pages: rights", syscall(SYS_remap_file_pages, p, PAGE, 1, 0, 0));
+	show("pages: private", syscall(SYS_remap_file_pages, q, PAGE, 0, 0,
+	    0));
+	show("pages: nothing", syscall(SYS_remap_file_pages, p, 0, 0, 0, 0));
+	show("pages: too many", syscall(SYS_remap_file_pages, p, 5 * PAGE, 0,
+	    0, 0));
+	show("pages: wraps", syscall(SYS_remap_file_pages, p, PAGE, 0, -1L,
+	    0));
+	show("pages: the last two first", syscall(SYS_remap_file_pages, p,
+	    2 * PAGE, 0, 4, 0));
+	look("pages: first", p, 0);
+	look("pages: second", p, PAGE);
+	look("pages: third", p, 2 * PAGE);
+	put("pages: first", p, 0, 90);
+	show("pages: back, across both", syscall(SYS_remap_file_pages, p,
+	    4 * PAGE, 0, 2, 0));
+	look("pages: third", p, 2 * PAGE);
+	show("pages: beyond the end", syscall(SYS_remap_file_pages, p, PAGE,
+	    0, 9, 0));
+	look("pages: first", p, 0);
+	close(mem);
+}
+
 static void the_break(void)
 {
 	char *base = (char *)syscall(SYS_brk, NULL), *top;
@@ -234,6 +265,7 @@ int main(void)
 	errors();
 	kinds();
 	keeping();
+	file_pages();
 	the_break();
 	return 0;
 }

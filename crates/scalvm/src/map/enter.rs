@@ -78,17 +78,31 @@ impl<'v, M: Machine> Map<'v, M> {
     /// there on, with the same attributes. Private memory is refused as `BadRange`, sealed memory as
     /// `Sealed`.
     pub fn map_again(&self, start: usize, len: usize, place: Place) -> Result<usize, MapError> {
+        self.map_pages(start, None, len, place)
+    }
+
+    /// The same from another page of the object on, if one is given.
+    pub fn map_pages(
+        &self,
+        start: usize,
+        page: Option<u32>,
+        len: usize,
+        place: Place,
+    ) -> Result<usize, MapError> {
         let len = page_ceil(len)
             .filter(|&len| len > 0)
             .ok_or(MapError::BadRange)?;
         let map = self.body.read(self.vm);
         let entry = map.map.tree.find(start).ok_or(MapError::NotMapped)?;
-        let attributes = entry.attributes();
+        let attributes = Attributes {
+            unsettled: false,
+            ..entry.attributes()
+        };
         let (Some(object), Share::Shared) = (entry.object.get(), attributes.share) else {
             return Err(MapError::BadRange);
         };
         map.map.unsealed(start, start + PAGE_SIZE)?;
-        let offset = entry.index_of(start);
+        let offset = page.unwrap_or_else(|| entry.index_of(start));
         if u64::from(offset) + (len >> PAGE_SHIFT) as u64 > MOST_PAGES {
             return Err(MapError::BadOffset);
         }

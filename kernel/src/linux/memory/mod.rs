@@ -43,6 +43,7 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     residency::dispatch(number, a)
         .or_else(|| advise::dispatch(number, a))
         .or_else(|| seal::dispatch(number, a))
+        .or_else(|| remap::dispatch(number, a))
 }
 
 /// The rights that PROT_ bits mean.

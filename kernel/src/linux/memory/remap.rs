@@ -1,11 +1,50 @@
-//! Growing, shrinking and moving mappings: mremap(2).
+//! Growing, shrinking and moving mappings, and what of their objects they show: mremap(2),
+//! remap_file_pages(2).
 
+use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
-use scalvm::{MapError, PAGE_MASK, Place, Remap, page_ceil};
+use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Place, Remap, Share, page_ceil};
 
 use super::super::{Errno, Result};
+use super::any_region;
 use crate::arch::layout::USER_HIGH;
-use crate::task::{Space, min_address};
+use crate::task::{self, Space, min_address};
+
+/// The calls whose numbers are known here.
+pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
+    Some(match number as u32 {
+        nr::__NR_remap_file_pages => {
+            remap_file_pages(&task::current().map(), a[0], a[1], a[2], a[3])
+        }
+        _ => return None,
+    })
+}
+
+/// A part of a shared mapping shows other pages of its object from now on. As on Linux, which gave up
+/// mappings of pages in disorder, it becomes a mapping of its own.
+fn remap_file_pages(space: &Space, at: usize, len: usize, prot: usize, page: usize) -> Result {
+    let (start, len) = (at & !PAGE_MASK, len & !PAGE_MASK);
+    let Some(end) = start.checked_add(len).filter(|&end| end > start) else {
+        return Err(Errno::EINVAL);
+    };
+    if prot != 0 || page.checked_add(len / PAGE_SIZE).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let region = space.query(start).filter(|region| region.start <= start);
+    let region = region.filter(|region| region.share == Share::Shared);
+    let region = region.ok_or(Errno::EINVAL)?;
+    let other = any_region(space, start, end, |other| {
+        (other.object_id, other.prot, other.share) != (region.object_id, region.prot, region.share)
+    });
+    if other != Ok(false) {
+        return Err(Errno::EINVAL);
+    }
+    let page = u32::try_from(page).map_err(|_| Errno::EOVERFLOW)?;
+    space.map_pages(start, page, len, Place::Fixed(start))?;
+    // It stands, as on Linux, whether or not all of it can be brought in now.
+    let _ = space.populate(start, len);
+    Ok(0)
+}
 
 pub(super) fn mremap(
     space: &Space,

@@ -49,6 +49,17 @@ impl Space {
         with_memory(|| self.map.map_again(start, len, place))
     }
 
+    /// [`Map::map_pages`](scalvm::Map::map_pages).
+    pub fn map_pages(
+        &self,
+        start: usize,
+        page: u32,
+        len: usize,
+        place: Place,
+    ) -> Result<usize, MapError> {
+        with_memory(|| self.map.map_pages(start, Some(page), len, place))
+    }
+
     /// [`Map::unmap`](scalvm::Map::unmap).
     pub fn unmap(&self, start: usize, len: usize) -> Result<(), MapError> {
         with_memory(|| self.map.unmap(start, len))

@@ -205,7 +205,8 @@ fn getrusage(who: i32, at: usize) -> Result {
 /// personality(2): of what it can say, only whether there is chance in addresses is heeded.
 fn personality(new: u32) -> Result {
     const ONLY_ASKED: u32 = u32::MAX;
-    let mut settings = task::current().settings.lock();
+    let me = task::current();
+    let mut settings = me.settings.lock();
     let old = settings.personality;
     if new != ONLY_ASKED {
         settings.personality = new;

@@ -201,7 +201,7 @@ static void give_up(int capability)
 
 /* How many of some pages are in memory. */
 __attribute__((unused))
-static int resident(const void *p, int count)
+static int count_resident(const void *p, int count)
 {
 	unsigned char there[512];
 	int sum = 0;

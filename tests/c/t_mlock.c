@@ -25,7 +25,7 @@ static void clip(void)
 			size_t len = (size_t)((to - from) * PAGE);
 
 			failed += mlock(p + from * PAGE, len) != 0;
-			missing += resident(p + from * PAGE, to - from) != to - from;
+			missing += count_resident(p + from * PAGE, to - from) != to - from;
 			failed += munlock(p + from * PAGE, PAGE) != 0;
 			failed += munlock(p + from * PAGE, len) != 0;
 		}
@@ -111,7 +111,7 @@ static void mapped(void)
 	char *p = mmap(NULL, 3 * PAGE, RW, ANON | MAP_LOCKED, -1, 0);
 
 	need(p != MAP_FAILED);
-	say("mmap: resident %d", resident(p, 3));
+	say("mmap: resident %d", count_resident(p, 3));
 	show("mmap: lock again", mlock(p, 3 * PAGE));
 	show("mmap: unlock", munlock(p, 3 * PAGE));
 	need(munmap(p, 3 * PAGE) == 0);
@@ -131,7 +131,7 @@ static void nested(void)
 	say("nested: failed %d", failed);
 	show("nested: unlock once", munlock(p, 2 * PAGE));
 	need(madvise(p, 2 * PAGE, MADV_DONTNEED) == 0);
-	say("nested: not locked any more, resident %d", resident(p, 2));
+	say("nested: not locked any more, resident %d", count_resident(p, 2));
 }
 
 static void on_fault(void)
@@ -139,11 +139,11 @@ static void on_fault(void)
 	char *p = pages(4, RW);
 
 	show("on fault", syscall(SYS_mlock2, p, 4 * PAGE, 1));
-	say("on fault: resident %d", resident(p, 4));
+	say("on fault: resident %d", count_resident(p, 4));
 	p[PAGE] = 1;
-	say("on fault: touched, resident %d", resident(p, 4));
+	say("on fault: touched, resident %d", count_resident(p, 4));
 	show("on fault: now", mlock(p, 4 * PAGE));
-	say("on fault: resident %d", resident(p, 4));
+	say("on fault: resident %d", count_resident(p, 4));
 	need(munlock(p, 4 * PAGE) == 0);
 }
 
@@ -153,20 +153,20 @@ static void all(void)
 
 	show("all", mlockall(MCL_CURRENT | MCL_FUTURE));
 	p = pages(4, RW);
-	say("all: a later mapping, resident %d", resident(p, 4));
+	say("all: a later mapping, resident %d", count_resident(p, 4));
 	q = pages(4, PROT_NONE);
-	say("all: no access, resident %d", resident(q, 4));
+	say("all: no access, resident %d", count_resident(q, 4));
 	need(mprotect(q, 4 * PAGE, RW) == 0);
-	say("all: accessible, resident %d", resident(q, 4));
+	say("all: accessible, resident %d", count_resident(q, 4));
 	p = mremap(p, 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE);
 	need(p != MAP_FAILED);
-	say("all: grown, resident %d", resident(p, 6));
+	say("all: grown, resident %d", count_resident(p, 6));
 	show("all: later ones on fault", mlockall(MCL_FUTURE | 4));
 	p = pages(4, RW);
-	say("all: resident %d", resident(p, 4));
+	say("all: resident %d", count_resident(p, 4));
 	show("all: no more", munlockall());
 	p = pages(4, RW);
-	say("all: unlocked, resident %d", resident(p, 4));
+	say("all: unlocked, resident %d", count_resident(p, 4));
 }
 
 /* FreeBSD's mlock tests: truncation, and a copy of a locked page. */
@@ -210,7 +210,7 @@ static void copied(void)
 	look("copy: parent", p, 0);
 	look("copy: parent", p, PAGE);
 	put("copy: parent", p, PAGE, 90);
-	say("copy: resident %d", resident(p, 2));
+	say("copy: resident %d", count_resident(p, 2));
 	show("copy: unlock", munlock(p, 2 * PAGE));
 	close(fd);
 }

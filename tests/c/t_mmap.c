@@ -243,13 +243,13 @@ static void populate(void)
 	char *p = mmap(NULL, 4 * PAGE, RW, ANON | MAP_POPULATE, -1, 0);
 
 	need(p != MAP_FAILED);
-	say("populate: resident %d", resident(p, 4));
+	say("populate: resident %d", count_resident(p, 4));
 	p = mmap(NULL, 4 * PAGE, RW, ANON | MAP_POPULATE | MAP_NONBLOCK, -1, 0);
 	need(p != MAP_FAILED);
-	say("populate, nonblock: resident %d", resident(p, 4));
+	say("populate, nonblock: resident %d", count_resident(p, 4));
 	p = mmap(NULL, 4 * PAGE, RW, ANON | MAP_LOCKED | MAP_NONBLOCK, -1, 0);
 	need(p != MAP_FAILED);
-	say("locked, nonblock: resident %d", resident(p, 4));
+	say("locked, nonblock: resident %d", count_resident(p, 4));
 }
 
 /* What grows downwards keeps off what lies below it. */

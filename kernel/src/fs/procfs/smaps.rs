@@ -199,13 +199,16 @@ fn flags(region: &Region, text: &mut Text) -> Result<(), Errno> {
         (may(Prot::WRITE), "mw "),
         (may(Prot::EXEC), "me "),
         (shared, "ms "),
+        (region.grows, "gd "),
         (region.wired, "lo "),
         (region.advice == Advice::Sequential, "sr "),
         (region.advice == Advice::Random, "rr "),
         (region.inherit == Inherit::None, "dc "),
+        (region.wired && region.on_fault, "lf "),
         (!shared && has(Prot::WRITE), "ac "),
         (region.inherit == Inherit::Zero, "wf "),
         (region.no_dump, "dd "),
+        (region.sealed, "sl "),
     ] {
         text.bytes(if set { flag.as_bytes() } else { b"" })?;
     }

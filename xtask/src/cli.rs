@@ -57,7 +57,8 @@ pub struct RunOptions {
     /// Pack this host folder as the root file system
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Bring these Debian packages, and all that they depend on, beside the default root
+    /// Bring these Debian packages, and all that they depend on, beside the default root, on a disk
+    /// that is /dev/vda and the root file system; what is written there is gone when the guest ends
     #[arg(
         long = "deb",
         value_name = "PACKAGE",

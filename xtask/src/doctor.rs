@@ -1,6 +1,6 @@
 //! `cargo xtask doctor`: what is there and what is missing.
 
-use crate::setup::{self, APT_GET, BUSYBOX, DPKG_DEB, MUSL_GCC, QEMU, Toolchain, VALGRIND};
+use crate::setup::{self, APT_GET, BUSYBOX, DPKG_DEB, MKE2FS, MUSL_GCC, QEMU, Toolchain, VALGRIND};
 
 /// Prints a line for each thing that is needed; the status is 0 if all are there.
 pub fn doctor() -> u8 {
@@ -12,7 +12,7 @@ pub fn doctor() -> u8 {
             println!("missing  {name}: {remedy}");
         }
     };
-    for tool in [QEMU, BUSYBOX, MUSL_GCC, APT_GET, DPKG_DEB, VALGRIND] {
+    for tool in [QEMU, BUSYBOX, MUSL_GCC, APT_GET, DPKG_DEB, MKE2FS, VALGRIND] {
         let found = setup::find(&tool).map(|path| format!("{} ({})", path.display(), tool.purpose));
         let remedy = format!("apt-get install {} ({})", tool.package, tool.purpose);
         line(tool.program, found, &remedy);

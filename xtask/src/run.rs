@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::{Policy, RunOptions};
 use crate::image::{self, Image};
-use crate::machine::{self, Config, Console, Disk, Input, Paging, Scratch, terminal};
+use crate::machine::{self, Config, Console, Disk, Input, Paging, Root, Scratch, terminal};
 use crate::{build, deb, paths, say, setup};
 
 /// What runs when no program is named.
@@ -24,14 +24,23 @@ pub fn run(options: RunOptions) -> Result<u8> {
             .open(disk)
             .with_context(|| format!("the disk {}", disk.display()))?;
     }
-    let root = match &options.root {
-        Some(dir) => image::host_root(dir)?,
-        None if options.packages.is_empty() => image::default_root()?,
-        None => image::host_root(&deb::root(&options.packages, &image::default_root()?)?.tree)?,
-    };
-    let program = program(&root, options.program)?;
     let scratch = Scratch::new()?;
-    let mut disks: Vec<Disk> = options.disks.into_iter().map(Disk::from).collect();
+    let mut disks = Vec::new();
+    let (files, root) = if options.packages.is_empty() {
+        let files = match &options.root {
+            Some(dir) => image::host_root(dir)?,
+            None => image::default_root()?,
+        };
+        let archive = scratch.path("root");
+        files.write_to(&archive)?;
+        (files, Root::Archive(archive))
+    } else {
+        let root = deb::root(&options.packages, &image::default_root()?)?;
+        disks.push(Disk::fleeting(root.image));
+        (image::host_root(&root.tree)?, Root::Disk(0))
+    };
+    let program = program(&files, options.program)?;
+    disks.extend(options.disks.into_iter().map(Disk::from));
     let mut paging = Paging {
         encrypt: options.swap_encrypt,
         compress: options.compress,
@@ -42,8 +51,6 @@ pub fn run(options: RunOptions) -> Result<u8> {
         paging.swap_disk = Some(disks.len());
         disks.push(scratch.sparse("swap", size)?.into());
     }
-    let archive = scratch.path("root");
-    root.write_to(&archive)?;
     let interactive = terminal::present();
     let (rows, cols) = terminal::size();
     let qemu = setup::ensure(&setup::QEMU)?;
@@ -63,7 +70,7 @@ pub fn run(options: RunOptions) -> Result<u8> {
         notices: true,
         gdb: options.gdb,
         console,
-        ..Config::new(qemu, build::kernel()?, archive, program)
+        ..Config::new(qemu, build::kernel()?, root, program)
     };
     if config.gdb {
         tell_debugger(&config.kernel);

@@ -3,7 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::config::{Config, Console, Paging};
+use super::config::{Config, Console, Paging, Root};
 
 /// The whole command line for a guest.
 pub fn command_line(config: &Config) -> String {
@@ -21,7 +21,7 @@ pub fn command_line(config: &Config) -> String {
     if let Some(modes) = &config.kmem_debug {
         words.push(format!("scalvm.kmem-debug={modes}"));
     }
-    if let Some(number) = config.root_disk {
+    if let Root::Disk(number) = config.root {
         words.push(format!("root=/dev/{}", disk_name(number)));
     }
     if config.icount {
@@ -84,6 +84,8 @@ fn encode(argument: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn options_come_before_the_program() {
         let program = vec!["/bin/sh".into(), "-c".into(), "ls -l".into()];
-        let raw = Config::new("".into(), "".into(), "".into(), program);
+        let raw = Config::new("".into(), "".into(), PathBuf::new(), program);
         assert_eq!(
             command_line(&raw),
             "scalvm.console=raw -- /bin/sh -c ls%20-l"
@@ -115,11 +117,12 @@ mod tests {
         let raw = Config {
             console: Console::Raw,
             stats: false,
+            root: Root::Disk(1),
             ..config
         };
         assert_eq!(
             command_line(&raw),
-            "scalvm.console=raw -- /bin/sh -c ls%20-l"
+            "scalvm.console=raw root=/dev/vdb -- /bin/sh -c ls%20-l"
         );
     }
 }

@@ -18,11 +18,28 @@ pub enum Console {
     },
 }
 
+/// Where a guest finds its root file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// In a cpio archive, which it unpacks into memory.
+    Archive(PathBuf),
+    /// On the disk of this number.
+    Disk(usize),
+}
+
+impl From<PathBuf> for Root {
+    fn from(archive: PathBuf) -> Self {
+        Self::Archive(archive)
+    }
+}
+
 /// A disk of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// The file that holds its bytes.
     pub file: PathBuf,
+    /// Whether what the guest writes goes elsewhere, and is gone when it ends.
+    pub fleeting: bool,
     /// What fails there, if anything.
     pub fails: Option<Failing>,
 }
@@ -40,7 +57,21 @@ pub enum Failing {
 
 impl From<PathBuf> for Disk {
     fn from(file: PathBuf) -> Self {
-        Self { file, fails: None }
+        Self {
+            file,
+            fleeting: false,
+            fails: None,
+        }
+    }
+}
+
+impl Disk {
+    /// A disk that is the same for each guest, whatever they write.
+    pub fn fleeting(file: PathBuf) -> Self {
+        Self {
+            fleeting: true,
+            ..Self::from(file)
+        }
     }
 }
 
@@ -64,14 +95,12 @@ pub struct Config {
     pub qemu: PathBuf,
     /// The kernel, an ELF file with symbols.
     pub kernel: PathBuf,
-    /// The root file system, a cpio archive.
-    pub root: PathBuf,
+    /// The root file system.
+    pub root: Root,
     /// Memory in bytes.
     pub mem: u64,
     /// What becomes /dev/vda and so on.
     pub disks: Vec<Disk>,
-    /// The number of the disk whose file system is the guest's root, instead of the archive.
-    pub root_disk: Option<usize>,
     /// Where pages go.
     pub paging: Paging,
     /// Text in the guest's output after which the machine is switched off, as a user would leave.
@@ -101,14 +130,18 @@ pub struct Config {
 
 impl Config {
     /// A guest with 256 MiB, a raw console and nothing else.
-    pub fn new(qemu: PathBuf, kernel: PathBuf, root: PathBuf, program: Vec<OsString>) -> Self {
+    pub fn new(
+        qemu: PathBuf,
+        kernel: PathBuf,
+        root: impl Into<Root>,
+        program: Vec<OsString>,
+    ) -> Self {
         Self {
             qemu,
             kernel,
-            root,
+            root: root.into(),
             mem: 256 << 20,
             disks: Vec::new(),
-            root_disk: None,
             paging: Paging::default(),
             stop_at: None,
             icount: false,

@@ -16,7 +16,7 @@ pub mod terminal;
 mod watch;
 
 pub use backtrace::Symbols;
-pub use config::{Config, Console, Disk, Failing, Paging};
+pub use config::{Config, Console, Disk, Failing, Paging, Root};
 pub use console::{Input, Memory};
 pub use end::End;
 pub use guest::{Finished, TRACE_BEGINS, run};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::cmdline::command_line;
-use super::config::{Config, Disk, Failing};
+use super::config::{Config, Disk, Failing, Root};
 use crate::setup;
 
 /// The port through which the kernel ends the emulator; its status has room for seven bits.
@@ -42,9 +42,10 @@ pub fn command(config: &Config, monitor: &Path) -> Command {
         .arg(with_path("unix:", monitor))
         .arg("-kernel")
         .arg(&config.kernel)
-        .arg("-initrd")
-        .arg(doubled_commas(&config.root))
         .args(["-append", &command_line(config)]);
+    if let Root::Archive(archive) = &config.root {
+        command.arg("-initrd").arg(doubled_commas(archive));
+    }
     for (number, disk) in config.disks.iter().enumerate() {
         command.arg("-drive").arg(drive(number, disk));
         command.args(["-device", &format!("virtio-blk-pci,drive=disk{number}")]);
@@ -100,7 +101,10 @@ fn drive(number: usize, disk: &Disk) -> OsString {
             )
         }
     };
-    let mut option = OsString::from(format!("if=none,format=raw,id=disk{number},{file}"));
+    let snapshot = if disk.fleeting { "on" } else { "off" };
+    let mut option = OsString::from(format!(
+        "if=none,format=raw,snapshot={snapshot},id=disk{number},{file}"
+    ));
     option.push(doubled_commas(&disk.file));
     option
 }

@@ -1,5 +1,6 @@
 //! Guests for tests: a root with the test programs in it, started again for each test.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::{Plan, Report};
 use crate::image::{self, Image, Node};
 use crate::machine::{
-    self, Config, Disk, End, Failing, Finished, Input, Memory, Paging, Scratch, Table,
+    self, Config, Disk, End, Failing, Finished, Input, Memory, Paging, Root, Scratch, Table,
 };
 use crate::{build, deb, paths, setup};
 
@@ -41,9 +42,8 @@ pub struct Run<'a> {
     lab: &'a Lab,
     program: Vec<OsString>,
     input: Vec<u8>,
-    packages: Vec<String>,
+    root: Root,
     disks: Vec<Disk>,
-    root_disk: Option<usize>,
     swap: Option<(u64, Option<Failing>)>,
     paging: Paging,
     icount: bool,
@@ -160,9 +160,8 @@ impl Lab {
             lab: self,
             program: program.iter().map(OsString::from).collect(),
             input: Vec::new(),
-            packages: Vec::new(),
+            root: self.config.root.clone(),
             disks: Vec::new(),
-            root_disk: None,
             swap: None,
             paging: Paging::default(),
             icount: false,
@@ -182,13 +181,6 @@ impl Run<'_> {
         self
     }
 
-    /// Gives the guest these Debian packages and all that they depend on, beside the default root, in
-    /// the place of the test programs.
-    pub fn packages(mut self, packages: &[&str]) -> Self {
-        self.packages = packages.iter().map(ToString::to_string).collect();
-        self
-    }
-
     /// Attaches a disk.
     pub fn disk(mut self, file: &Path) -> Self {
         self.disks.push(file.to_path_buf().into());
@@ -197,15 +189,29 @@ impl Run<'_> {
 
     /// Attaches a disk with the file system that is the guest's root.
     pub fn root_disk(mut self, file: &Path) -> Self {
-        self.root_disk = Some(self.disks.len());
+        self.root = Root::Disk(self.disks.len());
         self.disk(file)
+    }
+
+    /// The same with a disk whose file is not changed.
+    pub fn fleeting_root(mut self, file: &Path) -> Self {
+        self.root = Root::Disk(self.disks.len());
+        self.disks.push(Disk::fleeting(file.to_path_buf()));
+        self
+    }
+
+    /// Gives the guest these Debian packages and all that they depend on, beside the default root.
+    pub fn packages(self, packages: &[&str]) -> Result<Self> {
+        let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+        let root = deb::root(&packages, &image::default_root()?)?;
+        Ok(self.fleeting_root(&root.image))
     }
 
     /// Attaches a disk that fails.
     pub fn failing_disk(mut self, file: &Path, failing: Failing) -> Self {
         self.disks.push(Disk {
-            file: file.to_path_buf(),
             fails: Some(failing),
+            ..file.to_path_buf().into()
         });
         self
     }
@@ -283,24 +289,34 @@ impl Run<'_> {
         Ok((outcome, finished.tables))
     }
 
+    /// The same; and the manager's counters at its end, by name.
+    pub fn run_with_counters(mut self) -> Result<(Outcome, BTreeMap<String, u64>)> {
+        self.stats = true;
+        let (outcome, finished) = self.finish()?;
+        let counter = |line: &String| {
+            let (name, value) = line.strip_prefix("scalvm: ")?.split_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Ok((
+            outcome,
+            finished.notices.iter().filter_map(counter).collect(),
+        ))
+    }
+
     fn finish(mut self) -> Result<(Outcome, Finished)> {
         let scratch = Scratch::new()?;
         if let Some((bytes, fails)) = self.swap {
             self.paging.swap_disk = Some(self.disks.len());
             let file = scratch.sparse("swap", bytes)?;
-            self.disks.push(Disk { file, fails });
-        }
-        let mut archive = self.lab.config.root.clone();
-        if !self.packages.is_empty() {
-            let tree = deb::root(&self.packages, &image::default_root()?)?.tree;
-            archive = scratch.path("root");
-            image::host_root(&tree)?.write_to(&archive)?;
+            self.disks.push(Disk {
+                fails,
+                ..file.into()
+            });
         }
         let config = Config {
-            root: archive,
             mem: self.mem,
+            root: self.root,
             disks: self.disks,
-            root_disk: self.root_disk,
             paging: self.paging,
             icount: self.icount,
             stats: self.stats,

@@ -14,6 +14,7 @@ mod interactive;
 mod kmem;
 mod lab;
 mod long;
+mod real;
 mod real_redis;
 mod report;
 mod rounds;
@@ -86,6 +87,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         kmem::run(&plan, &mut report, &lab);
         interactive::run(&plan, &mut report);
         rounds::run(&plan, &mut report, &lab);
+        real::run(&plan, &mut report, &lab);
         vmbench::run(&plan, &mut report, &lab);
         long::run(&plan, &mut report, &lab);
         real_redis::run(&plan, &mut report, &lab);

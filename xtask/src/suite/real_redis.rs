@@ -48,7 +48,7 @@ fn expect(lab: &Lab, packages: &[&str], script: &str, lines: &[&str]) -> Result<
     let script = format!("{script}{NOTHING_LEFT}");
     let here = lab
         .guest(&["/bin/busybox", "sh", "-c", &script])
-        .packages(packages)
+        .packages(packages)?
         .mem(MEM)
         .patience(PATIENCE)
         .run()?;

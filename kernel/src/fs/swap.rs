@@ -1,8 +1,8 @@
 //! Swap areas: disks on which memory is put back when it is short.
 //!
 //! The manager keeps the books; here is what Linux's programs want of an area: the header that
-//! mkswap(8) writes, its name, and errors. Files in memory cannot be swapped on, as on Linux; there
-//! are no other files.
+//! mkswap(8) writes, its name, and errors. Files cannot be swapped on: those in memory as on Linux,
+//! and those on disks neither.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -57,7 +57,7 @@ pub use signal::{
     Action, AltStack, FaultContext, SigInfo, SigSet, fault_signal, post_to_group, post_to_process,
     post_to_thread, signal_current, signal_group, sigreturn,
 };
-pub use sleep_mutex::SleepMutex;
+pub use sleep_mutex::{SleepGuard, SleepMutex};
 pub use space::{Space, min_address, randomize_va_space, set_min_address, set_randomize_va_space};
 pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};

@@ -5,7 +5,8 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::thread::State;
-use super::wait::WaitQueue;
+use super::wait::{WaitQueue, Woken};
+use crate::linux::Errno;
 
 /// A value for one thread at a time, which may block while it has it. Others wait, whatever signals
 /// come. Which locks may be taken while another is held is for the user to say.
@@ -42,6 +43,18 @@ impl<T> SleepMutex<T> {
         }
         self.taken.store(true, Relaxed);
         SleepGuard { lock: self }
+    }
+
+    /// The same for what whoever has it may need memory for: so that a thread that waits can be ended to
+    /// make room. EINTR if it is.
+    pub fn lock_killable(&self) -> Result<SleepGuard<'_, T>, Errno> {
+        while self.taken.load(Relaxed) {
+            if self.waiting.wait((), State::Killable, None) == Woken::Signal {
+                return Err(Errno::EINTR);
+            }
+        }
+        self.taken.store(true, Relaxed);
+        Ok(SleepGuard { lock: self })
     }
 }
 

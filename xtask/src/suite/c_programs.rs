@@ -6,7 +6,9 @@ use super::lab::stem;
 use super::{Lab, Plan, Report, compare, host};
 
 /// Programs that other groups run, with arguments.
-pub const OTHERS: [&str; 5] = ["devmsync", "eat", "patterns", "rounds", "willneed"];
+pub const OTHERS: [&str; 6] = [
+    "devmsync", "eat", "fillfs", "patterns", "rounds", "willneed",
+];
 
 /// Runs each program on both sides.
 pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {

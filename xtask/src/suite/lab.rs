@@ -359,7 +359,7 @@ fn c_sources() -> Result<Vec<PathBuf>> {
 
 /// Adds a program of this machine under `/debian`, and the libraries that it is linked to at the same
 /// places as here.
-fn add_dynamic(root: &mut Image, program: &Path) -> Result<()> {
+pub fn add_dynamic(root: &mut Image, program: &Path) -> Result<()> {
     let name = program.file_name().context("a program")?.to_string_lossy();
     let here = Node::Host(fs::canonicalize(program)?);
     root.add(format!("debian/{name}"), 0o755, here);

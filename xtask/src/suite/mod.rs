@@ -8,6 +8,7 @@ mod checks;
 mod compare;
 mod disk;
 mod ext2;
+mod fsx;
 mod host;
 mod host_tests;
 mod interactive;
@@ -82,6 +83,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         c_programs::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);
         ext2::run(&plan, &mut report, &lab);
+        fsx::run(&plan, &mut report, &lab);
         shell::run(&plan, &mut report, &lab);
         swap::run(&plan, &mut report, &lab);
         kmem::run(&plan, &mut report, &lab);

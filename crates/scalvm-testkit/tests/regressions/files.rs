@@ -356,3 +356,25 @@ fn reads_and_writes_stop_at_the_size() {
         Err(FaultError::BeyondEnd)
     );
 }
+
+#[test]
+fn holders_are_handles_mappings_and_private_copies() {
+    let kit = kit();
+    let (object, map) = (file(&kit), new_map(&kit));
+    assert_eq!(object.holders(), 1);
+    let other = object.clone();
+    assert_eq!(object.holders(), 2);
+    drop(other);
+    map_object(&map, &object, 0, 3, Share::Shared);
+    map_object(&map, &object, 3, 3, Share::Private);
+    assert_eq!(object.holders(), 3);
+    // The copy holds it in the place of the mapping, and so does the child's.
+    set(&map, page(4), 1);
+    assert_eq!(object.holders(), 3);
+    let child = map.fork().expect("memory");
+    assert_eq!(object.holders(), 5);
+    drop((map, child));
+    assert_eq!(object.holders(), 1);
+    drop(object);
+    nothing_left(&kit);
+}

@@ -16,11 +16,12 @@ use scalvm::{Access, PAGE_SHIFT, PAGE_SIZE};
 use super::extents::Extents;
 use super::node::Ext2Node;
 use super::pager::PAGER;
+use super::way::MOST_LEVELS;
 use crate::fs::{memory, names, paged};
 use crate::linux::Errno;
 use crate::mm::{HeldPage, Object, VM};
 use crate::sync::Mutex;
-use crate::task::{SleepMutex, with_memory};
+use crate::task::SleepMutex;
 
 /// The bytes of a file.
 pub(super) struct Contents {
@@ -76,6 +77,9 @@ impl Contents {
     }
 }
 
+/// The most blocks that are needed for a page: its own, and those of pointers that lead to it.
+pub(super) const BLOCKS_OF_A_PAGE: u32 = 1 + MOST_LEVELS as u32;
+
 /// Pages of so many bytes.
 pub(super) fn pages(size: u64) -> u64 {
     size.div_ceil(PAGE_SIZE as u64)
@@ -98,7 +102,7 @@ impl Ext2Node {
         let mut _kept = None;
         if known.is_none() {
             let object = &contents.object;
-            _kept = Some(with_memory(|| object.hold(index, Access::Read)).map_err(paged::errno)?);
+            _kept = Some(object.hold(index, Access::Read).map_err(paged::errno)?);
             self.give_block(page)?;
         }
         paged::hold_to_write(&contents.object, index).map_err(paged::errno)
@@ -106,18 +110,7 @@ impl Ext2Node {
 
     /// Gives a page of the file a block, unless it has one.
     fn give_block(&self, page: u32) -> Result<(), Errno> {
-        match self.try_give_block(page) {
-            Err(Errno::ENOSPC) => {
-                // Files without a name may still have blocks.
-                self.volume.reap()?;
-                self.try_give_block(page)
-            }
-            result => result,
-        }
-    }
-
-    fn try_give_block(&self, page: u32) -> Result<(), Errno> {
-        let mut metadata = self.volume.metadata.lock();
+        let mut metadata = self.volume.lock_with_room(BLOCKS_OF_A_PAGE);
         self.assign(&mut metadata, page).map(|_| ())
     }
 
@@ -127,7 +120,7 @@ impl Ext2Node {
         if contents.is_filled() {
             return Ok(());
         }
-        let _changes = contents.changes.lock();
+        let _changes = contents.changes.lock_killable()?;
         let metadata = self.volume.metadata.lock();
         contents.is_filled.store(true, Relaxed);
         // Pages that were being read before this have come.
@@ -136,13 +129,17 @@ impl Ext2Node {
         if contents.object.resident() == 0 {
             return Ok(());
         }
-        for index in 0..pages(contents.object.size()) {
+        let result = (0..pages(contents.object.size())).try_for_each(|index| {
             let has_block = contents.extents.lock().get(index as u32).is_some();
             if !has_block && contents.object.is_resident(index) {
                 drop(self.page_to_write(index)?);
             }
+            Ok(())
+        });
+        if result.is_err() {
+            contents.is_filled.store(false, Relaxed);
         }
-        Ok(())
+        result
     }
 
     /// Makes the file longer. The changes are locked. Blocks.
@@ -166,7 +163,7 @@ impl Ext2Node {
         if !size.is_multiple_of(PAGE_SIZE as u64) {
             // The rest of the last page becomes zero, which the disk must be told.
             let object = &contents.object;
-            let _kept = with_memory(|| object.hold(tail, Access::Read)).map_err(paged::errno)?;
+            let _kept = object.hold(tail, Access::Read).map_err(paged::errno)?;
             let has_block = contents.extents.lock().get(tail as u32).is_some();
             if has_block {
                 drop(self.page_to_write(tail)?);

@@ -36,7 +36,7 @@ impl FileIo for Ext2Node {
         if buf.is_empty() {
             return Ok(0);
         }
-        let _changes = contents.changes.lock();
+        let _changes = contents.changes.lock_killable()?;
         let object = &contents.object;
         let old = object.size();
         // Others may have written since the end was looked up.
@@ -53,7 +53,10 @@ impl FileIo for Ext2Node {
             self.grow(end)?;
         }
         let result = paged::write_through(object, at, buf, |index| self.page_to_write(index));
-        let reached = at + *result.as_ref().unwrap_or(&0) as u64;
+        let reached = match result {
+            Ok(done) if done > 0 => at + done as u64,
+            _ => old,
+        };
         if reached < end && end > old {
             // What was not written does not count.
             self.shrink(reached.max(old))?;
@@ -81,7 +84,7 @@ impl FileIo for Ext2Node {
         if size > MAX_SIZE {
             return Err(Errno::EFBIG);
         }
-        let _changes = contents.changes.lock();
+        let _changes = contents.changes.lock_killable()?;
         if size < contents.object.size() {
             self.shrink(size)?;
         } else {
@@ -97,7 +100,7 @@ impl FileIo for Ext2Node {
             .checked_add(len)
             .filter(|end| *end <= MAX_SIZE)
             .ok_or(Errno::EFBIG)?;
-        let _changes = contents.changes.lock();
+        let _changes = contents.changes.lock_killable()?;
         let old = contents.object.size();
         if end > old {
             // No block may lie beyond the end of a file.

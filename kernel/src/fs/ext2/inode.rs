@@ -25,7 +25,7 @@ pub(super) struct Raw {
     ctime: u32,
     mtime: u32,
     /// When it was deleted.
-    pub dtime: u32,
+    dtime: u32,
     gid: u16,
     pub links: u16,
     /// In 512-byte units, with those of pointers and attributes.
@@ -148,6 +148,12 @@ impl Inode {
         (self.raw.ctime, self.extra.ctime) = parts(time);
     }
 
+    /// Nothing has it any more, from a time on.
+    pub fn end(&mut self, now: u64) {
+        self.raw.links = 0;
+        self.raw.dtime = parts(now).0;
+    }
+
     /// Counts blocks more, or less.
     pub fn add_blocks(&mut self, blocks: i64) {
         let sectors = blocks * i64::from(super::BLOCK as u32 / SECTOR);
@@ -171,6 +177,20 @@ impl Inode {
     /// Lets it stand for a device.
     pub fn set_device(&mut self, number: u64) {
         self.raw.pointers[1] = number as u32;
+    }
+
+    /// Whether that has been noted.
+    pub fn has_ended(&self) -> bool {
+        self.raw.dtime != 0
+    }
+
+    /// Whether the pointers lead to blocks: they may also be a path, or a device.
+    pub fn has_blocks(&self) -> bool {
+        match self.kind() {
+            Some(Kind::Regular | Kind::Directory) => true,
+            Some(Kind::Symlink) => !self.is_short_link(),
+            _ => false,
+        }
     }
 
     /// Whether the pointers are the path of a short symbolic link.

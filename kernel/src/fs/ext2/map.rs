@@ -76,6 +76,8 @@ impl Metadata {
         let made = self.make_way(&mut new[..missing], &slots[level + 1..], goal);
         if let Err(error) = made {
             for block in new.into_iter().filter(|block| *block != 0) {
+                // It may be dirty already, and must not be written once it is a file's.
+                self.sync(block)?;
                 self.free_blocks(block, 1)?;
             }
             return Err(error);

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use scalvm::{Io, Machine, PAGE_SIZE, PagerError, Vm, Vnode};
 
-use super::contents::Contents;
+use super::contents::{BLOCKS_OF_A_PAGE, Contents};
 use super::metadata::Metadata;
 use super::node::Ext2Node;
 use crate::drivers::Scatter;
@@ -114,7 +114,13 @@ impl Ext2Node {
     /// Reads the pages of a request.
     fn read_pages(&self, contents: &Contents, io: Io<Hw>) {
         let (first, count) = (io.index(), io.frames().len());
-        let mut metadata = self.volume.metadata.lock();
+        // Only a filled file needs blocks now.
+        let wanted = if contents.is_filled() {
+            count as u32 * BLOCKS_OF_A_PAGE
+        } else {
+            0
+        };
+        let mut metadata = self.volume.lock_with_room(wanted);
         let mut scatter = self.volume.device.disk().scatter(io);
         let mut row = Row::default();
         for i in 0..count {

@@ -100,13 +100,10 @@ impl Volume {
         }
         let mut metadata = self.metadata.lock();
         let mut inode = *node.inode.lock();
-        let kind = inode.kind();
-        let has_blocks = match kind {
-            Some(Kind::Directory) => true,
-            Some(Kind::Symlink) => !inode.is_short_link(),
-            _ => false,
-        };
-        if has_blocks {
+        if inode.has_ended() {
+            return Ok(());
+        }
+        if inode.has_blocks() {
             metadata.truncate(&mut inode, 0)?;
             inode.set_size(0);
         }
@@ -114,9 +111,9 @@ impl Volume {
         if attributes != 0 {
             metadata.release_attributes(attributes)?;
         }
-        inode.raw.dtime = (wall_ns() / SECOND) as u32;
+        inode.end(wall_ns());
         node.store(&metadata, inode)?;
-        metadata.free_inode(node.ino, kind == Some(Kind::Directory))?;
+        metadata.free_inode(node.ino, inode.kind() == Some(Kind::Directory))?;
         self.forget(node.ino);
         Ok(())
     }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::BLOCK;
+use super::contents::BLOCKS_OF_A_PAGE;
 use super::directory::Spot;
 use super::inode::{Inode as Record, POINTERS};
 use super::metadata::Metadata;
@@ -65,7 +66,8 @@ pub(super) fn make(
         New::Socket => Kind::Socket,
     };
     let is_directory = kind == Kind::Directory;
-    let mut guard = dir.volume.metadata.lock();
+    // One for the new directory or link, and those for a longer directory.
+    let mut guard = dir.volume.lock_with_room(1 + BLOCKS_OF_A_PAGE);
     let metadata = &mut *guard;
     let mut parent = parent_of_new(metadata, dir, name)?;
     if is_directory {
@@ -92,8 +94,10 @@ pub(super) fn make(
         }
         Err(error) => {
             dir.volume.forget(ino);
-            metadata.truncate(&mut inode, 0)?;
-            inode.raw.links = 0;
+            if inode.has_blocks() {
+                metadata.truncate(&mut inode, 0)?;
+            }
+            inode.end(wall_ns());
             metadata.store(ino, &inode)?;
             metadata.free_inode(ino, is_directory)?;
             Err(error)

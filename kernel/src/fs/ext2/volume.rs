@@ -19,7 +19,7 @@ use crate::fs::{dev, memory};
 use crate::linux::Errno;
 use crate::mm::VM;
 use crate::sync::Mutex;
-use crate::task::SleepMutex;
+use crate::task::{SleepGuard, SleepMutex};
 
 /// EXT2_SUPER_MAGIC of statfs(2).
 const MAGIC: u64 = 0xef53;
@@ -108,6 +108,20 @@ impl Volume {
         metadata.put_superblock()?;
         self.is_read_only.store(false, Relaxed);
         Ok(())
+    }
+
+    /// Locks the metadata for somebody who needs so many free blocks, or an inode: if there are fewer,
+    /// what has no name and no user ends first. Blocks.
+    pub fn lock_with_room(&self, blocks: u32) -> SleepGuard<'_, Metadata> {
+        let metadata = self.metadata.lock();
+        let superblock = &metadata.superblock;
+        if blocks == 0 || superblock.free_blocks >= blocks && superblock.free_inodes > 0 {
+            return metadata;
+        }
+        drop(metadata);
+        // If that fails there is no room, which the caller finds out.
+        let _ = self.reap();
+        self.metadata.lock()
     }
 
     /// The inode of this number. Blocks.

@@ -36,6 +36,7 @@ truncate = 5
 fsync = 1
 fdatasync = 1
 posix_fallocate = 2
+sendfile = 3
 posix_fadvise = 1
 copy_file_range = 3
 ";

@@ -133,14 +133,16 @@ pub(super) fn replace(block: &mut [u8], at: usize, ino: u32, kind: u8) {
     block[at + 7] = kind;
 }
 
-/// Makes a block with no entries.
+/// Makes a block with no entries, and nothing else of what it was.
 pub(super) fn clear(block: &mut [u8]) {
+    block.fill(0);
     let len = block.len();
     put(block, 0, len, b"", 0, 0);
 }
 
 /// Makes the first block of a directory, with the entries for itself and for the one above.
 pub(super) fn begin(block: &mut [u8], ino: u32, above: u32, kind: u8) {
+    block.fill(0);
     let len = block.len();
     let first = needed(1);
     put(block, 0, first, b".", ino, kind);
@@ -172,8 +174,10 @@ mod tests {
 
     #[test]
     fn entries_stay_where_they_are_while_others_come_and_go() {
-        let mut block = vec![0; 256];
+        // Whatever was there.
+        let mut block = vec![0xff; 256];
         begin(&mut block, 7, 2, 2);
+        assert_eq!(&block[8..12], b".\0\0\0");
         let mut count = 0;
         while add(
             &mut block,

@@ -194,6 +194,29 @@ static void once(void)
 	close(sv[1]);
 }
 
+/* Who asks for one at a time gets to know of each. */
+static void turns(void)
+{
+	int p[3][2], seen = 0;
+	struct epoll_event e;
+
+	for (int i = 0; i < 3; i++) {
+		need(pipe(p[i]) == 0 && write(p[i][1], "x", 1) == 1);
+		add(p[i][0], EPOLLIN);
+	}
+	for (int i = 0; i < 3; i++) {
+		need(epoll_wait(set, &e, 1, 0) == 1);
+		for (int j = 0; j < 3; j++)
+			if ((int)(e.data.u64 >> 32) == p[j][0])
+				seen |= 1 << j;
+	}
+	say("seen: %d", seen);
+	for (int i = 0; i < 3; i++) {
+		close(p[i][0]);
+		close(p[i][1]);
+	}
+}
+
 /* A child writes while the parent waits; also by epoll_pwait2. */
 static void waits(void)
 {
@@ -235,6 +258,7 @@ int main(void)
 	levels();
 	edges();
 	once();
+	turns();
 	waits();
 	return 0;
 }

@@ -8,6 +8,7 @@
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use linux_raw_sys::general::{
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLONESHOT, O_RDWR, POLLERR, POLLHUP,
@@ -63,12 +64,15 @@ impl Item {
 /// A set of files.
 pub struct Epoll {
     items: Mutex<Vec<Item>>,
+    /// Where to begin to look.
+    first: AtomicUsize,
 }
 
 /// An open file on an empty set.
 pub fn open() -> Result<FileHandle, Errno> {
     let set = memory::arc(Epoll {
         items: Mutex::new(Vec::new()),
+        first: AtomicUsize::new(0),
     })?;
     File::new(Anonymous::node("anon_inode:[eventpoll]")?, set, O_RDWR)
 }
@@ -137,29 +141,34 @@ impl Epoll {
         }
     }
 
-    /// Shows what is ready, events and data, until `each` returns false. Takes no lock meanwhile.
+    /// Shows what is ready, events and data, until `each` returns false; what comes behind that is
+    /// shown first the next time. Takes no lock meanwhile.
     pub fn collect(&self, mut each: impl FnMut(u32, u64) -> bool) {
-        let mut at = 0;
-        loop {
+        let count = {
+            let mut items = self.items.lock();
+            items.retain(|item| item.file.strong_count() > 0);
+            items.len()
+        };
+        let first = self.first.swap(0, Relaxed);
+        for step in 0..count {
+            let at = (first + step) % count;
             let Some(item) = self.items.lock().get(at).cloned() else {
-                return;
-            };
-            let Some(file) = item.file.upgrade() else {
-                self.items.lock().remove(at);
                 continue;
             };
-            if let Some((events, edges)) = item.news(&file) {
-                if let Some(item) = self.items.lock().get_mut(at) {
-                    item.told = edges;
-                    if item.events & EPOLLONESHOT != 0 {
-                        item.events = 0;
-                    }
-                }
-                if !each(events, item.data) {
-                    return;
+            let news = item.file.upgrade().and_then(|file| item.news(&file));
+            let Some((events, edges)) = news else {
+                continue;
+            };
+            if let Some(item) = self.items.lock().get_mut(at) {
+                item.told = edges;
+                if item.events & EPOLLONESHOT != 0 {
+                    item.events = 0;
                 }
             }
-            at += 1;
+            if !each(events, item.data) {
+                self.first.store(at + 1, Relaxed);
+                return;
+            }
         }
     }
 

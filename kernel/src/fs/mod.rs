@@ -5,7 +5,7 @@
 //! - [`walk`] from a path to an inode, [`names`] back again, [`mount`] what is mounted where;
 //! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
 //!   the devices, [`procfs`], [`ext2`] on disks; [`swap`] areas on disks;
-//! - without names: [`pipe`] over a [`ring`], [`socket`], [`eventfd`], [`timerfd`], [`pidfd`], [`epoll`] with [`wait`], [`label`];
+//! - without names: [`pipe`] over a [`ring`], [`socket`], [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`epoll`] with [`wait`], [`label`];
 //! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
 //!   [`locks`] advisory locks, [`memory`] allocation that can fail.
 //!
@@ -32,6 +32,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod procfs;
 mod ring;
+pub mod signalfd;
 pub mod socket;
 pub mod swap;
 pub mod table;

@@ -68,7 +68,7 @@ pub use timers::{
     reserve_file as reserve_timer,
 };
 pub use vdso::update as clocks_changed;
-pub use wait::{WaitQueue, Woken, wait_on_word, wake_word};
+pub use wait::{WaitQueue, Woken, wait_for_signal, wait_on_word, wake_word};
 
 /// The number of a process or thread.
 pub type Pid = i32;

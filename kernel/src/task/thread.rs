@@ -183,7 +183,12 @@ impl Thread {
 
     /// Signals that have come and are held back.
     pub fn pending(&self) -> SigSet {
-        (self.pending.set() | self.process.pending.set()).and(self.mask.get())
+        self.has_come().and(self.mask.get())
+    }
+
+    /// Signals that have come to it or its process, and were not handled yet.
+    pub fn has_come(&self) -> SigSet {
+        self.pending.set() | self.process.pending.set()
     }
 
     /// Takes one of these signals, which is then not handled.

@@ -15,6 +15,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::sched;
+use super::signal::SigSet;
 use super::thread::{State, Thread};
 use super::timers::{self, Timer};
 use crate::arch::{interrupts, time};
@@ -244,6 +245,17 @@ impl WaitQueue {
             }
         }
     }
+}
+
+/// Waits until the condition holds, which one of these signals may make true even where it is held
+/// back. EINTR if another one comes first.
+pub fn wait_for_signal(signals: SigSet, condition: impl FnMut() -> bool) -> Result<(), Errno> {
+    static NOBODY_WAKES: WaitQueue = WaitQueue::new();
+    let thread = sched::current_thread();
+    thread.set_awaited(signals);
+    let result = NOBODY_WAKES.wait_until(condition);
+    thread.set_awaited(SigSet::EMPTY);
+    result
 }
 
 /// Those that wait for the memory manager, by the address of the word.

@@ -7,10 +7,10 @@ use linux_raw_sys::general::*;
 
 use super::file;
 use crate::fs::file::File;
-use crate::fs::{FileHandle, epoll, eventfd, memory, pipe, table, tmpfs};
+use crate::fs::{FileHandle, epoll, eventfd, memory, pipe, signalfd, table, tmpfs};
 use crate::linux::Errno;
 use crate::mm::user;
-use crate::task;
+use crate::task::{self, SigSet};
 
 /// Flags of close_range(2).
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -29,6 +29,8 @@ pub(super) fn dispatch(nr: usize, a: &[usize; 6]) -> Option<Result<usize, Errno>
         __NR_pipe2 => make_pipe(a[0], a[1] as u32),
         __NR_eventfd => make_eventfd(a[0], 0),
         __NR_eventfd2 => make_eventfd(a[0], a[1] as u32),
+        __NR_signalfd => make_signalfd(a[0], a[1], a[2], 0),
+        __NR_signalfd4 => make_signalfd(a[0], a[1], a[2], a[3] as u32),
         __NR_epoll_create if (a[0] as isize) <= 0 => Err(Errno::EINVAL),
         __NR_epoll_create => make_epoll(0),
         __NR_epoll_create1 => make_epoll(a[0] as u32),
@@ -131,6 +133,20 @@ fn make_eventfd(count: usize, flags: u32) -> Result<usize, Errno> {
     let semaphore = flags & EFD_SEMAPHORE != 0;
     let file = eventfd::open(u64::from(count as u32), semaphore, flags & O_NONBLOCK)?;
     install(file, flags & EFD_CLOEXEC != 0)
+}
+
+/// signalfd4(2): a new file, or other signals for one that there is.
+fn make_signalfd(fd: usize, set: usize, size: usize, flags: u32) -> Result<usize, Errno> {
+    if size != size_of::<SigSet>() || flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let which = SigSet(user::read_u64(set)?).without(SigSet::UNMASKABLE);
+    if fd as i32 == -1 {
+        let file = signalfd::open(which, flags & O_NONBLOCK)?;
+        return install(file, flags & O_CLOEXEC != 0);
+    }
+    signalfd::change(&*file(fd)?, which)?;
+    Ok(fd)
 }
 
 fn make_epoll(flags: u32) -> Result<usize, Errno> {

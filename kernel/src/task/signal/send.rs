@@ -8,6 +8,7 @@ use super::action::Action;
 use super::frame::FaultContext;
 use super::info::SigInfo;
 use super::set::SigSet;
+use crate::fs::wait;
 use crate::linux::Errno;
 use crate::task::process::{News, Process};
 use crate::task::thread::Thread;
@@ -19,6 +20,8 @@ pub fn post_to_process(process: &Arc<Process>, info: SigInfo) {
         return;
     }
     process.pending.add(info);
+    // Who polls for signals looks at once.
+    wait::changed();
     let threads = process.threads.lock();
     let takes = |thread: &&Arc<Thread>| thread.notices(info.signal);
     let current = sched::current_arc();
@@ -36,6 +39,7 @@ pub fn post_to_thread(thread: &Arc<Thread>, info: SigInfo) -> Result<(), Errno> 
         return Ok(());
     }
     let added = thread.pending.add(info);
+    wait::changed();
     sched::disturb(thread);
     if added { Ok(()) } else { Err(Errno::EAGAIN) }
 }

@@ -199,12 +199,17 @@ impl<K: Copy> WaitQueue<K> {
 }
 
 impl WaitQueue {
-    /// Waits until the condition holds. EINTR if a signal comes first.
+    /// Waits until the condition holds. EINTR if a signal comes first. The condition may take what it
+    /// finds: once it has held it is not asked again.
     #[inline]
     pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> Result<(), Errno> {
         while !condition() {
-            if self.wait((), State::Interruptible, None) == Woken::Signal && !condition() {
-                return Err(Errno::EINTR);
+            if self.wait((), State::Interruptible, None) == Woken::Signal {
+                return if condition() {
+                    Ok(())
+                } else {
+                    Err(Errno::EINTR)
+                };
             }
         }
         Ok(())

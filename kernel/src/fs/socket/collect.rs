@@ -12,7 +12,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use super::rights::IN_FLIGHT;
 use super::state::Socket;
 use crate::fs::FileHandle;
-use crate::fs::inode::Kind;
 use crate::sync::Mutex;
 
 /// What the collector notes about a socket in flight.
@@ -42,8 +41,7 @@ static STALE: AtomicBool = AtomicBool::new(false);
 
 /// A reference to this file, in a table or a message, is about to go.
 pub fn released(file: &FileHandle) {
-    if file.node().kind() == Kind::Socket
-        && let Some(socket) = Socket::of(file)
+    if let Some(socket) = Socket::of(file)
         && socket.flights.load(Relaxed) > 0
     {
         STALE.store(true, Relaxed);

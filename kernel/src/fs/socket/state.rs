@@ -11,7 +11,7 @@ use super::names::Key;
 use super::options::Options;
 use crate::arch::time::wall_ns;
 use crate::fs::file::File;
-use crate::fs::inode::{Edges, Node};
+use crate::fs::inode::{Edges, Kind, Node};
 use crate::fs::{memory, names, wait};
 use crate::linux::Errno;
 use crate::sync::Mutex;
@@ -137,6 +137,10 @@ impl Socket {
 
     /// The socket that a file is, if it is one.
     pub fn of(file: &File) -> Option<Arc<Socket>> {
+        // Nothing else has such an inode and can be open.
+        if file.node().kind() != Kind::Socket {
+            return None;
+        }
         file.io().ok()?.clone().into_any().downcast().ok()
     }
 

@@ -1,5 +1,5 @@
 //! Debian's own programs, with their loader and libraries, from a disk: their results are those that they have on
-//! Linux. All but the first take their time, and are part of the long tests.
+//! Linux. All but the first two take their time, and are part of the long tests.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
         }
     };
     test("real/hello", &hello);
+    test("real/fresh", &fresh);
     if !plan.long {
         return;
     }
@@ -44,6 +45,24 @@ fn hello(lab: &Lab) -> Result<()> {
         .run()?;
     let mut linux = root.on_host("usr/bin/lua5.4");
     compare::same(&host::run(linux.arg(source("hello.lua")))?, &here)
+}
+
+/// Each guest finds the root as it was made, whatever those before it have written there.
+fn fresh(lab: &Lab) -> Result<()> {
+    let root = root(&["lua5.4"], &["hello.lua"])?;
+    let before = fs::metadata(&root.image)?.modified()?;
+    for _ in 0..2 {
+        let script = "ls /root; echo left >/root/file; rm /usr/bin/lua5.4; sync; cat /root/file";
+        let here = lab
+            .guest(&["/bin/sh", "-c", script])
+            .fleeting_root(&root.image)
+            .run()?;
+        expect(&here, "left\n")?;
+    }
+    if fs::metadata(&root.image)?.modified()? != before {
+        bail!("the image was written to");
+    }
+    Ok(())
 }
 
 /// A heap of small pieces that has no room in memory.

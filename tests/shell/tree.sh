@@ -59,6 +59,6 @@ rm a/nameless
 echo "no name" >&3
 cat <&4
 exec 3>&- 4>&-
-cksum <a/seq
-cksum <a/sparse
-cksum <a/b/copy
+md5sum <a/seq
+md5sum <a/sparse
+md5sum <a/b/copy

@@ -1,6 +1,6 @@
 //! What is told of pages without touching them.
 
-use scalvm::{Access, PAGE_SIZE, PageInfo, PagePlace, PolicyKind, Share, SwapOptions};
+use scalvm::{Access, PAGE_SIZE, PageInfo, PagePlace, PolicyKind, Share, SwapOptions, Which};
 use scalvm_testkit::Hw;
 
 use crate::common::*;
@@ -87,5 +87,41 @@ fn a_look_at_much_is_in_pieces() {
     assert!(pages[..told].iter().all(PageInfo::is_resident));
     assert_eq!(map.inspect(page(190), &mut pages), 10);
     drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
+fn uses_are_forgotten_of_what_is_meant() {
+    let kit = kit();
+    let file = kit.open(0, PAGE_SIZE as u64);
+    let map = anonymous(&kit, 1);
+    map_object(&map, &file, 1, 1, Share::Shared);
+    run_on(&kit, 0, &map);
+    let used = || [0, 1].map(|n| look(&map, n).accessed);
+    let use_both = || {
+        for n in 0..2 {
+            store(&kit, 0, &map, page(n), 1).expect("stored");
+        }
+    };
+    for (which, left) in [
+        (Which::Anonymous, [false, true]),
+        (Which::Objects, [true, false]),
+        (Which::All, [false, false]),
+    ] {
+        use_both();
+        assert_eq!(used(), [true, true]);
+        map.forget_uses(which);
+        assert_eq!(used(), left, "{which:?}");
+    }
+    // What was written is written still.
+    assert!(look(&map, 1).dirty);
+    let peak = map.resident().peak;
+    assert!(peak >= 2, "{peak}");
+    map.discard(page(0), PAGE_SIZE).expect("mapped");
+    assert_eq!(map.resident().peak, peak);
+    map.forget_peak();
+    assert_eq!(map.resident().peak, peak - 1);
+    take_off(&kit, 0, &map);
+    drop((map, file));
     nothing_left(&kit);
 }

@@ -1,6 +1,6 @@
 //! What leaves next, and what leaves now; what comes because it was asked for.
 
-use scalvm::{Access, FaultError, PAGE_SIZE, PagePlace, Paging, PolicyKind, Prot, Share};
+use scalvm::{Access, FaultError, MapError, PAGE_SIZE, PagePlace, Paging, PolicyKind, Prot, Share};
 use scalvm::{SwapOptions, Unfinished};
 
 use crate::common::*;
@@ -175,5 +175,38 @@ fn how_far_populating_got_is_told() {
         })
     );
     drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
+fn what_is_punched_is_zeros_for_all() {
+    let kit = kit();
+    let shm = kit
+        .vm()
+        .new_anonymous(4 * PAGE_SIZE as u64)
+        .expect("memory");
+    let map = new_map(&kit);
+    map_object(&map, &shm, 0, 4, Share::Shared);
+    (0..4).for_each(|n| set(&map, page(n), 1));
+    let child = map.fork().expect("memory");
+    let copier = new_map(&kit);
+    map_object(&copier, &shm, 0, 4, Share::Private);
+    set(&copier, page(1), 2);
+    assert_eq!(map.punch(page(1), 2 * PAGE_SIZE), Ok(()));
+    let seen = |map| [0, 1, 2, 3].map(|n| get(map, page(n)).expect("read"));
+    assert_eq!(seen(&map), [1, 0, 0, 1]);
+    assert_eq!(seen(&child), [1, 0, 0, 1]);
+    assert_eq!(seen(&copier), [1, 2, 0, 1], "its copy is its own");
+    assert_eq!(object_word(&shm, 2 * PAGE_SIZE), 0);
+    assert_eq!(shm.resident(), 4, "read again, there are zeros");
+
+    let file = kit.open(0, PAGE_SIZE as u64);
+    map_object(&map, &file, 8, 1, Share::Shared);
+    assert_eq!(map.punch(page(8), PAGE_SIZE), Err(MapError::Protection));
+    assert_eq!(copier.punch(page(0), PAGE_SIZE), Ok(()), "passed over");
+    assert_eq!(get(&copier, page(0)), Ok(1));
+    assert_eq!(map.punch(page(3), 2 * PAGE_SIZE), Err(MapError::NotMapped));
+    assert_eq!(seen(&child), [1, 0, 0, 0], "but what is mapped is done");
+    drop((map, child, copier, shm, file));
     nothing_left(&kit);
 }

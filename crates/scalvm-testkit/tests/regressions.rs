@@ -14,3 +14,5 @@ mod held;
 mod maps;
 #[path = "regressions/pages.rs"]
 mod pages;
+#[path = "regressions/sharing.rs"]
+mod sharing;

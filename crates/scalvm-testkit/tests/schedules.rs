@@ -24,6 +24,8 @@ mod memory;
 mod paging;
 #[path = "schedules/rules.rs"]
 mod rules;
+#[path = "schedules/sharing.rs"]
+mod sharing;
 
 use crew::{Hosted, Scheduled};
 
@@ -111,6 +113,13 @@ scenes! {
     paging::a_device_is_removed_while_used,
     paging::a_device_is_removed_while_memory_ends,
     paging::pages_leave_to_a_disk_that_fails,
+    sharing::stores_while_lent,
+    sharing::lent_while_it_leaves,
+    sharing::a_file_is_written_while_lent,
+    sharing::stores_while_copied,
+    sharing::stores_while_moved_away,
+    sharing::forked_while_passed_on,
+    sharing::copied_across_while_unmapped,
 }
 
 scenes! {

@@ -27,6 +27,8 @@ scenes! {
     every_failure_of_fork "fork",
     every_failure_of_inheritance "inherit",
     every_failure_of_copies_of_held_pages "held",
+    every_failure_of_passing_entries "passing",
+    every_failure_of_loans "loans",
     every_failure_of_private_files "private-file",
     every_failure_of_truncation "truncate",
     every_failure_of_remap "remap",

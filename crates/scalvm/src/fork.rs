@@ -28,7 +28,16 @@ use crate::request::{Inherit, Share};
 use crate::stats::Event;
 use crate::vm::Vm;
 
-/// What the child's entry maps.
+/// What the private objects are for which several entries of one object get copies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// One, as the original is: all entries are copied to the same map. Who is done forgets the twins.
+    AsOne,
+    /// One for each entry, which has only the pages of that.
+    Apart,
+}
+
+/// What the new entry maps.
 struct Given<M: Machine> {
     object: Option<Ptr<ObjectBody<M>>>,
     offset: u32,
@@ -48,7 +57,8 @@ impl<'v, M: Machine> Map<'v, M> {
         let mut result = Ok(());
         let mut next = parent.map.tree.first();
         while let Some(entry) = next.filter(|_| result.is_ok()) {
-            result = vm.fork_entry(&parent, entry, child.body);
+            let inherit = entry.attributes().inherit;
+            result = vm.give_entry(&parent, entry, child.body, inherit, Copies::AsOne);
             next = Tree::next(entry);
         }
         parent.forget_twins(result.is_ok());
@@ -87,15 +97,18 @@ impl<M: Machine> MapWrite<'_, M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// Gives the child its part of an entry.
-    fn fork_entry(
+    /// Gives another map, which nobody else has yet, its part of an entry. Where that is a copy and the
+    /// original's object is exclusive, the parent's map loses the right to write before it is unlocked.
+    pub(crate) fn give_entry(
         &self,
         parent: &MapWrite<'_, M>,
         entry: Ptr<MapEntry<M>>,
         child: Ptr<crate::map::MapBody<M>>,
+        inherit: Inherit,
+        copies: Copies,
     ) -> Result<(), MapError> {
         let attributes = entry.attributes();
-        let given = match attributes.inherit {
+        let given = match inherit {
             Inherit::None => return Ok(()),
             Inherit::Zero => Given {
                 object: None,
@@ -103,9 +116,9 @@ impl<M: Machine> Vm<M> {
                 share: Share::Private,
             },
             Inherit::Share => self.give_shared(parent, entry)?,
-            Inherit::Copy => self.give_copy(entry)?,
+            Inherit::Copy => self.give_copy(entry, copies)?,
         };
-        // A child's memory is not wired, as mlock(2) says.
+        // Wiring is not passed on, as mlock(2) says.
         let attributes = Attributes {
             share: given.share,
             ..attributes.unwired()
@@ -167,7 +180,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// What the entry holds, to be copied when either side writes.
-    fn give_copy(&self, entry: Ptr<MapEntry<M>>) -> Result<Given<M>, OutOfMemory> {
+    fn give_copy(&self, entry: Ptr<MapEntry<M>>, copies: Copies) -> Result<Given<M>, OutOfMemory> {
         let offset = entry.offset.get();
         let share = Share::Private;
         let Some(object) = entry.object.get() else {
@@ -208,7 +221,12 @@ impl<M: Machine> Vm<M> {
             ..NewObject::public(Kind::Anonymous, 0)
         })?;
         let guard = object.lock(self);
-        match self.snapshot(&guard) {
+        let whole = copies == Copies::AsOne || object.private && object.refs() == 1;
+        let copy = self.snapshot(&guard).and_then(|amap| match amap {
+            Some(amap) if !whole => self.part_of(amap, offset, entry.pages() as u64).map(Some),
+            amap => Ok(amap),
+        });
+        match copy {
             Ok(amap) => twin.amap.set(amap),
             Err(error) => {
                 drop(guard);
@@ -216,7 +234,7 @@ impl<M: Machine> Vm<M> {
                 return Err(error);
             }
         }
-        if object.exclusive.get() {
+        if object.exclusive.get() && copies == Copies::AsOne {
             // Its other entries, all in this map, go to the same object of the child's.
             object.twin.set(Some(twin));
         }

@@ -114,9 +114,10 @@ pub use kmem::{
 };
 pub use machine::*;
 pub use map::{
-    Map, MapInfo, MapLimits, PageInfo, PagePlace, PrivatePages, ResidentInfo, Unfinished, Which,
+    Extract, Map, MapInfo, MapLimits, PageInfo, PagePlace, Passing, PrivatePages, ResidentInfo,
+    Unfinished, Which,
 };
-pub use object::{HeldPage, Mdl, MdlPiece, Object};
+pub use object::{HeldPage, Loan, Mdl, MdlPiece, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
     Cipher, Codec, CompressorStats, Io, Stream, SwapError, SwapId, SwapInfo, SwapOptions, Vnode,

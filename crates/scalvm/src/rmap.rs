@@ -74,7 +74,7 @@ impl<M: Machine> Vm<M> {
             return Unmapped::Wired;
         }
         self.unmap_object(guard, object, index, 1);
-        if here().any(|entry| entry.map.removing.load(SeqCst)) {
+        if here().any(|entry| entry.map().removing.load(SeqCst)) {
             Unmapped::InUse
         } else {
             Unmapped::Done
@@ -131,9 +131,9 @@ impl<M: Machine> Vm<M> {
                 let Some(va) = entry.address_of(index) else {
                     continue;
                 };
-                let found = entry.map.pmap.query(&self.machine, va);
+                let found = entry.map().pmap.query(&self.machine, va);
                 if let Some(mapping) = found.filter(|mapping| mapping.frame == page.frame()) {
-                    f(entry.map, object, mapping);
+                    f(entry.map(), object, mapping);
                 }
             }
         });

@@ -109,6 +109,14 @@ stats! {
     trim_refaults,
     /// Address spaces forked.
     forks,
+    /// Map entries that were extracted from an address space.
+    extracted,
+    /// Pages that are lent now, each as often as it is lent.
+    loans,
+    /// Pages that were lent, copies included.
+    lent,
+    /// Pages of which a copy was lent, since somebody might have written them.
+    lent_copies,
     /// Translation flushes asked of the machine.
     flushes,
     /// Large leaves made for parts of devices.
@@ -164,6 +172,10 @@ pub(crate) enum Event {
     Trim,
     TrimRefault,
     Fork,
+    Extract,
+    Lend,
+    LendCopy,
+    Repay,
     Flush,
     LargeDevice,
     LargeSplit,

@@ -1,6 +1,6 @@
 //! What accesses find.
 
-use scalvm::{Access, FaultError, PAGE_MASK, PAGE_SIZE, page_floor};
+use scalvm::{Access, FaultError, PAGE_MASK, PAGE_SIZE, Prot, Share, page_floor};
 
 use super::area::Area;
 use super::space::{Space, pages};
@@ -46,6 +46,28 @@ impl Space {
         area.page(page).ok_or(FaultError::BeyondEnd)?;
         area.write(page, addr & PAGE_MASK, bytes);
         Ok(())
+    }
+
+    /// What a debugger finds in eight bytes, and where it may write them: in spite of the rights, as far as the
+    /// greatest rights go, but shared memory only where it may be written. A write gives a private mapping its
+    /// own copy.
+    pub fn forced(&self, addr: usize, access: Access) -> Result<(Area, u64, Vec<u8>), FaultError> {
+        let (start, area) = self.area(addr).ok_or(FaultError::NoMapping)?;
+        let attributes = area.attributes;
+        let write = access == Access::Write;
+        let forbidden =
+            write && attributes.share == Share::Shared && !attributes.prot.contains(Prot::WRITE);
+        let allowed = attributes.prot | attributes.max_prot;
+        if !allowed.contains(access.needs()) || forbidden {
+            return Err(FaultError::Protection);
+        }
+        let page = pages(page_floor(addr) - start);
+        if write {
+            area.make_own(page).ok_or(FaultError::BeyondEnd)?;
+        }
+        let bytes = area.page(page).ok_or(FaultError::BeyondEnd)?;
+        let at = addr & PAGE_MASK;
+        Ok((area.clone(), page, bytes.as_slice()[at..at + 8].to_vec()))
     }
 
     /// Whether a store at this address would change what lies beyond the end of an object, in its last

@@ -260,6 +260,23 @@ impl Object {
         self.pages.retain(|index, _| !pages.contains(index));
     }
 
+    /// Zeroes a range of bytes; tells which pages are gone as a whole.
+    pub fn punch(&mut self, offset: u64, len: u64) -> std::ops::Range<u64> {
+        let page = PAGE_SIZE as u64;
+        let end = offset + len;
+        for index in offset / page..end.div_ceil(page) {
+            let begin = index * page;
+            let (from, to) = (offset.max(begin) - begin, end.min(begin + page) - begin);
+            if from == 0 && to == page {
+                self.pages.remove(&index);
+                self.held.remove(&index);
+            } else if self.is_written(index) && from < to {
+                self.write(index, from as usize, &vec![0; (to - from) as usize]);
+            }
+        }
+        offset.div_ceil(page)..end / page
+    }
+
     /// The bytes at `offset`, as many as there are up to `len`.
     pub fn read_at(&self, offset: u64, len: usize) -> Vec<u8> {
         let end = self.size.min(offset.saturating_add(len as u64));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scalvm::{Advice, Inherit, MapError, Prot, Share, Wire};
+use scalvm::{Advice, Extract, Inherit, MapError, Prot, Share, Wire};
 
 use super::area::{Area, Attributes};
 use super::object::{Kind, Object, ObjectRef};
@@ -235,6 +235,37 @@ impl Space {
             more.layer = Area::empty_layer();
         }
         self.areas.insert(at, more);
+    }
+
+    /// The areas of a range without holes, shared with, copied for or moved to whoever gets them. None is wired.
+    pub fn extract(
+        &mut self,
+        start: usize,
+        len: usize,
+        how: Extract,
+    ) -> Result<Vec<(usize, Area)>, MapError> {
+        let range = self.range(start, len)?;
+        if !self.is_full(&range) {
+            return Err(MapError::NotMapped);
+        }
+        if how == Extract::Move {
+            self.unsealed(&range)?;
+        }
+        let mut areas: Vec<(usize, Area)> = match how {
+            Extract::Move => self.take(&range),
+            Extract::Share | Extract::Copy => self
+                .within(&range)
+                .map(|(start, area)| (start, area.clone()))
+                .collect(),
+        };
+        for (start, area) in &mut areas {
+            if how == Extract::Copy {
+                copy_area(*start, &area.clone(), area);
+            }
+            area.attributes.wired = false;
+            area.attributes.on_fault = false;
+        }
+        Ok(areas)
     }
 
     /// What a child gets of this space.

@@ -19,7 +19,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 17] = [
+const THEMES: [&[Op]; 19] = [
     &[],
     &[],
     &[],
@@ -97,6 +97,33 @@ const THEMES: [&[Op]; 17] = [
         Op::MapObject,
         Op::Store,
         Op::Remap,
+    ],
+    // Memory that goes from space to space.
+    &[
+        Op::Extract,
+        Op::Put,
+        Op::Fork,
+        Op::Store,
+        Op::Load,
+        Op::Wire,
+        Op::MapObject,
+        Op::Unmap,
+        Op::CopyAcross,
+    ],
+    // Pages that are lent, and written meanwhile.
+    &[
+        Op::Lend,
+        Op::Repay,
+        Op::Store,
+        Op::Fork,
+        Op::Hold,
+        Op::Poke,
+        Op::MapObject,
+        Op::SetSize,
+        Op::PunchObject,
+        Op::WriteAt,
+        Op::SyncObject,
+        Op::Force,
     ],
     // Objects that shrink under their mappings.
     &[

@@ -97,6 +97,18 @@ verbs! {
     Inspect "inspect" 4,
     /// Moves or resizes a mapping.
     Remap "remap" 8,
+    /// Extracts entries from a space, to be shared, copied or moved.
+    Extract "extract" 6,
+    /// Puts them into a space, or drops them.
+    Put "put" 8,
+    /// Borrows a page.
+    Lend "lend" 5,
+    /// Gives it back, or borrows it once more.
+    Repay "repay" 4,
+    /// Copies from space to space.
+    CopyAcross "copy-across" 3,
+    /// Reads or writes in spite of rights.
+    Force "force" 4,
     /// Wires a range.
     Wire "wire" 3,
     /// Unwires a range.
@@ -137,6 +149,8 @@ verbs! {
     DropObject "drop-object" 4,
     /// Grows or truncates an object.
     SetSize "set-size" 6,
+    /// Punches a hole into an object.
+    PunchObject "punch-object" 4,
     /// Names an object.
     SetCookie "set-cookie" 1,
     /// Reads from an object.

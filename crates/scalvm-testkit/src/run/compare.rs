@@ -67,6 +67,7 @@ impl Runner<'_> {
         if promised > self.kit.vm().stats().committed {
             return wrong("more is promised than is counted");
         }
+        self.compare_loans()?;
         self.compare_swaps()?;
         for open in &self.objects {
             self.same("size", open.real.size(), open.model.borrow().size())?;

@@ -114,12 +114,19 @@ impl Runner<'_> {
 
     /// Lets go of everything, in an order that depends on the program.
     fn drop_all(&mut self) -> Check {
-        while !(self.spaces.is_empty() && self.objects.is_empty() && self.holds.is_empty()) {
+        while !(self.spaces.is_empty()
+            && self.objects.is_empty()
+            && self.holds.is_empty()
+            && self.passed.is_empty()
+            && self.loans.is_empty())
+        {
             let turn = self.fresh();
-            match turn % 3 {
+            match turn % 5 {
                 0 if !self.spaces.is_empty() => self.drop_map([turn; 6])?,
                 1 if !self.objects.is_empty() => self.drop_object([turn; 6])?,
                 2 => self.release([turn; 6])?,
+                3 if !self.loans.is_empty() => _ = self.loans.swap_remove(0),
+                4 if !self.passed.is_empty() => _ = self.passed.swap_remove(0),
                 _ => continue,
             }
             self.compare()?;

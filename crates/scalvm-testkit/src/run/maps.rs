@@ -106,7 +106,7 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
-    fn place(&self, which: usize, mut arg: u32) -> Place {
+    pub(super) fn place(&self, which: usize, mut arg: u32) -> Place {
         match draw(&mut arg, 6) {
             0 | 1 => Place::Fixed(self.rough_address(which, arg)),
             2 => Place::Anywhere,
@@ -184,14 +184,7 @@ impl<'v> Runner<'v> {
             return Err(MapError::Protection);
         }
         space.rules.may_have(request.prot, request.prot)?;
-        let mut replaced = 0;
-        if let Place::Fixed(at) | Place::Free(at) = request.place {
-            let range = space.range(at, len)?;
-            if let Place::Fixed(_) = request.place {
-                space.unsealed(&range)?;
-                replaced = space.bytes(&range, |_| true);
-            }
-        }
+        let replaced = self.replaced_at(which, request.place, len)?;
         let attributes = Attributes {
             prot: request.prot,
             max_prot: request.max_prot,
@@ -209,7 +202,37 @@ impl<'v> Runner<'v> {
             sealed: false,
         };
         space.may_add(&attributes, len, replaced)?;
-        match request.place {
+        self.refuse_place(which, request.place, len)
+    }
+
+    /// The bytes that a mapping at a place replaces, if it may.
+    pub(super) fn replaced_at(
+        &self,
+        which: usize,
+        place: Place,
+        len: usize,
+    ) -> Result<usize, MapError> {
+        let space = &self.spaces[which].model;
+        match place {
+            Place::Fixed(at) => {
+                let range = space.range(at, len)?;
+                space.unsealed(&range)?;
+                Ok(space.bytes(&range, |_| true))
+            }
+            Place::Free(at) => space.range(at, len).map(|_| 0),
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether the model has no such place for so many bytes.
+    pub(super) fn refuse_place(
+        &self,
+        which: usize,
+        place: Place,
+        len: usize,
+    ) -> Result<(), MapError> {
+        let space = &self.spaces[which].model;
+        match place {
             Place::Fixed(_) => {}
             Place::Free(at) => {
                 if !space.is_free(&space.range(at, len)?) {
@@ -280,7 +303,29 @@ impl<'v> Runner<'v> {
             (got, refused) => return self.same("map", got.map(|_| ()), refused),
         };
         let len = page_ceil(len).expect("the model allowed it");
-        let space = &mut self.spaces[which].model;
+        self.check_place(which, place, start, len)?;
+        self.spaces[which].model.map(Mapped {
+            start,
+            len,
+            prot,
+            max_prot,
+            source,
+            share,
+            inherit,
+            grows,
+        });
+        Ok(())
+    }
+
+    /// Whether the manager may have chosen this address.
+    pub(super) fn check_place(
+        &self,
+        which: usize,
+        place: Place,
+        start: usize,
+        len: usize,
+    ) -> Check {
+        let space = &self.spaces[which].model;
         let Ok(range) = space.range(start, len) else {
             return wrong(format!("mapped at {start:#x}, outside of the space"));
         };
@@ -305,16 +350,6 @@ impl<'v> Runner<'v> {
             }
             _ => {}
         }
-        space.map(Mapped {
-            start,
-            len,
-            prot,
-            max_prot,
-            source,
-            share,
-            inherit,
-            grows,
-        });
         Ok(())
     }
 

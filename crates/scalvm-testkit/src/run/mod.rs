@@ -25,6 +25,7 @@ mod paging;
 mod random;
 mod rules;
 mod runner;
+mod sharing;
 mod sweep;
 mod trouble;
 

@@ -95,7 +95,7 @@ impl<'v> Runner<'v> {
         self.kit.spoil(which, size);
     }
 
-    fn which(&self, arg: u32) -> usize {
+    pub(super) fn which(&self, arg: u32) -> usize {
         arg as usize % self.objects.len()
     }
 
@@ -144,7 +144,7 @@ impl<'v> Runner<'v> {
     }
 
     /// A range of an object's bytes.
-    fn span(&self, which: usize, mut at: u32, mut len: u32) -> (u64, usize) {
+    pub(super) fn span(&self, which: usize, mut at: u32, mut len: u32) -> (u64, usize) {
         let page = draw(&mut at, 20) as usize;
         let offset = (page * PAGE_SIZE + decode::within(at, 1)) as u64;
         let len = [0, 1, 8, PAGE_SIZE, 5000, 3 * PAGE_SIZE][draw(&mut len, 6) as usize]

@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use scalvm::{HeldPage, Map, PAGE_SIZE, Room};
+use scalvm::{HeldPage, Loan, Map, PAGE_SIZE, Room};
 
 use super::ballast::Ballast;
 use super::paging::Swap;
+use super::sharing::Passed;
 use super::trouble::{Cause, Error};
 use super::{Wrong, decode};
 use crate::kit::{CPUS, FILE_PAGES, FILES, Hw, Kit};
-use crate::model::{self, File, Object, ObjectRef, Space};
+use crate::model::{self, Bytes, File, Object, ObjectRef, Space};
 use crate::program::{Machine, Op, Step};
 
 /// An address space, twice.
@@ -54,6 +55,10 @@ pub struct Runner<'v> {
     pub(super) spaces: Vec<Pair<'v>>,
     pub(super) objects: Vec<Open<'v>>,
     pub(super) holds: Vec<Held<'v>>,
+    /// Entries that were extracted and not yet put anywhere.
+    pub(super) passed: Vec<Passed<'v>>,
+    /// Pages that were lent, and what they had in them then.
+    pub(super) loans: Vec<(Loan<'v, Hw>, Bytes)>,
     /// The serial number of the space each processor runs.
     pub(super) running: [Option<u32>; CPUS],
     /// Numbers given to spaces, and values to stores.
@@ -93,7 +98,7 @@ impl<'v> Runner<'v> {
             }))
         });
         let files = files.collect();
-        let (spaces, objects, holds) = Default::default();
+        let (spaces, objects, holds, passed, loans) = Default::default();
         Runner {
             kit,
             setup,
@@ -102,6 +107,8 @@ impl<'v> Runner<'v> {
             spaces,
             objects,
             holds,
+            passed,
+            loans,
             running: [None; CPUS],
             serial: 0,
             loud,
@@ -157,6 +164,7 @@ impl<'v> Runner<'v> {
             Op::DropObject
             | Op::SetSize
             | Op::SetCookie
+            | Op::PunchObject
             | Op::ReadAt
             | Op::WriteAt
             | Op::SyncObject
@@ -172,8 +180,10 @@ impl<'v> Runner<'v> {
             Op::WriteAt => self.write_at(a),
             Op::SyncObject => self.sync_object(a),
             Op::Hold => self.hold(a),
+            Op::PunchObject => self.punch_object(a),
             Op::Poke => self.poke(a),
             Op::Release => self.release(a),
+            Op::Repay => self.repay(a),
             _ if self.spaces.is_empty() => self.new_map(),
             Op::DropMap => self.drop_map(a),
             Op::Fork => self.fork(a),
@@ -196,6 +206,11 @@ impl<'v> Runner<'v> {
             Op::Invalidate => self.invalidate(a),
             Op::Trim => self.trim(a),
             Op::Remap => self.remap(a),
+            Op::Extract => self.extract(a),
+            Op::Put => self.put(a),
+            Op::Lend => self.lend(a),
+            Op::CopyAcross => self.copy_across(a),
+            Op::Force => self.force(a),
             Op::Wire => self.wire(a),
             Op::Unwire => self.unwire(a),
             Op::Describe => self.describe(a),
@@ -319,8 +334,11 @@ impl<'v> Runner<'v> {
     /// Takes private copies of pages beyond the end of an object from all spaces.
     pub(super) fn truncate_copies(&mut self, object: &ObjectRef) {
         let end = object.borrow().page_count();
-        for pair in &self.spaces {
-            for (&start, area) in &pair.model.areas {
+        let mapped = self.spaces.iter().flat_map(|pair| &pair.model.areas);
+        let passed = self.passed.iter().flat_map(|passed| &passed.areas);
+        let areas = mapped.chain(passed.map(|(start, area)| (start, area)));
+        {
+            for (&start, area) in areas {
                 if let Some((source, first)) = &area.source
                     && Rc::ptr_eq(source, object)
                 {

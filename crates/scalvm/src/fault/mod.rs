@@ -225,7 +225,7 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// Gives the entry at `va` a private object, standing on what it was mapped from.
-    fn make_private(&self, va: usize) -> Result<(), OutOfMemory> {
+    pub(crate) fn make_private(&self, va: usize) -> Result<(), OutOfMemory> {
         let map = self.body.write(self.vm);
         // Another mapping may have taken its place, since the map was not locked meanwhile.
         match map.map.tree.find(va) {
@@ -248,7 +248,7 @@ impl<M: Machine> Vm<M> {
         if under.is_some_and(|object| object.private) {
             return Ok(());
         }
-        debug_assert!(map.map == entry.map);
+        debug_assert!(map.map == entry.map());
         let object = self.make_object(NewObject::private(under))?;
         if let Some(under) = under {
             // What maps the page now, the new object finds underneath: one lock covers both (O2).

@@ -98,6 +98,26 @@ impl<M: Machine> Ptr<MapBody<M>> {
     }
 }
 
+impl<M: Machine> Ptr<MapBody<M>> {
+    /// Takes over an entry, of which nothing is in any page table, to a free place. Each of the two maps is
+    /// locked for writing, or not known to anyone.
+    pub fn take_over(
+        self,
+        vm: &Vm<M>,
+        from: Ptr<MapBody<M>>,
+        entry: Ptr<MapEntry<M>>,
+        start: usize,
+    ) {
+        from.account(entry, -1);
+        let object = entry.object.get();
+        let guard = object.map(|object| object.lock(vm));
+        entry.pass_to(self, start);
+        drop(guard);
+        self.tree.insert(entry);
+        self.account(entry, 1);
+    }
+}
+
 /// Proof that a map is locked against changes.
 pub(crate) struct MapRead<'a, M: Machine> {
     pub map: Ptr<MapBody<M>>,
@@ -287,7 +307,7 @@ impl<M: Machine> Vm<M> {
         of: Ptr<MapEntry<M>>,
     ) -> Result<Ptr<MapEntry<M>>, crate::OutOfMemory> {
         let (start, end) = (of.start.get(), of.end.get());
-        let entry = MapEntry::new(of.map, start, end, of.offset.get(), of.attributes());
+        let entry = MapEntry::new(of.map(), start, end, of.offset.get(), of.attributes());
         self.entries.alloc(&self.machine, &self.frames, entry)
     }
 }

@@ -181,14 +181,14 @@ impl<M: Machine> MapWrite<'_, M> {
     }
 
     /// Whether a range lies in the address space.
-    fn fits(&self, start: usize, len: usize) -> bool {
+    pub(super) fn fits(&self, start: usize, len: usize) -> bool {
         let end = start.checked_add(len);
         start >= self.map.low && end.is_some_and(|end| end <= self.map.high)
     }
 
     /// Chooses an address, and makes room there if the caller insists on it, who has made sure that it
     /// fits.
-    fn choose(&self, vm: &Vm<M>, place: Place, len: usize) -> Result<usize, MapError> {
+    pub(super) fn choose(&self, vm: &Vm<M>, place: Place, len: usize) -> Result<usize, MapError> {
         let free = |start: usize| {
             self.map
                 .tree

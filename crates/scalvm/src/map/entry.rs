@@ -9,7 +9,7 @@
 //! The offset of private anonymous memory is the page number of the address where it was mapped, so
 //! that neighbours can be joined; it wraps at 2^32 pages, as an entry is never longer than that.
 //!
-//! Lock: the map's. `start`, `end` and `offset` of an entry that has an object change with that
+//! Lock: the map's. `start`, `end`, `offset` and `map` of an entry that has an object change with that
 //! object locked too (O2).
 
 use crate::addr::{PAGE_SHIFT, Prot};
@@ -61,7 +61,7 @@ pub(crate) struct MapEntry<M: Machine> {
     pub offset: Field<u32>,
     attributes: Field<u32>,
     pub object: Field<Option<Ptr<ObjectBody<M>>>>,
-    pub map: Ptr<MapBody<M>>,
+    map: Field<Option<Ptr<MapBody<M>>>>,
     node: Node<MapEntry<M>>,
     in_object: Links<MapEntry<M>>,
 }
@@ -84,7 +84,7 @@ impl<M: Machine> Ranged for MapEntry<M> {
         if self.attributes.get() & GROWS == 0 {
             self.start.get()
         } else {
-            self.start.get().saturating_sub(self.map.guard)
+            self.start.get().saturating_sub(self.map().guard)
         }
     }
 }
@@ -110,9 +110,29 @@ impl<M: Machine> MapEntry<M> {
             offset: Field::new(offset),
             attributes: Field::new(attributes.pack()),
             object: Field::new(None),
-            map,
+            map: Field::new(Some(map)),
             node: Node::new(),
             in_object: Links::new(),
+        }
+    }
+
+    /// The map whose entry it is. That map is locked, or the entry's object.
+    #[inline(always)]
+    pub fn map(&self) -> Ptr<MapBody<M>> {
+        match self.map.get() {
+            Some(map) => map,
+            None => unreachable!("an entry is always some map's"),
+        }
+    }
+
+    /// Makes it the entry of another map, at another place; its object, if it has one, is locked (O2).
+    pub fn pass_to(&self, map: Ptr<MapBody<M>>, start: usize) {
+        let end = start + (self.end.get() - self.start.get());
+        self.map.set(Some(map));
+        self.start.set(start);
+        self.end.set(end);
+        if self.object.get().is_none() {
+            self.offset.set((start >> PAGE_SHIFT) as u32);
         }
     }
 

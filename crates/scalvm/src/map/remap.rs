@@ -157,7 +157,7 @@ impl<M: Machine> MapWrite<'_, M> {
             unsettled: false,
             ..attributes
         };
-        let more = MapEntry::new(entry.map, 0, range.len(), first, attributes);
+        let more = MapEntry::new(entry.map(), 0, range.len(), first, attributes);
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more)?;
         if more.attributes().promised
             && let Err(error) = vm.promise(pages, credit)

@@ -40,6 +40,41 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
+    /// Copies bytes to another address space, or within this one, as far as each may read or write them itself.
+    /// Tells how many were copied, and why no more. One page of each is held at a time, and no lock, so each
+    /// may change meanwhile. Blocks for I/O.
+    pub fn copy_to(
+        &self,
+        from: usize,
+        target: &Map<'_, M>,
+        to: usize,
+        len: usize,
+    ) -> (usize, Result<(), FaultError>) {
+        let mut done = 0;
+        while done < len {
+            let step = || {
+                let from = from.checked_add(done).ok_or(FaultError::NoMapping)?;
+                let to = to.checked_add(done).ok_or(FaultError::NoMapping)?;
+                let n = (len - done)
+                    .min(PAGE_SIZE - (from & PAGE_MASK))
+                    .min(PAGE_SIZE - (to & PAGE_MASK));
+                let source = self.hold(from, Access::Read)?;
+                target.hold(to, Access::Write)?.copy_from(
+                    to & PAGE_MASK,
+                    &source,
+                    from & PAGE_MASK,
+                    n,
+                );
+                Ok(n)
+            };
+            match step() {
+                Ok(n) => done += n,
+                Err(error) => return (done, Err(error)),
+            }
+        }
+        (done, Ok(()))
+    }
+
     /// The page at an address, kept in place while it is held, brought in first and made writable
     /// if need be. Blocks for I/O.
     pub fn hold(&self, addr: usize, access: Access) -> Result<HeldPage<'v, M>, FaultError> {

@@ -164,15 +164,15 @@ impl<M: Machine> Vm<M> {
     fn take_run(&self, entry: Ptr<MapEntry<M>>, range: Range<usize>) -> u64 {
         let (start, mut taken) = (range.start, 0);
         let mut frames = [Frame::NONE; MOST];
-        entry.map.note_peak();
-        let debt = entry.map.pmap.remove(&self.machine, self, range, |gone| {
+        entry.map().note_peak();
+        let debt = entry.map().pmap.remove(&self.machine, self, range, |gone| {
             self.unmapped(gone);
             taken += 1;
             if gone.managed && !self.is_zero_frame(gone.frame) {
                 frames[(gone.va - start) >> PAGE_SHIFT] = gone.frame;
             }
         });
-        self.pay(debt, &entry.map.target().pmap);
+        self.pay(debt, &entry.map().target().pmap);
         let object = entry.object.get();
         for (i, frame) in frames.into_iter().enumerate().filter(|(_, f)| f.is_some()) {
             if let (Some(object), Some(page)) = (object, self.page(frame)) {

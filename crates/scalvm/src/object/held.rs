@@ -3,14 +3,14 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Access, Frame};
-use crate::error::FaultError;
+use crate::error::{FaultError, OutOfMemory};
 use crate::family::Family;
 use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::object::{Kind, Look, Miss, Object, ObjectBody};
+use crate::object::{Kind, Look, Miss, Object, ObjectBody, ObjectGuard, Zeros};
 use crate::page::{DIRTY, Page};
-use crate::pager::Return;
+use crate::pager::{Ahead, Bring, Return, SwapRead};
 use crate::request::Advice;
 use crate::vm::Vm;
 
@@ -99,6 +99,15 @@ impl<'v, M: Machine> HeldPage<'v, M> {
     }
 }
 
+impl<M: Machine> HeldPage<'_, M> {
+    /// Copies `len` bytes in from another page.
+    pub(crate) fn copy_from(&self, to: usize, from: &HeldPage<'_, M>, at: usize, len: usize) {
+        let (source, target) = (from.frame(), self.frame());
+        let frames = &self.vm.frames;
+        frames.copy(&self.vm.machine, (source, at), (target, to), len);
+    }
+}
+
 impl<M: Machine> Drop for HeldPage<'_, M> {
     #[inline(always)]
     fn drop(&mut self) {
@@ -129,47 +138,8 @@ impl<'v, M: Machine> Object<'v, M> {
         access: Access,
         advice: Advice,
     ) -> Result<HeldPage<'v, M>, FaultError> {
-        let vm = self.vm;
-        let mut zeros = None;
-        let mut room = vm.room();
-        // A page that comes for this is not used twice by it; nor by what follows at once: uses that
-        // belong together are one.
-        let mut was_here = true;
-        let result = loop {
-            let error = match self.try_hold(index, access, advice, &mut zeros) {
-                Ok(held) => {
-                    if was_here && !vm.is_newest(held.page) {
-                        held.page.touch();
-                    }
-                    break Ok(held);
-                }
-                Err(Stop::Zeros) => match vm.zeroed_page() {
-                    Ok(page) => {
-                        was_here = false;
-                        zeros = Some(page);
-                        continue;
-                    }
-                    Err(error) => error.into(),
-                },
-                Err(Stop::Wait(ticket)) => {
-                    was_here = false;
-                    ticket.wait(vm);
-                    continue;
-                }
-                Err(Stop::Again) => {
-                    was_here = false;
-                    continue;
-                }
-                Err(Stop::Error(error)) => error,
-            };
-            if error != FaultError::OutOfMemory || !vm.make_room(&mut room) {
-                break Err(error);
-            }
-        };
-        if let Some(page) = zeros {
-            vm.let_go(page);
-        }
-        result
+        self.vm
+            .hold_until(|zeros| self.try_hold(index, access, advice, zeros))
     }
 
     fn try_hold(
@@ -177,12 +147,12 @@ impl<'v, M: Machine> Object<'v, M> {
         index: u64,
         access: Access,
         advice: Advice,
-        zeros: &mut Option<Ptr<Page>>,
-    ) -> Result<HeldPage<'v, M>, Stop<'v>> {
+        zeros: &mut Zeros,
+    ) -> Hold<'v, M> {
         let vm = self.vm;
         let guard = self.body.lock(vm);
         if index >= self.body.pages() || matches!(self.body.kind, Kind::Device(..)) {
-            return Err(Stop::Error(FaultError::BeyondEnd));
+            return Hold::Failed(FaultError::BeyondEnd);
         }
         let index = index as u32;
         let found = if access == Access::Write {
@@ -195,62 +165,133 @@ impl<'v, M: Machine> Object<'v, M> {
         } else {
             match vm.look(&guard, self.body, index) {
                 Look::Page(found) => Ok(found.page),
-                Look::Hole => vm
-                    .zero_frame()
-                    .ok()
-                    .and_then(|zero| vm.page(zero))
-                    .ok_or(Miss::OutOfMemory),
+                Look::Hole => vm.zero_page().map_err(Miss::from),
                 Look::Absent => Err(Miss::Absent(self.body)),
                 Look::Away(anon) => Err(Miss::Away(self.body, anon)),
                 Look::Busy(page) => Err(Miss::Busy(page)),
                 Look::Failed(error) => Err(Miss::Failed(error)),
             }
         };
-        match found {
-            Ok(page) => {
-                let held = HeldPage::new(vm, page, access, Some(self.body));
-                if let Some(ahead) = vm.take_ahead(&guard, self.body) {
-                    drop(guard);
-                    ahead.start(vm);
-                }
-                Ok(held)
-            }
-            Err(Miss::NeedZeros) => Err(Stop::Zeros),
-            Err(Miss::OutOfMemory) => Err(Stop::Error(FaultError::OutOfMemory)),
-            Err(Miss::Failed(error)) => Err(Stop::Error(FaultError::Pager(error))),
-            Err(Miss::Away(holder, anon)) => match vm.begin_return(&guard, holder, anon, index) {
-                Ok(Return::Here) => Err(Stop::Again),
-                Ok(Return::Wait(ticket)) => Err(Stop::Wait(ticket)),
-                Ok(Return::Read(read)) => {
-                    drop(guard);
-                    Err(Stop::Wait(read.start(vm)))
-                }
-                Err(error) => Err(Stop::Error(error.into())),
-            },
-            Err(Miss::Busy(page)) => {
-                let ticket = Ticket::new(vm, &page);
-                if let Some(ahead) = vm.take_ahead(&guard, self.body) {
-                    drop(guard);
-                    ahead.start(vm);
-                }
-                Err(Stop::Wait(ticket))
-            }
-            Err(Miss::Absent(holder)) => match vm.begin_bring(&guard, holder, index, advice) {
-                Ok(bring) => {
-                    drop(guard);
-                    Err(Stop::Wait(bring.start(vm)))
-                }
-                Err(error) => Err(Stop::Error(error.into())),
-            },
-        }
+        vm.hold_found(&guard, index, access, advice, found)
     }
 }
 
-/// Why a page cannot be held yet.
-enum Stop<'v> {
-    Wait(Ticket<'v>),
+/// What a try to hold a page came to. What is to be started is started with no lock held.
+pub(crate) enum Hold<'v, M: Machine> {
+    /// It is held; this is to be read ahead meanwhile.
+    Got(HeldPage<'v, M>, Option<Ahead<M>>),
+    Wait(Ticket<'v>, Option<Ahead<M>>),
+    Read(SwapRead<'v, M>),
+    Bring(Bring<'v, M>),
     /// Something has changed: look again.
     Again,
+    /// A page of zeros is needed.
     Zeros,
-    Error(FaultError),
+    Failed(FaultError),
+}
+
+impl<M: Machine> From<OutOfMemory> for Hold<'_, M> {
+    fn from(error: OutOfMemory) -> Self {
+        Hold::Failed(error.into())
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Tries to hold a page until it is held, or cannot be. Blocks for I/O.
+    pub(crate) fn hold_until<'v>(
+        &'v self,
+        mut attempt: impl FnMut(&mut Zeros) -> Hold<'v, M>,
+    ) -> Result<HeldPage<'v, M>, FaultError> {
+        let mut zeros = None;
+        let mut room = self.room();
+        // A page that comes for this is not used twice by it; nor by what follows at once: uses that
+        // belong together are one.
+        let mut was_here = true;
+        let result = loop {
+            let error = match attempt(&mut zeros) {
+                Hold::Got(held, ahead) => {
+                    if was_here && !self.is_newest(held.page) {
+                        held.page.touch();
+                    }
+                    if let Some(ahead) = ahead {
+                        ahead.start(self);
+                    }
+                    break Ok(held);
+                }
+                Hold::Failed(error) => error,
+                other => {
+                    was_here = false;
+                    match self.prepare(other, &mut zeros) {
+                        Ok(()) => continue,
+                        Err(error) => error.into(),
+                    }
+                }
+            };
+            if error != FaultError::OutOfMemory || !self.make_room(&mut room) {
+                break Err(error);
+            }
+        };
+        if let Some(page) = zeros {
+            self.let_go(page);
+        }
+        result
+    }
+
+    /// Does, or waits for, what a try to hold a page lacked.
+    fn prepare(&self, lack: Hold<'_, M>, zeros: &mut Zeros) -> Result<(), OutOfMemory> {
+        match lack {
+            Hold::Zeros => *zeros = Some(self.zeroed_page()?),
+            Hold::Wait(ticket, ahead) => {
+                if let Some(ahead) = ahead {
+                    ahead.start(self);
+                }
+                ticket.wait(self);
+            }
+            Hold::Read(read) => read.start(self).wait(self),
+            Hold::Bring(bring) => bring.start(self).wait(self),
+            Hold::Again | Hold::Got(..) | Hold::Failed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Holds what was found at `index` of the object that is locked, or begins to get it.
+    pub(crate) fn hold_found<'v>(
+        &'v self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        access: Access,
+        advice: Advice,
+        found: Result<Ptr<Page>, Miss<M>>,
+    ) -> Hold<'v, M> {
+        let object = guard.object();
+        let end = object.under.unwrap_or(object);
+        match found {
+            Ok(page) => {
+                let held = HeldPage::new(self, page, access, Some(object));
+                Hold::Got(held, self.take_ahead(guard, end))
+            }
+            Err(Miss::NeedZeros) => Hold::Zeros,
+            Err(Miss::OutOfMemory) => OutOfMemory.into(),
+            Err(Miss::Failed(error)) => Hold::Failed(FaultError::Pager(error)),
+            Err(Miss::Away(holder, anon)) => match self.begin_return(guard, holder, anon, index) {
+                Ok(Return::Here) => Hold::Again,
+                Ok(Return::Wait(ticket)) => Hold::Wait(ticket, None),
+                Ok(Return::Read(read)) => Hold::Read(read),
+                Err(error) => error.into(),
+            },
+            Err(Miss::Busy(page)) => {
+                Hold::Wait(Ticket::new(self, &page), self.take_ahead(guard, end))
+            }
+            Err(Miss::Absent(holder)) => match self.begin_bring(guard, holder, index, advice) {
+                Ok(bring) => Hold::Bring(bring),
+                Err(error) => error.into(),
+            },
+        }
+    }
+
+    /// The page of zeros.
+    pub(crate) fn zero_page(&self) -> Result<Ptr<Page>, OutOfMemory> {
+        self.zero_frame()
+            .and_then(|zero| self.page(zero).ok_or(OutOfMemory))
+    }
 }

@@ -4,25 +4,31 @@ mod body;
 mod drop;
 mod give_up;
 mod held;
+mod loan;
 mod mdl;
 mod pages;
+mod punch;
 mod ranges;
 mod resize;
 mod separate;
 mod snapshot;
 mod transfer;
 
-use crate::addr::{Frame, PAGE_SHIFT};
+use crate::addr::{Frame, PAGE_SHIFT, Prot};
 use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
+use crate::map::MapEntry;
 use crate::pager::Vnode;
 use crate::pmap::Cache;
+use crate::request::Share;
 use crate::vm::Vm;
 
 use body::pages_of;
 pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
 pub use held::HeldPage;
+pub(crate) use held::Hold;
+pub use loan::Loan;
 pub(crate) use mdl::MdlBlock;
 pub use mdl::{Mdl, MdlPiece};
 pub(crate) use pages::{Found, Look, Miss, Readable, Writable, Zeros};
@@ -124,14 +130,40 @@ impl<'v, M: Machine> Object<'v, M> {
 
     /// Pages in memory.
     pub fn resident(&self) -> u64 {
+        self.count_pages(|is_resident| is_resident)
+    }
+
+    /// Pages of an anonymous object that were put back.
+    pub fn put_back(&self) -> u64 {
+        self.count_pages(|is_resident| !is_resident)
+    }
+
+    /// The pages of which this is true, given whether they are in memory.
+    fn count_pages(&self, which: impl Fn(bool) -> bool) -> u64 {
         let _guard = self.body.lock(self.vm);
         let mut count = 0;
         if let Some(amap) = self.body.amap.get() {
             amap.for_each(0, u32::MAX, |_, anon| {
-                count += u64::from(anon.page.get().is_some())
+                count += u64::from(which(anon.page.get().is_some()));
             });
         }
         count
+    }
+
+    /// Whether some mapping may write it now or, by its greatest rights, later.
+    pub fn is_mapped_writable(&self) -> bool {
+        let _guard = self.body.lock(self.vm);
+        self.body.entries.iter().any(|entry| {
+            let attributes = entry.attributes();
+            attributes.share == Share::Shared && attributes.max_prot.contains(Prot::WRITE)
+        })
+    }
+
+    /// How many shared mappings of it there are; one that is in parts counts for each.
+    pub fn shared_mappings(&self) -> usize {
+        let _guard = self.body.lock(self.vm);
+        let shared = |entry: &Ptr<MapEntry<M>>| entry.attributes().share == Share::Shared;
+        self.body.entries.iter().filter(shared).count()
     }
 
     /// Writes what is dirty in a range of bytes to the backing store, and waits for it. Does

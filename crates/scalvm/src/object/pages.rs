@@ -18,7 +18,7 @@ use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody, ObjectGuard};
-use crate::page::{AHEAD, BUSY, DIRTY, Page, State};
+use crate::page::{AHEAD, BUSY, DIRTY, Page, State, WRITING};
 use crate::stats::Event;
 use crate::vm::Vm;
 
@@ -221,14 +221,47 @@ impl<M: Machine> Vm<M> {
         let object = guard.object();
         match self.look(guard, object, index) {
             Look::Page(found) => {
-                found.page.set_flags(DIRTY);
+                let writable = match found.place.anon() {
+                    Some(anon) if anon.refs() > 1 => {
+                        self.replace_lent(guard, index, anon, found)?
+                    }
+                    _ => found.into(),
+                };
+                writable.found.page.set_flags(DIRTY);
                 self.note_dirty(object);
-                Ok(found.into())
+                Ok(writable)
             }
             Look::Busy(page) => Err(Miss::Busy(page)),
             Look::Failed(error) => Err(Miss::Failed(error)),
             Look::Absent | Look::Hole | Look::Away(_) => Err(Miss::Absent(object)),
         }
+    }
+
+    /// Puts a copy of a file's page in the place of the page itself, which is lent. One that is being written
+    /// is waited for: two writes of one place could overtake each other.
+    #[cold]
+    fn replace_lent(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        old: Ptr<Anon<M>>,
+        lent: Found<M>,
+    ) -> Result<Writable<M>, Miss<M>> {
+        let (object, from) = (guard.object(), lent.page);
+        if from.test_flags(WRITING) != 0 {
+            return Err(Miss::Busy(from));
+        }
+        let own = self.make_place(object, index)?;
+        let (anon, page) = self.new_anon(object, index, State::File)?;
+        self.machine.copy_frame(from.frame(), page.frame());
+        self.count(Event::CowCopy);
+        self.settle(&own, anon, page);
+        self.unmap_object(guard, object, index, 1);
+        let place = own.place();
+        Ok(Writable {
+            found: Found { page, place },
+            old: Some(old),
+        })
     }
 
     /// The same where something on the way to the anon is shared, or lacking.

@@ -33,7 +33,7 @@ impl<M: Machine> Vm<M> {
         guard.covers(object);
         let mut each = |entry: Ptr<MapEntry<M>>| {
             for (from, to) in overlaps(&entry, first, pages).into_iter().flatten() {
-                f(entry.map, from..to);
+                f(entry.map(), from..to);
             }
         };
         object.target().all_entries().for_each(&mut each);

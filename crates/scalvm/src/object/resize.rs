@@ -35,14 +35,16 @@ impl<M: Machine> Object<'_, M> {
                 self.body.size.set(bytes);
                 return Ok(());
             }
-            let occupied = |amap: Ptr<Amap<M>>| amap.anon(last as u32).is_some();
-            if tail == 0
-                || !matches!(self.body.kind, Kind::Anonymous)
-                || !self.body.amap.get().is_some_and(occupied)
-            {
+            let is_file = matches!(self.body.kind, Kind::Vnode(_));
+            let stays = |amap: Ptr<Amap<M>>| {
+                amap.anon(last as u32)
+                    .is_none_or(|anon| is_file && anon.refs() == 1)
+            };
+            if tail == 0 || self.body.amap.get().is_none_or(stays) {
                 break guard;
             }
-            // The last page is about to change: it must be in memory, and the object's own.
+            // The last page is about to change: it must be in memory, and the object's own. Of a file it may
+            // come later, and is nobody else's unless it is lent.
             match vm.page_to_write(&guard, last as u32, &mut None) {
                 Ok(found) => {
                     if let Some(old) = found.old {

@@ -41,6 +41,29 @@ impl<M: Machine> Vm<M> {
         divided.map(|_| ())
     }
 
+    /// A copy of an amap that has only a run of its anons; the reference of the original is let go of.
+    pub(crate) fn part_of(
+        &self,
+        amap: Ptr<Amap<M>>,
+        first: u32,
+        pages: u64,
+    ) -> Result<Ptr<Amap<M>>, OutOfMemory> {
+        let part = self.fork_amap(amap);
+        self.release_amap(amap);
+        let part = part?;
+        let outside = pieces(first.wrapping_add(pages as u32), (1 << 32) - pages);
+        for (from, to) in outside.into_iter().flatten() {
+            if let Err(error) = self.own_edges(part, from, to) {
+                self.release_amap(part);
+                return Err(error);
+            }
+        }
+        for (from, to) in outside.into_iter().flatten() {
+            self.wipe_amap(part, from, to);
+        }
+        Ok(part)
+    }
+
     /// Takes a run of anons out of an object's amap, into one of their own.
     fn divide(
         &self,

@@ -19,6 +19,20 @@ impl Frames {
         unsafe { ptr::write_bytes(machine.frame_ptr(frame).add(part.start), 0, part.len()) }
     }
 
+    /// Copies bytes from a place in one frame to one in another, or the same. The caller holds both.
+    pub fn copy<M: Machine>(
+        &self,
+        machine: &M,
+        (from, at): (Frame, usize),
+        (to, offset): (Frame, usize),
+        len: usize,
+    ) {
+        assert!(at <= PAGE_SIZE && offset <= PAGE_SIZE && len <= PAGE_SIZE - at.max(offset));
+        let (from, to) = (machine.frame_ptr(from), machine.frame_ptr(to));
+        // SAFETY: Machine's duty 1, and the parts lie within (asserted); they may overlap.
+        unsafe { ptr::copy(from.add(at), to.add(offset), len) }
+    }
+
     /// Copies bytes out of a frame from an offset on. The caller holds the frame.
     pub fn read<M: Machine>(&self, machine: &M, frame: Frame, offset: usize, buf: &mut [u8]) {
         assert!(offset <= PAGE_SIZE && buf.len() <= PAGE_SIZE - offset);

@@ -33,7 +33,8 @@ pub use stream::Stream;
 pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
 pub use vnode::Vnode;
 
-pub(crate) use back::{FIRST_WINDOW, Return};
+pub(crate) use ahead::Ahead;
+pub(crate) use back::{FIRST_WINDOW, Return, SwapRead};
 pub(crate) use backing::{Backing, Handle};
 pub(crate) use bring::Bring;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The reference kernel of scalvm: one processor, x86_64, Linux's system calls.
 //!
 //! It proves the memory manager on programs that nobody here wrote. Folders: `arch` the machine,
-//! `mm` the manager's port, `task` processes and signals, `linux` the system calls, `fs`, `tty` and
-//! `drivers` the rest.
+//! `mm` the manager's port, `task` processes and signals, `linux` the system calls, `ipc` what processes
+//! share by number, `fs`, `tty` and `drivers` the rest.
 #![no_std]
 #![no_main]
 
@@ -12,6 +12,7 @@ mod arch;
 mod boot_options;
 mod drivers;
 mod fs;
+mod ipc;
 mod linux;
 mod mm;
 mod panic;

@@ -11,13 +11,15 @@ use core::marker::PhantomData;
 use scalvm::PAGE_SIZE;
 
 use crate::linux::Errno;
-use crate::mm::user;
+use crate::mm::{Loan, user};
+use crate::task;
 
 /// A window of memory that shrinks from its start as bytes move.
 pub struct Buf<'a> {
     address: usize,
     left: usize,
     in_kernel: bool,
+    read_only: bool,
     memory: PhantomData<&'a mut [u8]>,
 }
 
@@ -28,6 +30,7 @@ impl<'a> Buf<'a> {
             address,
             left: len,
             in_kernel: false,
+            read_only: false,
             memory: PhantomData,
         }
     }
@@ -38,8 +41,36 @@ impl<'a> Buf<'a> {
             address: bytes.as_mut_ptr() as usize,
             left: bytes.len(),
             in_kernel: true,
+            read_only: false,
             memory: PhantomData,
         }
+    }
+
+    /// The kernel's own memory, to be taken from only: what is put there goes nowhere, with EFAULT.
+    pub fn source(bytes: &'a [u8]) -> Buf<'a> {
+        Buf {
+            address: bytes.as_ptr() as usize,
+            left: bytes.len(),
+            in_kernel: true,
+            read_only: true,
+            memory: PhantomData,
+        }
+    }
+
+    /// Lends the page with which the window begins, if that is a whole page of the program's memory which can be
+    /// lent; it keeps the bytes that it has now. Blocks.
+    pub fn lend(&mut self) -> Option<Loan> {
+        if self.in_kernel || !self.address.is_multiple_of(PAGE_SIZE) || self.left < PAGE_SIZE {
+            return None;
+        }
+        let loan = task::current().map().lend(self.address).ok()?;
+        self.advance(PAGE_SIZE);
+        Some(loan)
+    }
+
+    /// The bytes to the end of the page in which the window begins.
+    pub fn to_page_end(&self) -> usize {
+        PAGE_SIZE - self.address % PAGE_SIZE
     }
 
     /// The bytes left.
@@ -78,6 +109,9 @@ impl<'a> Buf<'a> {
     #[inline]
     pub unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
         let len = len.min(self.left);
+        if self.read_only {
+            return Err(Errno::EFAULT);
+        }
         if self.in_kernel {
             // SAFETY: the window is a slice that we hold exclusively, `from` the caller's promise.
             unsafe { core::ptr::copy(from, self.address as *mut u8, len) };
@@ -99,7 +133,7 @@ impl<'a> Buf<'a> {
     pub unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
         let len = len.min(self.left);
         if self.in_kernel {
-            // SAFETY: the window is a slice that we hold exclusively, `to` the caller's promise.
+            // SAFETY: the window is a slice that we hold, `to` the caller's promise.
             unsafe { core::ptr::copy(self.address as *const u8, to, len) };
         } else {
             // SAFETY: the caller's promise, for all of it and so for each part.

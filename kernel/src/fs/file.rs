@@ -224,11 +224,16 @@ impl File {
                 Errno::EBADF
             });
         }
-        let object = self.io()?.object(&self.node)?;
-        if shared && self.writable() {
-            self.io()?.mapped_to_write()?;
+        let io = self.io()?;
+        let object = io.object(&self.node)?;
+        let sealed = shared && io.is_write_sealed();
+        if sealed && prot.contains(Prot::WRITE) {
+            return Err(Errno::EPERM);
         }
-        let max = if shared && !self.writable() {
+        if shared && self.writable() {
+            io.mapped_to_write()?;
+        }
+        let max = if sealed || shared && !self.writable() {
             Prot::RX
         } else {
             Prot::all()

@@ -322,6 +322,16 @@ pub trait FileIo: Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
+    /// Gives up the bytes of a range, which read as zeros then; the size stays. Blocks.
+    fn punch(&self, _at: u64, _len: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Whether a seal keeps new shared mappings from writing.
+    fn is_write_sealed(&self) -> bool {
+        false
+    }
+
     /// Puts what is dirty to the disk. Blocks.
     fn sync(&self) -> Result<(), Errno> {
         Err(Errno::EINVAL)

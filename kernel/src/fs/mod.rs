@@ -5,7 +5,8 @@
 //! - [`walk`] from a path to an inode, [`names`] back again, [`mount`] what is mounted where;
 //! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
 //!   the devices, [`procfs`], [`ext2`] on disks; [`swap`] areas on disks;
-//! - without names: [`pipe`] over a [`ring`], [`socket`], [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`epoll`] with [`wait`], [`label`];
+//! - without names: [`pipe`] over a [`ring`] of [`segment`]s, with [`splice`]; [`socket`],
+//!   [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`epoll`] with [`wait`], [`label`];
 //! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
 //!   [`locks`] advisory locks, [`memory`] allocation that can fail.
 //!
@@ -32,8 +33,10 @@ pub mod pidfd;
 pub mod pipe;
 pub mod procfs;
 mod ring;
+mod segment;
 pub mod signalfd;
 pub mod socket;
+pub mod splice;
 pub mod swap;
 pub mod table;
 pub mod text;

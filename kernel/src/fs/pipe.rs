@@ -1,8 +1,13 @@
 //! [`Pipe`]: bytes from one program to another, with or without a name.
 //!
-//! The bytes lie in a ring of pages ([`Ring`]). One thread at a time moves bytes (it holds the
+//! The bytes lie in a queue of segments ([`Ring`]). One thread at a time moves bytes (it holds the
 //! `busy` flag, not a lock, since copying to and from user memory may block); the rest wait on the
 //! queue of their side. A write of at most [`PIPE_BUF`] bytes is one step.
+//!
+//! Most writers use their buffer again at once; of a page that was lent they would then need a copy all the same,
+//! and a fault. But who writes more than the pipe holds waits for the reader anyway, and all but the last pages are
+//! read by then: so the whole pages of such a write are lent, not copied. vmsplice(2) always lends. Moving
+//! segments from file to pipe and from pipe to pipe is in [`splice`](super::splice).
 //!
 //! Invariants: `busy` is held by one thread, which alone touches the ring's pages; `readers` and
 //! `writers` count the open files of each side.
@@ -21,7 +26,10 @@ use super::file::{File, FileHandle};
 use super::inode::{Change, Edges, FileIo, FsStat, Inode, Kind, Node, Stat};
 pub use super::ring::CAPACITY;
 use super::ring::Ring;
+use super::segment::Segment;
 use super::{label, memory, names, wait};
+use scalvm::PAGE_SIZE;
+
 use crate::arch::time::wall_ns;
 use crate::linux::Errno;
 use crate::mm::user;
@@ -113,7 +121,7 @@ impl Pipe {
         if state.readers.open == 0 {
             return Turn::Over;
         }
-        let room = CAPACITY - state.ring.len();
+        let room = state.ring.room();
         let least = if wanted <= PIPE_BUF { wanted } else { 1 };
         if state.busy || room < least {
             return Turn::Wait;
@@ -122,16 +130,16 @@ impl Pipe {
         Turn::Mine(room)
     }
 
-    /// Waits until `turn` is something else than [`Turn::Wait`], unless the file does not wait.
+    /// Waits until `turn` is something else than [`Turn::Wait`]; EAGAIN if that is not wanted.
     fn take_turn(
         &self,
-        file: &File,
+        waits: bool,
         queue: &WaitQueue,
         turn: impl Fn() -> Turn,
     ) -> Result<Turn, Errno> {
         let mut result = turn();
         if matches!(result, Turn::Wait) {
-            if file.nonblocking() {
+            if !waits {
                 return Err(Errno::EAGAIN);
             }
             queue.wait_until(|| {
@@ -153,46 +161,20 @@ impl Pipe {
 
 impl FileIo for Pipe {
     fn read(&self, file: &File, _at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let Turn::Mine(len) = self.take_turn(file, &self.readable, || self.read_turn())? else {
-            return Ok(0);
-        };
-        buf.limit(len);
-        let mut done = 0;
-        let mut result = Ok(0);
-        while !buf.is_empty() {
-            let (from, count) = self.state.lock().ring.front();
-            // SAFETY: the ring's bytes stay where they are while this thread is the busy one.
-            result = unsafe { buf.put_raw(from, count) };
-            let Ok(moved) = result else { break };
-            let mut state = self.state.lock();
-            state.ring.consume(moved);
-            state.edges.output += 1;
-            done += moved;
-        }
-        self.end_turn();
-        if done > 0 { Ok(done) } else { result }
+        let most = buf.len();
+        self.drain(most, !file.nonblocking(), |bytes| buf.put(bytes))
     }
 
     fn write(&self, file: &File, _at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
-        let mut done = 0;
+        let (mut done, lends) = (0, buf.len() > CAPACITY);
         while !buf.is_empty() {
             let wanted = buf.len();
-            let turn = self.take_turn(file, &self.writable, || self.write_turn(wanted));
-            let result = match turn {
-                Ok(Turn::Mine(room)) => {
-                    let result = self.fill(buf, room.min(wanted), &mut done);
-                    self.end_turn();
-                    result
-                }
-                Ok(_) => {
-                    task::signal_current(SIGPIPE);
-                    Err(Errno::EPIPE)
-                }
-                Err(error) => Err(error),
-            };
+            let turn = self.begin_write(wanted, !file.nonblocking());
+            let result = turn.and_then(|room| {
+                let result = self.fill(buf, room.min(wanted), lends, &mut done);
+                self.end_turn();
+                result
+            });
             match result {
                 Ok(()) => {}
                 Err(_) if done > 0 => break,
@@ -214,7 +196,7 @@ impl FileIo for Pipe {
             }
         }
         if file.writable() {
-            if CAPACITY - state.ring.len() >= PIPE_BUF {
+            if state.ring.room() >= PIPE_BUF {
                 events |= POLLOUT;
             }
             if state.readers.open == 0 {
@@ -274,19 +256,162 @@ impl FileIo for Pipe {
 }
 
 impl Pipe {
-    /// Moves `len` bytes into the ring in this thread's turn, counting them in `done`.
-    fn fill(&self, buf: &mut Buf<'_>, len: usize, done: &mut usize) -> Result<(), Errno> {
+    /// Moves up to `len` bytes into the ring in this thread's turn, counting them in `done`; whole pages
+    /// without a copy if they may be lent.
+    fn fill(
+        &self,
+        buf: &mut Buf<'_>,
+        len: usize,
+        lends: bool,
+        done: &mut usize,
+    ) -> Result<(), Errno> {
         let end = *done + len;
-        while *done < end {
+        loop {
+            let (room, free) = {
+                let ring = &self.state.lock().ring;
+                (ring.room(), ring.free_segments())
+            };
+            let mut most = room.min(end.saturating_sub(*done));
+            if most == 0 {
+                return Ok(());
+            }
+            if lends {
+                if free > 0
+                    && let Some(loan) = buf.lend()
+                {
+                    let segment = Segment::lent(loan, 0, PAGE_SIZE);
+                    self.push(segment)?;
+                    *done += PAGE_SIZE;
+                    continue;
+                }
+                most = most.min(buf.to_page_end());
+            }
             let (to, count) = self.state.lock().ring.back()?;
             // SAFETY: the ring's free bytes stay where they are while this thread is the busy one.
-            let moved = unsafe { buf.take_raw(to, count.min(end - *done)) }?;
+            let moved = unsafe { buf.take_raw(to, count.min(most)) }?;
             let mut state = self.state.lock();
             state.ring.produce(moved);
             state.edges.input += 1;
             *done += moved;
         }
+    }
+
+    /// In this thread's turn to write: appends a segment.
+    fn push(&self, segment: Segment) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        state.edges.input += 1;
+        state.ring.push(segment)
+    }
+
+    /// Waits for the turn to write, with room for `wanted` bytes if those are no more than [`PIPE_BUF`], else for
+    /// one. Returns how much room there is. Whoever writes to nobody gets EPIPE, and a signal.
+    fn begin_write(&self, wanted: usize, waits: bool) -> Result<usize, Errno> {
+        match self.take_turn(waits, &self.writable, || self.write_turn(wanted))? {
+            Turn::Mine(room) => Ok(room),
+            Turn::Wait | Turn::Over => {
+                task::signal_current(SIGPIPE);
+                Err(Errno::EPIPE)
+            }
+        }
+    }
+
+    /// Waits for bytes, and gives up to `most` of them to `sink`, piece by piece, which tells how many it took;
+    /// zero at the end of the stream.
+    pub fn drain(
+        &self,
+        most: usize,
+        waits: bool,
+        mut sink: impl FnMut(&[u8]) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        if most == 0 {
+            return Ok(0);
+        }
+        let Turn::Mine(len) = self.take_turn(waits, &self.readable, || self.read_turn())? else {
+            return Ok(0);
+        };
+        let end = len.min(most);
+        let mut done = 0;
+        let mut result = Ok(0);
+        while done < end {
+            let (from, count) = self.state.lock().ring.front();
+            // SAFETY: the bytes were produced, and stay what and where they are while this thread is the busy one.
+            let bytes = unsafe { core::slice::from_raw_parts(from, count.min(end - done)) };
+            result = sink(bytes);
+            let Ok(moved @ 1..) = result else { break };
+            let mut state = self.state.lock();
+            state.ring.consume(moved);
+            state.edges.output += 1;
+            done += moved;
+        }
+        self.end_turn();
+        if done > 0 { Ok(done) } else { result }
+    }
+
+    /// Waits for room, and appends what `source` makes, segment by segment, until it makes no more or there is no
+    /// more room. Returns how many bytes those are.
+    pub fn feed(
+        &self,
+        waits: bool,
+        mut source: impl FnMut() -> Result<Option<Segment>, Errno>,
+    ) -> Result<usize, Errno> {
+        // As much as a whole segment needs.
+        self.begin_write(PIPE_BUF, waits)?;
+        let mut done = 0;
+        let mut result = Ok(());
+        while self.state.lock().ring.free_segments() > 0 {
+            match source() {
+                Ok(Some(segment)) => {
+                    done += segment.len();
+                    result = self.push(segment);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        self.end_turn();
+        if done > 0 {
+            Ok(done)
+        } else {
+            result.map(|()| 0)
+        }
+    }
+
+    /// Waits for bytes, and calls `each` in this thread's turn to read; zero at the end of the stream.
+    pub fn with_bytes(
+        &self,
+        waits: bool,
+        each: impl FnOnce() -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        match self.take_turn(waits, &self.readable, || self.read_turn())? {
+            Turn::Mine(_) => {
+                let result = each();
+                self.end_turn();
+                result
+            }
+            Turn::Wait | Turn::Over => Ok(0),
+        }
+    }
+
+    /// Waits until there is room for a segment, or nobody reads.
+    pub fn wait_for_room(&self) -> Result<(), Errno> {
+        self.begin_write(PIPE_BUF, true)?;
+        self.end_turn();
         Ok(())
+    }
+
+    /// In this thread's turn: takes the first segment, or up to `most` bytes of it.
+    pub fn pop(&self, most: usize) -> Result<Option<Segment>, Errno> {
+        let mut state = self.state.lock();
+        state.edges.output += 1;
+        state.ring.pop(most)
+    }
+
+    /// In this thread's turn: a copy of segment number `nth`, or of up to `most` bytes of it.
+    pub fn duplicate(&self, nth: usize, most: usize) -> Result<Option<Segment>, Errno> {
+        self.state.lock().ring.duplicate(nth, most)
     }
 }
 

@@ -1,13 +1,15 @@
 //! System calls on open files.
 //!
 //! Here the common ones, reading and writing; in [`descriptors`] what concerns descriptors alone,
-//! in [`fcntl`] fcntl and ioctl, in [`transfer`] those that move bytes from file to file.
+//! in [`fcntl`] fcntl and ioctl, in [`transfer`] those that move bytes from file to file, in [`splice`] those that do so
+//! by way of a pipe.
 
 // Linux's names of its calls.
 #![allow(non_upper_case_globals)]
 
 mod descriptors;
 mod fcntl;
+mod splice;
 mod transfer;
 
 pub(super) use descriptors::{install, install_pair, undo};
@@ -57,6 +59,9 @@ pub fn dispatch(nr: usize, a: [usize; 6]) -> Option<Result<usize, Errno>> {
         __NR_flock => fcntl::flock(a[0], a[1] as u32),
         __NR_sendfile => transfer::sendfile(a[0], a[1], a[2], a[3]),
         __NR_copy_file_range => transfer::copy_file_range(&a),
+        __NR_splice => splice::splice(&a),
+        __NR_tee => splice::tee(a[0], a[1], a[2], a[3] as u32),
+        __NR_vmsplice => splice::vmsplice(a[0], a[1], a[2], a[3] as u32),
         _ => return descriptors::dispatch(nr, &a),
     })
 }
@@ -199,18 +204,22 @@ fn allocate(fd: usize, mode: usize, at: usize, len: usize) -> Result<usize, Errn
     if !file.writable() {
         return Err(Errno::EBADF);
     }
-    let keep_size = match mode as u32 {
-        0 => false,
-        FALLOC_FL_KEEP_SIZE => true,
-        _ => return Err(Errno::EOPNOTSUPP),
-    };
+    const PUNCH: u32 = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    let mode = mode as u32;
+    if !matches!(mode, 0 | FALLOC_FL_KEEP_SIZE | PUNCH) {
+        return Err(Errno::EOPNOTSUPP);
+    }
     let (at, len) = (checked(at)?, checked(len)?);
     if len == 0 {
         return Err(Errno::EINVAL);
     }
     let io = file.io()?;
     io.size().ok_or(Errno::ESPIPE)?;
-    io.allocate(at, len, keep_size)?;
+    if mode == PUNCH {
+        io.punch(at, len)?;
+    } else {
+        io.allocate(at, len, mode == FALLOC_FL_KEEP_SIZE)?;
+    }
     Ok(0)
 }
 

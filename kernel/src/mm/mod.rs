@@ -28,3 +28,5 @@ pub type Object = scalvm::Object<'static, Hw>;
 pub type Map = scalvm::Map<'static, Hw>;
 /// A page that stays where it is.
 pub type HeldPage = scalvm::HeldPage<'static, Hw>;
+/// A page that is lent: its bytes do not change.
+pub type Loan = scalvm::Loan<'static, Hw>;

@@ -18,6 +18,7 @@ use crate::arch::fpu;
 use crate::arch::frame::Frame;
 use crate::arch::layout::USER_HIGH;
 use crate::fs::{Executable, FsContext, memory, open_exec};
+use crate::ipc::shm;
 use crate::linux::{Errno, robust};
 use crate::sync::Mutex;
 
@@ -206,7 +207,11 @@ pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Res
     loaded.space.set_resident_limits(limits.soft, limits.hard);
     sched::activate(&loaded.space);
     let old = process.replace_space(loaded.space);
+    if Arc::strong_count(&old) == 1 {
+        shm::used_by(&old, false);
+    }
     drop(old);
+    shm::sweep();
     exit::return_memory(process);
 
     thread.segments.fs.set(0);

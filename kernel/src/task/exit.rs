@@ -15,6 +15,7 @@ use super::start::{self, INIT};
 use super::thread::{State, Thread};
 use super::{oom, post_to_process, reap, sched, table, timers};
 use crate::fs::{FileTable, wait};
+use crate::ipc::shm;
 use crate::linux::{futex, robust};
 use crate::mm::user;
 use crate::sync::Mutex;
@@ -102,7 +103,12 @@ fn end_of_process(process: &Arc<Process>) {
     drop(files);
     sched::leave_space();
     let space = process.replace_space(nothing.space);
+    // Memory that another process has too stays.
+    if Arc::strong_count(&space) == 1 {
+        shm::used_by(&space, false);
+    }
     drop(space);
+    shm::sweep();
     return_memory(process);
     oom::memory_returned();
     process.pending.forget(super::SigSet(u64::MAX));

@@ -16,6 +16,7 @@ use super::{Pid, sched, table};
 use crate::arch::frame::Frame;
 use crate::arch::layout::USER_HIGH;
 use crate::fs::memory;
+use crate::ipc::shm;
 use crate::linux::Errno;
 use crate::mm::user;
 use crate::sync::Mutex;
@@ -143,7 +144,9 @@ fn new_process(pid: Pid, parent: &Process, request: &CloneRequest) -> Result<Arc
         space: if request.has(CLONE_VM) {
             parent.map()
         } else {
-            parent.map().fork()?
+            let space = parent.map().fork()?;
+            shm::used_by(&space, true);
+            space
         },
     };
     let child = Process::new(pid, parts);

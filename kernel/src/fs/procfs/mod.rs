@@ -2,10 +2,12 @@
 //!
 //! Nothing is kept: a [`ProcNode`] is a word for what is asked, made when a walk comes by. Files
 //! are texts, made anew when they are read from their start ([`ProcText`]): [`system`] has those of
-//! the kernel, [`process`], [`maps`] and [`smaps`] those of a process; [`pagemap`] is one of words.
+//! the kernel, [`process`], [`maps`] and [`smaps`] those of a process; [`pagemap`] is one of words, and
+//! [`mem`] the memory itself.
 
 pub mod kmem;
 mod maps;
+mod mem;
 mod name;
 mod node;
 mod open;
@@ -17,10 +19,11 @@ mod tree;
 
 use alloc::sync::Arc;
 
-use super::inode::Node;
+use super::inode::{FileIo, Node};
 use super::memory;
 use super::text::Text;
 use crate::linux::Errno;
+use mem::Memory;
 use node::{ProcNode, What};
 use open::ProcText;
 
@@ -44,7 +47,10 @@ fn written<T: core::str::FromStr>(bytes: &[u8]) -> Result<T, Errno> {
         .ok_or(Errno::EINVAL)
 }
 
-/// The file of this text.
-fn file(what: What) -> Result<Arc<ProcText>, Errno> {
-    memory::arc(ProcText::new(what))
+/// What opening the file gives: its text, or what stands in the place of one.
+fn file(what: What) -> Result<Arc<dyn FileIo>, Errno> {
+    match what.memory_of() {
+        Some(pid) => Ok(Memory::of(&*node::process(pid)?)?),
+        None => Ok(memory::arc(ProcText::new(what))?),
+    }
 }

@@ -8,7 +8,9 @@ use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
 
 use super::name::{Digits, Name, number};
 use super::pagemap::PageMap;
-use super::process::{FILES as PROCESS_FILES, LINKS, PAGEMAP, WRITABLE as PROCESS_WRITABLE};
+use super::process::{
+    FILES as PROCESS_FILES, LINKS, MEMORY, PAGEMAP, WRITABLE as PROCESS_WRITABLE,
+};
 use super::system::{FILES, WRITABLE};
 use super::tree::{all_below, below, depth, first_below, last_name};
 use super::{ProcessText, SystemText, Writer, file};
@@ -74,6 +76,14 @@ impl What {
             _ => return Err(Errno::EISDIR),
         }
         Ok(text)
+    }
+
+    /// The process of which the file is the memory, if it is one of those.
+    pub fn memory_of(self) -> Option<Pid> {
+        match self {
+            What::ProcessFile(pid, index) if PROCESS_FILES[index].0 == MEMORY => Some(pid),
+            _ => None,
+        }
     }
 
     /// What takes the bytes that are written to the file, if it can be written.
@@ -245,6 +255,7 @@ impl Inode for ProcNode {
             What::ProcessLink(..) | What::Itself | What::Mounts => 0o777,
             What::Descriptor(..) => 0o700,
             What::Descriptors(_) => 0o500,
+            what if what.memory_of().is_some() => 0o600,
             what if what.writer().is_some() => 0o644,
             What::File(_) | What::ProcessFile(..) => 0o444,
             _ => 0o555,
@@ -275,7 +286,11 @@ impl Inode for ProcNode {
 
     fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn FileIo>, Errno> {
         let writes = flags & O_ACCMODE != O_RDONLY;
-        if self.kind() == Kind::Regular && writes && self.what.writer().is_none() {
+        if self.kind() == Kind::Regular
+            && writes
+            && self.what.writer().is_none()
+            && self.what.memory_of().is_none()
+        {
             return Err(Errno::EACCES);
         }
         if let What::ProcessFile(pid, index) = self.what
@@ -283,7 +298,7 @@ impl Inode for ProcNode {
         {
             return Ok(memory::arc(PageMap::new(pid))?);
         }
-        Ok(file(self.what)?)
+        file(self.what)
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Node, Errno> {

@@ -16,8 +16,9 @@ use crate::linux::Errno;
 use crate::task::{self, Process};
 use crate::tty;
 
-/// The file that is no text.
+/// The files that are no text: the pages of a process's memory, and its bytes.
 pub(super) const PAGEMAP: &str = "pagemap";
+pub(super) const MEMORY: &str = "mem";
 
 /// The files: name, and what makes the text.
 pub(super) const FILES: &[(&str, ProcessText)] = &[
@@ -25,6 +26,8 @@ pub(super) const FILES: &[(&str, ProcessText)] = &[
     ("cmdline", |process, text| text.bytes(&process.args())),
     ("comm", |process, text| writeln!(text, "{}", name(process))),
     ("maps", maps::maps),
+    // Its bytes are no text: see `mem`.
+    (MEMORY, |_, _| Err(Errno::EIO)),
     ("mounts", mounts),
     ("oom_score", |process, text| {
         writeln!(text, "{}", task::score_in_thousandths(process))

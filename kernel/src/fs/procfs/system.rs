@@ -8,6 +8,7 @@ use super::{SystemText, Writer, kmem, written};
 use crate::arch::time::{SECOND, now_ns, wall_ns};
 use crate::fs::text::Text;
 use crate::fs::{block, mount, names, pipe, swap, table};
+use crate::ipc::shm;
 use crate::linux::Errno;
 use crate::mm::{VM, commit, paging};
 use crate::task;
@@ -53,6 +54,15 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("sys/kernel/randomize_va_space", |text| {
         number(text, task::randomize_va_space().into())
     }),
+    ("sys/kernel/shmall", |text| {
+        number(text, shm::limits().pages)
+    }),
+    ("sys/kernel/shmmax", |text| {
+        number(text, shm::limits().bytes as u64)
+    }),
+    ("sys/kernel/shmmni", |text| {
+        number(text, shm::limits().segments as u64)
+    }),
     ("sys/kernel/version", |text| line(text, VERSION)),
     ("sys/vm/max_map_count", |text| number(text, i32::MAX as u64)),
     ("sys/vm/mmap_min_addr", |text| {
@@ -64,6 +74,7 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("sys/vm/overcommit_ratio", |text| {
         number(text, commit::ratio().into())
     }),
+    ("sysvipc/shm", segments),
     ("uptime", uptime),
     ("version", |text| {
         writeln!(text, "Linux version {RELEASE} {VERSION}")
@@ -79,6 +90,21 @@ pub(super) const WRITABLE: &[(&str, Writer)] = &[
     }),
     ("sys/vm/mmap_min_addr", |bytes, _| {
         task::set_min_address(written(bytes)?);
+        Ok(())
+    }),
+    ("sys/kernel/shmall", |bytes, _| {
+        let pages = written(bytes)?;
+        shm::set_limits(|limits| limits.pages = pages);
+        Ok(())
+    }),
+    ("sys/kernel/shmmax", |bytes, _| {
+        let most = written(bytes)?;
+        shm::set_limits(|limits| limits.bytes = most);
+        Ok(())
+    }),
+    ("sys/kernel/shmmni", |bytes, _| {
+        let most = written(bytes)?;
+        shm::set_limits(|limits| limits.segments = most);
         Ok(())
     }),
     ("sys/vm/overcommit_memory", |bytes, _| {
@@ -108,6 +134,29 @@ fn filesystems(text: &mut Text) -> Result<(), Errno> {
         writeln!(text, "{nodev}\t{kind}")?;
     }
     Ok(())
+}
+
+/// System V's shared memory.
+fn segments(text: &mut Text) -> Result<(), Errno> {
+    text.bytes(b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n")?;
+    shm::for_each(|s| {
+        let ([uid, gid], [cuid, cgid]) = (s.owner, s.creator);
+        let page = PAGE_SIZE as u64;
+        write!(
+            text,
+            "{:10} {:10}  {:4o} {:21} {:5} {:5}  {:5} {uid:5} {gid:5} {cuid:5} {cgid:5}",
+            s.key, s.id, s.mode, s.size, s.made_by, s.used_by, s.mappings
+        )?;
+        writeln!(
+            text,
+            " {:10} {:10} {:10} {:21} {:21}",
+            s.attached,
+            s.detached,
+            s.changed,
+            s.resident * page,
+            s.away * page
+        )
+    })
 }
 
 fn partitions(text: &mut Text) -> Result<(), Errno> {

@@ -13,6 +13,7 @@ use crate::fs::inode::{FileIo, Node};
 use crate::fs::paged;
 use crate::linux::Errno;
 use crate::mm::Object;
+use crate::task::with_memory;
 
 impl TmpNode {
     /// The bytes; EISDIR for a directory, which is the only other thing that is opened as itself.
@@ -20,6 +21,20 @@ impl TmpNode {
         match &self.body {
             Body::Regular(object) => Ok(object),
             _ => Err(Errno::EISDIR),
+        }
+    }
+
+    /// How far a write from `at` to `end` gets that may not make the file longer: as on Linux, a page that it
+    /// would leave beyond the end is not written at all. EPERM if that is the first.
+    fn reach(&self, size: u64, at: u64, end: u64) -> Result<u64, Errno> {
+        if end <= size || self.seals.resize(size, end).is_ok() {
+            return Ok(end);
+        }
+        let whole = size & !(PAGE_MASK as u64);
+        if whole > at {
+            Ok(whole)
+        } else {
+            Err(Errno::EPERM)
         }
     }
 }
@@ -38,6 +53,9 @@ impl FileIo for TmpNode {
         if buf.is_empty() {
             return Ok(0);
         }
+        let _writing = self.seals.write()?;
+        let end = self.reach(object.size(), at, end)?;
+        buf.limit((end - at) as usize);
         let offset = at as usize & PAGE_MASK;
         let pages = (offset + buf.len()).div_ceil(PAGE_SIZE);
         let granted = budget::take(pages as u64) as usize;
@@ -76,6 +94,7 @@ impl FileIo for TmpNode {
         if size > MAX_SIZE {
             return Err(Errno::EFBIG);
         }
+        self.seals.resize(object.size(), size)?;
         object.set_size(size).map_err(no_room)?;
         self.touch();
         Ok(())
@@ -87,6 +106,7 @@ impl FileIo for TmpNode {
             .checked_add(len)
             .filter(|end| *end <= MAX_SIZE)
             .ok_or(Errno::EFBIG)?;
+        self.seals.resize(object.size(), end.max(object.size()))?;
         let pages = len.div_ceil(PAGE_SIZE as u64);
         if budget::take(pages) < pages {
             return Err(Errno::ENOSPC);
@@ -102,6 +122,18 @@ impl FileIo for TmpNode {
             paged::hold_to_write(object, index).map_err(no_room)?;
         }
         Ok(())
+    }
+
+    fn punch(&self, at: u64, len: u64) -> Result<(), Errno> {
+        let object = self.bytes().map_err(|_| Errno::ENODEV)?;
+        let _writing = self.seals.write()?;
+        with_memory(|| object.punch(at, len)).map_err(no_room)?;
+        self.touch();
+        Ok(())
+    }
+
+    fn is_write_sealed(&self) -> bool {
+        self.seals.against_writing()
     }
 
     fn sync(&self) -> Result<(), Errno> {

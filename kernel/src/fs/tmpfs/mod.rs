@@ -3,12 +3,13 @@
 //! A regular file's bytes are an anonymous [`Object`](crate::mm::Object) of the manager, so that a
 //! mapping of the file, reads and writes all see the same pages. Directories keep their entries
 //! ([`directory`]); each inode is a [`TmpNode`], whose verbs on names are in [`verbs`], those on
-//! bytes in [`data`].
+//! bytes in [`data`], and what nobody may do with them in [`seals`].
 
 mod budget;
 mod data;
 mod directory;
 mod node;
+mod seals;
 mod verbs;
 
 use alloc::sync::Arc;
@@ -52,11 +53,17 @@ pub fn new_root(mode: u32) -> Result<Node, Errno> {
     Ok(root)
 }
 
-/// A file without a name in any directory, called `name` in /proc: what memfd_create(2) makes.
-pub fn nameless(name: &[u8]) -> Result<(Node, Arc<dyn FileIo>), Errno> {
+/// A file without a name in any directory, called `name` in /proc, with these permissions and seals: what
+/// memfd_create(2) makes.
+pub fn nameless(
+    name: &[u8],
+    permissions: u32,
+    seals: u32,
+) -> Result<(Node, Arc<dyn FileIo>), Errno> {
     const MEMFD_DEVICE: u64 = 1;
-    let node = TmpNode::new(MEMFD_DEVICE, New::Regular, 0o777)?;
+    let node = TmpNode::new(MEMFD_DEVICE, New::Regular, permissions)?;
     node.set_label(name)?;
+    node.seals.begin_with(seals);
     Ok((node.clone(), node))
 }
 

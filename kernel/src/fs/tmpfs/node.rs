@@ -4,6 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use super::directory::Directory;
+use super::seals::Seals;
 use super::{budget, fs_stat, verbs};
 use crate::arch::time::wall_ns;
 use crate::fs::inode::{Change, DirEntry, FileIo, FsStat, Inode, Kind, New, Node, Stat, Target};
@@ -23,6 +24,7 @@ pub struct TmpNode {
     pub(super) attributes: Mutex<Attributes>,
     pub(super) place: Mutex<Option<Place>>,
     pub(super) body: Body,
+    pub(super) seals: Seals,
     pub(super) this: Weak<TmpNode>,
     _counted: Counted,
 }
@@ -105,6 +107,7 @@ impl TmpNode {
             attributes: Mutex::new(attributes),
             place: Mutex::new(None),
             body,
+            seals: Seals::none(),
             this: this.clone(),
             _counted: counted,
         });
@@ -181,6 +184,7 @@ impl Inode for TmpNode {
     fn change(&self, change: Change) -> Result<(), Errno> {
         let mut attributes = self.attributes.lock();
         if let Some(mode) = change.mode {
+            self.seals.change_mode(attributes.permissions, mode)?;
             attributes.permissions = mode & 0o7777;
         }
         attributes.uid = change.uid.unwrap_or(attributes.uid);

@@ -157,14 +157,28 @@ fn make_epoll(flags: u32) -> Result<usize, Errno> {
 }
 
 fn memfd_create(name: usize, flags: u32) -> Result<usize, Errno> {
-    if flags & !(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC) != 0 {
+    const KNOWN: u32 = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC;
+    const SIZES: u32 = MFD_HUGE_MASK << MFD_HUGE_SHIFT;
+    let huge = flags & MFD_HUGETLB != 0;
+    if flags & !(KNOWN | if huge { SIZES } else { 0 }) != 0
+        || flags & (MFD_EXEC | MFD_NOEXEC_SEAL) == MFD_EXEC | MFD_NOEXEC_SEAL
+    {
         return Err(Errno::EINVAL);
     }
     let name = user::copy_in_str_or(name, MAX_MEMFD_NAME + 1, Errno::EINVAL)?;
     let mut label = memory::vec(b"/memfd:")?;
     memory::extend(&mut label, &name)?;
     memory::extend(&mut label, b" (deleted)")?;
-    let (node, io) = tmpfs::nameless(&label)?;
+    if huge {
+        // As where there is no hugetlbfs.
+        return Err(Errno::ENOSYS);
+    }
+    let (permissions, seals) = match flags {
+        _ if flags & MFD_NOEXEC_SEAL != 0 => (0o666, F_SEAL_EXEC),
+        _ if flags & MFD_ALLOW_SEALING != 0 => (0o777, 0),
+        _ => (0o777, F_SEAL_SEAL),
+    };
+    let (node, io) = tmpfs::nameless(&label, permissions, seals)?;
     install(
         File::new(node, io, O_RDWR | O_LARGEFILE)?,
         flags & MFD_CLOEXEC != 0,

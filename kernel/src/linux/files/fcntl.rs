@@ -9,6 +9,7 @@ use crate::fs::FileHandle;
 use crate::fs::inode::Kind;
 use crate::fs::locks::{self, Lock, Owner};
 use crate::fs::pipe::{self, Pipe};
+use crate::fs::tmpfs::TmpNode;
 use crate::linux::Errno;
 use crate::mm::user;
 use crate::task;
@@ -50,8 +51,23 @@ pub(super) fn fcntl(fd: usize, command: u32, arg: usize) -> Result<usize, Errno>
                 Ok(pipe::CAPACITY)
             }
         }
+        F_ADD_SEALS | F_GET_SEALS => seals(&file(fd)?, command, arg),
         _ => file(fd).and(Err(Errno::EINVAL)),
     }
+}
+
+/// F_ADD_SEALS and F_GET_SEALS, of files in memory.
+fn seals(file: &FileHandle, command: u32, arg: usize) -> Result<usize, Errno> {
+    if command == F_ADD_SEALS && !file.writable() {
+        return Err(Errno::EPERM);
+    }
+    let node = file.io()?.clone().into_any().downcast::<TmpNode>();
+    let node = node.map_err(|_| Errno::EINVAL)?;
+    if command == F_GET_SEALS {
+        return Ok(node.seals()? as usize);
+    }
+    node.add_seals(u32::try_from(arg).map_err(|_| Errno::EINVAL)?)?;
+    Ok(0)
 }
 
 /// F_GETLK and F_SETLK with Linux's `struct flock`: type and whence, start, length, process.

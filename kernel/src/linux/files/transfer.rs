@@ -74,14 +74,14 @@ fn copy(
 }
 
 /// The offset at an address, if there is one.
-fn offset_at(address: usize) -> Result<Option<u64>, Errno> {
+pub(super) fn offset_at(address: usize) -> Result<Option<u64>, Errno> {
     if address == 0 {
         return Ok(None);
     }
     checked(user::read::<usize>(address)?).map(Some)
 }
 
-fn put_offset(address: usize, at: Option<u64>) -> Result<(), Errno> {
+pub(super) fn put_offset(address: usize, at: Option<u64>) -> Result<(), Errno> {
     at.map_or(Ok(()), |at| user::write(address, &at))
 }
 

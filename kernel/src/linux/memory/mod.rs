@@ -4,11 +4,13 @@
 //! a mapping that can be written or executed can also be read.
 
 mod advise;
+mod cross;
 mod lock;
 mod mmap;
 mod remap;
 mod residency;
 mod seal;
+mod shm;
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{PROT_EXEC, PROT_READ, PROT_WRITE};
@@ -22,10 +24,10 @@ use crate::task::{self, Space};
 pub fn call(number: u32, a: [usize; 6]) -> Result {
     let space = task::current().map();
     match number {
-        nr::__NR_mmap => mmap::mmap(&space, a),
-        nr::__NR_munmap => mmap::munmap(&space, a[0], a[1]),
+        nr::__NR_mmap => swept(mmap::mmap(&space, a)),
+        nr::__NR_munmap => swept(mmap::munmap(&space, a[0], a[1])),
         nr::__NR_mprotect => mmap::mprotect(&space, a[0], a[1], a[2] as u32),
-        nr::__NR_mremap => remap::mremap(&space, a[0], a[1], a[2], a[3] as u32, a[4]),
+        nr::__NR_mremap => swept(remap::mremap(&space, a[0], a[1], a[2], a[3] as u32, a[4])),
         nr::__NR_brk => Ok(space.move_break(a[0])),
         nr::__NR_madvise => advise::madvise(&space, a[0], a[1], a[2] as u32),
         nr::__NR_msync => residency::msync(&space, a[0], a[1], a[2] as u32),
@@ -38,12 +40,20 @@ pub fn call(number: u32, a: [usize; 6]) -> Result {
     }
 }
 
+/// The result of a call that may have unmapped the last of a System V segment.
+fn swept(result: Result) -> Result {
+    crate::ipc::shm::sweep();
+    result
+}
+
 /// The calls that are made less often.
 pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     residency::dispatch(number, a)
         .or_else(|| advise::dispatch(number, a))
         .or_else(|| seal::dispatch(number, a))
         .or_else(|| remap::dispatch(number, a))
+        .or_else(|| shm::dispatch(number, a))
+        .or_else(|| cross::dispatch(number, a))
 }
 
 /// The rights that PROT_ bits mean.

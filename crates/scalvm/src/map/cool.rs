@@ -1,6 +1,5 @@
 //! Telling that a range will not be used soon, or asking which of it is used from now on.
 
-use crate::addr::PAGE_SIZE;
 use crate::error::MapError;
 use crate::machine::Machine;
 use crate::map::Map;
@@ -10,9 +9,6 @@ use crate::pmap::{Clear, Mapping, Pmap};
 use crate::request::Share;
 use crate::stats::Event;
 use crate::vm::Vm;
-
-/// So much of a range is gone through with its object locked (arbitrary: what one page table maps).
-const SLICE: usize = 512 * PAGE_SIZE;
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Makes the pages that the range has in the page tables the next ones to be replaced, as
@@ -25,20 +21,14 @@ impl<'v, M: Machine> Map<'v, M> {
         map.each_part(start..end, |entry, part| {
             let object = entry.object.get().filter(|_| !entry.attributes().wired);
             let Some(object) = object else { return Ok(()) };
-            for at in part.clone().step_by(SLICE) {
-                let slice = at..part.end.min(at + SLICE);
-                let clear = Clear {
-                    accessed: true,
-                    dirty: false,
-                };
-                let guard = object.lock(vm);
-                let debt = self
-                    .body
-                    .pmap
-                    .harvest(&vm.machine, vm, slice, clear, |seen| vm.cool_mapped(seen));
-                vm.pay(debt, &self.body.target().pmap);
-                drop(guard);
-            }
+            let clear = Clear {
+                accessed: true,
+                dirty: false,
+            };
+            let _object = object.lock(vm);
+            let pmap = &self.body.target().pmap;
+            let debt = pmap.harvest(&vm.machine, vm, part, clear, |seen| vm.cool_mapped(seen));
+            vm.pay(debt, pmap);
             Ok(())
         })
     }
@@ -77,24 +67,21 @@ impl<M: Machine> Map<'_, M> {
             let Some(object) = object.filter(|_| meant) else {
                 continue;
             };
-            for at in (entry.start.get()..entry.end.get()).step_by(SLICE) {
-                let slice = at..entry.end.get().min(at + SLICE);
-                let clear = Clear {
-                    accessed: true,
-                    dirty: false,
-                };
-                let _object = object.lock(vm);
-                let pmap = &self.body.target().pmap;
-                let debt = pmap.harvest(&vm.machine, vm, slice, clear, |seen| {
-                    if seen.managed
-                        && !vm.is_zero_frame(seen.frame)
-                        && let Some(page) = vm.page(seen.frame)
-                    {
-                        page.clear_flags(TOUCHED);
-                    }
-                });
-                vm.pay(debt, pmap);
-            }
+            let clear = Clear {
+                accessed: true,
+                dirty: false,
+            };
+            let _object = object.lock(vm);
+            let (pmap, range) = (&self.body.target().pmap, entry.start.get()..entry.end.get());
+            let debt = pmap.harvest(&vm.machine, vm, range, clear, |seen| {
+                if seen.managed
+                    && !vm.is_zero_frame(seen.frame)
+                    && let Some(page) = vm.page(seen.frame)
+                {
+                    page.clear_flags(TOUCHED);
+                }
+            });
+            vm.pay(debt, pmap);
         }
     }
 }

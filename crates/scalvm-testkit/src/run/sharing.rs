@@ -126,7 +126,8 @@ impl<'v> Runner<'v> {
             let which = self.pick(which);
             let addr = self.address(which, at);
             self.say(|| format!("map {}: lend {addr:#x}", self.spaces[which].serial));
-            let got = self.retry(true, |r| r.spaces[which].real.lend(addr))?;
+            let got = self.retry(false, |r| r.spaces[which].real.lend(addr))?;
+            _ = self.spaces[which].model.grow_down(addr);
             let space = &self.spaces[which].model;
             let page = space
                 .load(addr, Access::Read, PAGE_SIZE)
@@ -237,8 +238,10 @@ impl<'v> Runner<'v> {
             let n = (len - done)
                 .min(PAGE_SIZE - (a & PAGE_MASK))
                 .min(PAGE_SIZE - (b & PAGE_MASK));
+            _ = self.spaces[from].model.grow_down(a);
             let bytes = self.spaces[from].model.load(a, Access::Read, n)?;
             self.forbid_device(from, a)?;
+            _ = self.spaces[to].model.grow_down(b);
             self.spaces[to].model.fault(b, Access::Write)?;
             self.forbid_device(to, b)?;
             self.spaces[to].model.store(b, &bytes)?;
@@ -259,17 +262,18 @@ impl<'v> Runner<'v> {
             let serial = self.spaces[which].serial;
             format!("map {serial}: force {access:?} at {addr:#x}")
         });
-        let must = match self.spaces[which].model.forced(addr, access) {
-            Ok(must) => self.forbid_device(which, addr).map(|()| must),
-            Err(error) => Err(error),
-        };
-        let got = self.retry(true, |r| {
+        let got = self.retry(false, |r| {
             let page = r.spaces[which].real.hold_forced(addr, access);
             page.map(|page| {
                 let bytes = r.kit.bytes(page.frame()).as_slice()[addr & PAGE_MASK..][..8].to_vec();
                 (page, bytes)
             })
         })?;
+        _ = self.spaces[which].model.grow_down(addr);
+        let must = match self.spaces[which].model.forced(addr, access) {
+            Ok(must) => self.forbid_device(which, addr).map(|()| must),
+            Err(error) => Err(error),
+        };
         let implied = access == Access::Read && matches!(must, Err(FaultError::Protection));
         match (got, must) {
             (Ok(_), Err(_)) if implied => Ok(()),

@@ -55,10 +55,12 @@ impl<'v, M: Machine> Map<'v, M> {
     /// first if need be: blocks for I/O. Devices are not lent (`Protection`).
     pub fn lend(&self, addr: usize) -> Result<Loan<'v, M>, FaultError> {
         loop {
-            if let Some(loan) = self.try_lend(addr & !PAGE_MASK)? {
-                return Ok(loan);
+            match self.try_lend(addr & !PAGE_MASK) {
+                // Nothing is there yet, or only what grows when it is asked for.
+                Ok(None) | Err(FaultError::NoMapping) => self.fault_wait(addr, Access::Read)?,
+                Ok(Some(loan)) => return Ok(loan),
+                Err(error) => return Err(error),
             }
-            self.fault_wait(addr, Access::Read)?;
         }
     }
 

@@ -82,10 +82,13 @@ pub fn vmbench() -> Result<Vmbench> {
     Ok(built)
 }
 
-/// Compiles one C file to a static program, if it is newer than the program.
+/// Compiles one C file to a static program, if it or a header in its folder is newer than the program.
 pub fn compile_c(source: &Path, program: &Path, flags: &[&str]) -> Result<()> {
     let age = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
-    let wanted = age(source).with_context(|| source.display().to_string())?;
+    let mut wanted = age(source).with_context(|| source.display().to_string())?;
+    for header in headers(source.parent().unwrap_or(Path::new(".")))? {
+        wanted = wanted.max(age(&header)?);
+    }
     if age(program).is_ok_and(|built| built > wanted) {
         return Ok(());
     }
@@ -106,6 +109,20 @@ pub fn compile_c(source: &Path, program: &Path, flags: &[&str]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The C headers in a folder and the folders within.
+fn headers(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.append(&mut headers(&path)?);
+        } else if path.extension().is_some_and(|end| end == "h") {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// The last part of a path.

@@ -6,6 +6,7 @@
 mod c_programs;
 mod checks;
 mod compare;
+mod coverage;
 mod disk;
 mod ext2;
 mod fsx;
@@ -81,6 +82,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
     tsan::run(&plan, &mut report);
     if let Some(lab) = Lab::ready(&plan, &mut report) {
         c_programs::run(&plan, &mut report, &lab);
+        coverage::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);
         ext2::run(&plan, &mut report, &lab);
         fsx::run(&plan, &mut report, &lab);

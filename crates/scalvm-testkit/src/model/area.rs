@@ -128,6 +128,14 @@ impl Area {
         }
     }
 
+    /// Whether only one thing can be found in a page of the area's own.
+    pub fn is_certain(&self, page: u64) -> bool {
+        self.layer.as_ref().is_none_or(|(layer, first)| {
+            let layer = layer.borrow();
+            layer.get(&(first + page)).is_none_or(Bytes::is_certain)
+        })
+    }
+
     /// These bytes were found in a page of the area. What that tells of a page that was given up is noted.
     pub fn found(&self, page: u64, offset: usize, bytes: &[u8]) {
         if let Some((layer, first)) = &self.layer

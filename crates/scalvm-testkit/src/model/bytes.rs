@@ -61,6 +61,11 @@ impl Bytes {
         self.given_up = true;
     }
 
+    /// Whether only one thing can be found in it.
+    pub fn is_certain(&self) -> bool {
+        !self.given_up && self.or.is_empty()
+    }
+
     /// These bytes were found at `offset`: it holds, of what it may hold, something that has them there. Nothing
     /// changes where that is nothing.
     pub fn found(&mut self, offset: usize, bytes: &[u8]) {

@@ -33,6 +33,12 @@ impl Space {
         Ok(page.as_slice()[at..at + len].to_vec())
     }
 
+    /// Whether only one thing can be found in the page of an address.
+    pub fn is_certain(&self, addr: usize) -> bool {
+        self.area(addr)
+            .is_none_or(|(start, area)| area.is_certain(pages(page_floor(addr) - start)))
+    }
+
     /// These bytes were found by a load within one page.
     pub fn found(&self, addr: usize, bytes: &[u8]) {
         if let Some((start, area)) = self.area(addr) {

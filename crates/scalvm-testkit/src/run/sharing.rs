@@ -129,6 +129,11 @@ impl<'v> Runner<'v> {
             let got = self.retry(false, |r| r.spaces[which].real.lend(addr))?;
             _ = self.spaces[which].model.grow_down(addr);
             let space = &self.spaces[which].model;
+            if let Ok(loan) = &got {
+                let mut is = [0; PAGE_SIZE];
+                loan.read(0, &mut is);
+                space.found(addr & !PAGE_MASK, &is);
+            }
             let page = space
                 .load(addr, Access::Read, PAGE_SIZE)
                 .and_then(|bytes| self.forbid_device(which, addr).map(|()| bytes))
@@ -216,8 +221,9 @@ impl<'v> Runner<'v> {
         while at < addr + len {
             let n = (PAGE_SIZE - (at & PAGE_MASK)).min(addr + len - at);
             let implied = space.load(at, access, 1) == Err(FaultError::Protection);
-            // The same page may be read and written through several objects, or lie beyond an end.
-            if implied || space.is_tail(at, n) {
+            // The same page may be read and written through several objects, or lie beyond an end; it may have
+            // been given up.
+            if implied || space.is_tail(at, n) || !space.is_certain(at) {
                 return true;
             }
             at += n;
@@ -270,6 +276,9 @@ impl<'v> Runner<'v> {
             })
         })?;
         _ = self.spaces[which].model.grow_down(addr);
+        if let Ok((_, is)) = &got {
+            self.spaces[which].model.found(addr, is);
+        }
         let must = match self.spaces[which].model.forced(addr, access) {
             Ok(must) => self.forbid_device(which, addr).map(|()| must),
             Err(error) => Err(error),

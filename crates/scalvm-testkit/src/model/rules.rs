@@ -5,7 +5,7 @@ use std::ops::Range;
 use scalvm::{Limit, MapError, MapLimits, Prot, Share, Wire, page_floor};
 
 use super::area::{Area, Attributes};
-use super::space::{GUARD, Space};
+use super::space::{GUARD, Space, pages};
 
 /// What a space allows.
 #[derive(Clone)]
@@ -157,6 +157,9 @@ impl Space {
             if va - below.end < GUARD && !grows && !prot.is_empty() {
                 return Err(MapError::NoSpace);
             }
+        }
+        if pages(end - va) >= 1 << 32 {
+            return Err(MapError::NoSpace);
         }
         let mut top = end;
         while let Some((_, area)) = self.area(top).filter(|(_, area)| area.attributes.grows) {

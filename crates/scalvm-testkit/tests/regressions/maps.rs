@@ -41,6 +41,23 @@ fn hints_are_taken_where_free_and_never_refused() {
 }
 
 #[test]
+fn what_grows_does_so_by_less_than_an_entry_may_have() {
+    const MOST: usize = PAGE_SIZE << 32;
+    let kit = kit();
+    let map = new_map(&kit);
+    let top = HIGH - PAGE_SIZE;
+    let stack = MapRequest {
+        grows: true,
+        ..request(1).at(Place::Fixed(top))
+    };
+    assert_eq!(map.map(stack), Ok(top));
+    assert_eq!(map.grow(top - MOST), Err(MapError::NoSpace));
+    assert_eq!(get(&map, top - MOST), Err(FaultError::NoMapping));
+    assert_eq!(map.grow(top - MOST + PAGE_SIZE), Ok(()));
+    assert_eq!(get(&map, top - PAGE_SIZE), Ok(0));
+}
+
+#[test]
 fn fixed_places_outside_of_the_space_are_refused() {
     let kit = kit();
     let map = new_map(&kit);

@@ -11,7 +11,7 @@ use crate::request::{Advice, MapRequest, Place, Share, Source, Wire};
 use crate::vm::Vm;
 
 /// The most pages in one entry, and the first page number that no object has.
-const MOST_PAGES: u64 = 1 << 32;
+pub(super) const MOST_PAGES: u64 = 1 << 32;
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Maps what is asked for and returns its address. Nothing is brought in. A private mapping of

@@ -13,6 +13,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::addr::{PAGE_SHIFT, page_ceil, page_floor};
 use crate::error::{Limit, MapError};
 use crate::machine::Machine;
+use crate::map::enter::MOST_PAGES;
 use crate::map::tree::Tree;
 use crate::map::{Map, MapEntry, MapWrite};
 use crate::vm::Vm;
@@ -27,8 +28,8 @@ impl<M: Machine> Vm<M> {
 
 impl<M: Machine> Map<'_, M> {
     /// Lengthens what lies above an address and grows downwards to the page of the address, as a fault
-    /// there does. `NotMapped` if nothing does, `NoSpace` if it would come too near to what lies below,
-    /// `OverLimit` if it would exceed a limit.
+    /// there does. `NotMapped` if nothing does, `NoSpace` if it would come too near to what lies below or
+    /// grow by more than an entry may have, `OverLimit` if it would exceed a limit.
     pub fn grow(&self, addr: usize) -> Result<(), MapError> {
         let va = page_floor(addr);
         let grows = |map: &crate::map::MapBody<M>| {
@@ -63,6 +64,9 @@ impl<M: Machine> MapWrite<'_, M> {
             if is_near && !other.grows && !other.prot.is_empty() {
                 return Err(MapError::NoSpace);
             }
+        }
+        if (end - start) as u64 >> PAGE_SHIFT >= MOST_PAGES {
+            return Err(MapError::NoSpace);
         }
         // Changes of its rights may have made several entries of it.
         let mut top = entry;

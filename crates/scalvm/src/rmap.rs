@@ -15,7 +15,7 @@ use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::MapBody;
 use crate::object::{ObjectBody, ObjectGuard};
-use crate::page::Page;
+use crate::page::{DIRTY, Page};
 use crate::pmap::{Clear, Mapping, Pmap};
 use crate::vm::Vm;
 
@@ -100,6 +100,24 @@ impl<M: Machine> Vm<M> {
             self.pay(debt, &map.target().pmap);
         });
         accessed
+    }
+
+    /// The page that was found mapped, if it is one of the manager's and not the page of zeros.
+    #[inline]
+    pub(crate) fn page_of(&self, seen: &Mapping) -> Option<Ptr<Page>> {
+        if !seen.managed || self.is_zero_frame(seen.frame) {
+            return None;
+        }
+        self.page(seen.frame)
+    }
+
+    /// Notes in its page that what was found mapped had been written.
+    pub(crate) fn keep_dirty(&self, seen: Mapping) {
+        if seen.dirty
+            && let Some(page) = self.page_of(&seen)
+        {
+            page.set_flags(DIRTY);
+        }
     }
 
     /// Calls `f` for every object in whose amap the anon lies (A3).

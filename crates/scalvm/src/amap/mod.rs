@@ -103,6 +103,22 @@ impl<M: Machine> Amap<M> {
             .is_some_and(|root| root.any(self.base.get(), first, last, &mut f))
     }
 
+    /// The first index from `first` to `last`, both included, that has an anon which `is` accepts.
+    pub fn first(
+        &self,
+        first: u32,
+        last: u32,
+        mut is: impl FnMut(Ptr<Anon<M>>) -> bool,
+    ) -> Option<u32> {
+        let mut found = None;
+        self.any(first, last, |index, anon| {
+            let is = is(anon);
+            found = is.then_some(index);
+            is
+        });
+        found
+    }
+
     /// Calls `f` for each anon from index `first` to `last`, both included.
     pub fn for_each(&self, first: u32, last: u32, mut f: impl FnMut(u32, Ptr<Anon<M>>)) {
         self.any(first, last, |index, anon| {

@@ -74,10 +74,7 @@ impl<M: Machine> Map<'_, M> {
             let _object = object.lock(vm);
             let (pmap, range) = (&self.body.target().pmap, entry.start.get()..entry.end.get());
             let debt = pmap.harvest(&vm.machine, vm, range, clear, |seen| {
-                if seen.managed
-                    && !vm.is_zero_frame(seen.frame)
-                    && let Some(page) = vm.page(seen.frame)
-                {
+                if let Some(page) = vm.page_of(&seen) {
                     page.clear_flags(TOUCHED);
                 }
             });
@@ -91,10 +88,7 @@ impl<M: Machine> Vm<M> {
     /// under which the policies' may be taken.)
     fn cool_mapped(&self, seen: Mapping) {
         use core::sync::atomic::Ordering::Relaxed;
-        if !seen.managed || self.is_zero_frame(seen.frame) {
-            return;
-        }
-        let Some(page) = self.page(seen.frame) else {
+        let Some(page) = self.page_of(&seen) else {
             return;
         };
         if page.mapped.load(Relaxed) == 1 {

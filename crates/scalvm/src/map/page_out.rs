@@ -96,8 +96,7 @@ impl<'v, M: Machine> Map<'v, M> {
         }
         // What is only cached may be read by others: it must be mapped here, and nowhere else.
         let here = self.body.pmap.query(&self.vm.machine, at)?;
-        let page = self.vm.page(here.frame).filter(|_| here.managed)?;
-        (alone(&page) && !self.vm.is_zero_frame(here.frame)).then_some(page)
+        self.vm.page_of(&here).filter(alone)
     }
 }
 
@@ -114,15 +113,7 @@ fn next_page<M: Machine>(
         crate::object::pieces(entry.index_of(at), ((end - at) / PAGE_SIZE) as u64)
             .into_iter()
             .flatten()
-            .find_map(|(first, last)| {
-                let mut found = None;
-                amap.any(first, last, |index, anon| {
-                    let here = anon.page.get().is_some();
-                    found = here.then_some(index);
-                    here
-                });
-                found
-            })
+            .find_map(|(first, last)| amap.first(first, last, |anon| anon.page.get().is_some()))
     };
     [Some(object), object.under]
         .into_iter()

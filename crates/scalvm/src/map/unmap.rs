@@ -132,10 +132,7 @@ impl<M: Machine> Vm<M> {
     /// Notes that a mapping is gone: its page has one less, and what the MMU saw of it is kept.
     #[inline]
     pub(crate) fn unmapped(&self, gone: Mapping) {
-        if !gone.managed || self.is_zero_frame(gone.frame) {
-            return;
-        }
-        if let Some(page) = self.page(gone.frame) {
+        if let Some(page) = self.page_of(&gone) {
             if gone.accessed && page.test_flags(crate::page::AHEAD) != 0 {
                 self.ahead_used(&page);
             }

@@ -3,7 +3,6 @@
 use core::sync::atomic::Ordering::Acquire;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE};
-use crate::amap::SLOTS;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, Object, ObjectBody, ObjectGuard};
@@ -54,26 +53,15 @@ impl<M: Machine> Vm<M> {
         last: u32,
         mapped: bool,
     ) -> u64 {
-        let (mut dropped, mut next) = (0, Some(first));
         if !matches!(object.kind, Kind::Vnode(_)) {
             return 0;
         }
-        while let Some(from) = next.filter(|from| *from <= last) {
-            let guard = object.lock(self);
-            let mut found = None;
-            if let Some(amap) = object.amap.get() {
-                amap.any(from, last, |index, _| {
-                    found = Some(index);
-                    true
-                });
-            }
-            let Some(from) = found else { break };
-            let to = (from | (SLOTS as u32 - 1)).min(last);
+        let mut dropped = 0;
+        self.each_chunk(object, first, last, |guard, from, to| {
             for index in from..=to {
-                dropped += u64::from(self.drop_if_clean(&guard, index, mapped));
+                dropped += u64::from(self.drop_if_clean(guard, index, mapped));
             }
-            next = to.checked_add(1);
-        }
+        });
         self.counters.add(self.machine.cpu(), Event::Drop, dropped);
         dropped
     }

@@ -26,21 +26,9 @@ impl<M: Machine> Vm<M> {
     /// Gives up the pages from `first` to `last` that a private object, which stands on nothing, has to
     /// itself. Its lock is taken for one chunk at a time.
     pub(crate) fn give_up_range(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
-        let mut next = Some(first);
-        while let Some(from) = next.filter(|from| *from <= last) {
-            let guard = object.lock(self);
-            let mut found = None;
-            if let Some(amap) = object.amap.get() {
-                amap.any(from, last, |index, _| {
-                    found = Some(index);
-                    true
-                });
-            }
-            let Some(from) = found else { return };
-            let to = (from | (SLOTS as u32 - 1)).min(last);
-            self.give_up_chunk(&guard, from, to);
-            next = to.checked_add(1);
-        }
+        self.each_chunk(object, first, last, |guard, from, to| {
+            self.give_up_chunk(guard, from, to);
+        });
     }
 
     /// The same within one chunk.
@@ -88,12 +76,7 @@ impl<M: Machine> Vm<M> {
                 dirty: true,
             };
             let debt = map.pmap.harvest(&self.machine, self, range, clear, |seen| {
-                if seen.dirty
-                    && !self.is_zero_frame(seen.frame)
-                    && let Some(page) = self.page(seen.frame)
-                {
-                    page.set_flags(DIRTY);
-                }
+                self.keep_dirty(seen)
             });
             self.pay(debt, &map.target().pmap);
         });

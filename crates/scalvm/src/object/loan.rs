@@ -108,12 +108,7 @@ impl<M: Machine> Vm<M> {
         if let Kind::Device(..) = object.kind {
             return Err(FaultError::Protection);
         }
-        let mut holder = object;
-        let mut look = self.look(guard, object, index);
-        if let (Look::Hole, Some(under)) = (&look, object.under) {
-            holder = under;
-            look = self.look(guard, under, index);
-        }
+        let (holder, look) = self.look_through(guard, index);
         match look {
             Look::Page(found) => Ok(self.lend_page(guard, holder, index, found).map(Some)?),
             Look::Hole => self.lend_zeros().map(Some),

@@ -1,6 +1,7 @@
 //! Objects: what can be mapped (`vm_object_t` in the seed).
 
 mod body;
+mod chunks;
 mod drop;
 mod give_up;
 mod held;

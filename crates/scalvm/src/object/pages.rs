@@ -161,6 +161,21 @@ impl<M: Machine> Vm<M> {
         Ok(own)
     }
 
+    /// What a read of `index` meets, and in which object: the one that is locked, or where that has nothing the
+    /// one underneath.
+    #[inline]
+    pub(crate) fn look_through(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+    ) -> (Ptr<ObjectBody<M>>, Look<M>) {
+        let object = guard.object();
+        match (self.look(guard, object, index), object.under) {
+            (Look::Hole, Some(under)) => (under, self.look(guard, under, index)),
+            (look, _) => (object, look),
+        }
+    }
+
     /// The page that a read of `index` sees: the object's own, else that of the one underneath,
     /// else zeros.
     pub(crate) fn page_to_read(
@@ -169,13 +184,7 @@ impl<M: Machine> Vm<M> {
         index: u32,
         zeros: &mut Zeros,
     ) -> Result<Readable<M>, Miss<M>> {
-        let object = guard.object();
-        let mut holder = object;
-        let mut look = self.look(guard, object, index);
-        if let (Look::Hole, Some(under)) = (&look, object.under) {
-            holder = under;
-            look = self.look(guard, under, index);
-        }
+        let (holder, look) = self.look_through(guard, index);
         match look {
             Look::Page(found) => Ok(Readable::Page(found)),
             Look::Busy(page) => Err(Miss::Busy(page)),

@@ -135,12 +135,7 @@ impl<M: Machine> Vm<M> {
                 dirty: true,
             };
             let debt = map.pmap.harvest(&self.machine, self, range, clear, |seen| {
-                if seen.dirty
-                    && !self.is_zero_frame(seen.frame)
-                    && let Some(page) = self.page(seen.frame)
-                {
-                    page.set_flags(DIRTY);
-                }
+                self.keep_dirty(seen)
             });
             self.pay(debt, &map.target().pmap);
         });

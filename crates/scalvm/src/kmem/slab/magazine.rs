@@ -12,8 +12,8 @@
 //! own, see [`OwnerLock`]. All that follows is read and changed with it held; figures are also read
 //! without, for statistics.
 //!
-//! 1. `size - room` slots are in the chain from `loaded` on, `previous_count` in the one from
-//!    `previous` on, and `raw_count` in the one from `raw` on; nobody else knows of them.
+//! 1. `size - room` slots are in the chain from `loaded` on; nobody else knows of them, nor of those in
+//!    the chains `previous` and `raw`, which are as long as they count.
 
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicPtr;
@@ -31,16 +31,45 @@ pub(super) struct Magazine {
     room: Field<u32>,
     /// How many it may have.
     size: Field<u32>,
-    previous_count: Field<u32>,
-    raw_count: Field<u32>,
     loaded: AtomicPtr<()>,
-    previous: AtomicPtr<()>,
-    raw: AtomicPtr<()>,
+    previous: Aside,
+    raw: Aside,
     /// How often a full chain was loaded in place of an empty one.
     loads: Field<u64>,
 }
 
 const _: () = assert!(size_of::<Magazine>() == 64);
+
+/// A chain that lies beside the loaded one.
+struct Aside {
+    first: AtomicPtr<()>,
+    count: Field<u32>,
+}
+
+impl Aside {
+    const fn new() -> Aside {
+        Aside {
+            first: AtomicPtr::new(null_mut()),
+            count: Field::<u32>::constant(0),
+        }
+    }
+
+    /// Takes it away.
+    fn take(&self) -> Chain {
+        let chain = Chain {
+            first: self.first.load(Relaxed),
+            count: self.count.get(),
+        };
+        self.put(Chain::empty());
+        chain
+    }
+
+    /// Replaces it, where it is empty or its slots are somebody's already.
+    fn put(&self, chain: Chain) {
+        self.first.store(chain.first, Relaxed);
+        self.count.set(chain.count);
+    }
+}
 
 impl Magazine {
     pub const fn new() -> Magazine {
@@ -48,11 +77,9 @@ impl Magazine {
             lock: OwnerLock::new(),
             room: Field::<u32>::constant(0),
             size: Field::<u32>::constant(0),
-            previous_count: Field::<u32>::constant(0),
-            raw_count: Field::<u32>::constant(0),
             loaded: AtomicPtr::new(null_mut()),
-            previous: AtomicPtr::new(null_mut()),
-            raw: AtomicPtr::new(null_mut()),
+            previous: Aside::new(),
+            raw: Aside::new(),
             loads: Field::<u64>::constant(0),
         }
     }
@@ -81,12 +108,12 @@ impl Magazine {
 
     /// Slots in all chains. (Without the lock: about.)
     pub fn count(&self) -> u32 {
-        self.size.get().wrapping_sub(self.room.get()) + self.previous_count.get() + self.raw_count()
+        self.size.get().wrapping_sub(self.room.get()) + self.previous.count.get() + self.raw_count()
     }
 
     /// Slots that are raw. (Without the lock: about.)
     pub fn raw_count(&self) -> u32 {
-        self.raw_count.get()
+        self.raw.count.get()
     }
 
     /// Whether there is nothing here, nor ever was.
@@ -179,24 +206,17 @@ impl Magazine {
 
     /// Whether the other chain has any slot.
     pub fn has_previous<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> bool {
-        self.previous_count.get() != 0
+        self.previous.count.get() != 0
     }
 
     /// Takes the other chain away.
     pub fn take_previous<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> Chain {
-        let chain = Chain {
-            first: self.previous.load(Relaxed),
-            count: self.previous_count.get(),
-        };
-        self.previous.store(null_mut(), Relaxed);
-        self.previous_count.set(0);
-        chain
+        self.previous.take()
     }
 
     /// Sets the other chain, which is empty.
     pub fn put_previous<M: Machine>(&self, chain: Chain, _held: &OwnerGuard<'_, M>) {
-        self.previous.store(chain.first, Relaxed);
-        self.previous_count.set(chain.count);
+        self.previous.put(chain);
     }
 
     /// Takes a raw slot.
@@ -206,26 +226,19 @@ impl Magazine {
         _held: &OwnerGuard<'_, M>,
     ) -> Option<NonNull<()>> {
         // SAFETY: invariant 1.
-        let slot = unsafe { chain::pop(&self.raw, link) }?;
-        self.raw_count.set(self.raw_count.get() - 1);
+        let slot = unsafe { chain::pop(&self.raw.first, link) }?;
+        self.raw.count.set(self.raw.count.get() - 1);
         Some(slot)
     }
 
     /// Takes all raw slots away.
     pub fn take_raw<M: Machine>(&self, _held: &OwnerGuard<'_, M>) -> Chain {
-        let chain = Chain {
-            first: self.raw.load(Relaxed),
-            count: self.raw_count.get(),
-        };
-        self.raw.store(null_mut(), Relaxed);
-        self.raw_count.set(0);
-        chain
+        self.raw.take()
     }
 
     /// Sets the chain of raw slots, which is empty.
     pub fn put_raw<M: Machine>(&self, chain: Chain, _held: &OwnerGuard<'_, M>) {
-        self.raw.store(chain.first, Relaxed);
-        self.raw_count.set(chain.count);
+        self.raw.put(chain);
     }
 
     /// Panics where the chains are not as long as they should be.
@@ -233,8 +246,8 @@ impl Magazine {
         let loaded = self.size.get() - self.room.get();
         let chains = [
             (&self.loaded, loaded),
-            (&self.previous, self.previous_count.get()),
-            (&self.raw, self.raw_count.get()),
+            (&self.previous.first, self.previous.count.get()),
+            (&self.raw.first, self.raw.count.get()),
         ];
         for (first, count) in chains {
             // SAFETY: invariant 1.

@@ -114,6 +114,17 @@ pub struct FsStat {
     pub free: u64,
 }
 
+impl FsStat {
+    /// Of what takes no place anywhere.
+    pub fn without_blocks(magic: u64) -> FsStat {
+        FsStat {
+            magic,
+            blocks: 0,
+            free: 0,
+        }
+    }
+}
+
 /// A change of attributes; what is `None` stays. Times in nanoseconds since 1970.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Change {

@@ -65,11 +65,7 @@ impl Inode for Anonymous {
     }
 
     fn fs_stat(&self) -> FsStat {
-        FsStat {
-            magic: 0x0904_1934,
-            blocks: 0,
-            free: 0,
-        }
+        FsStat::without_blocks(0x0904_1934)
     }
 
     fn change(&self, _change: Change) -> Result<(), Errno> {

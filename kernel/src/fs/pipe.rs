@@ -425,11 +425,7 @@ impl Inode for Pipe {
     }
 
     fn fs_stat(&self) -> FsStat {
-        FsStat {
-            magic: 0x5049_5045,
-            blocks: 0,
-            free: 0,
-        }
+        FsStat::without_blocks(0x5049_5045)
     }
 
     fn change(&self, _change: Change) -> Result<(), Errno> {

@@ -277,11 +277,7 @@ impl Inode for ProcNode {
     }
 
     fn fs_stat(&self) -> FsStat {
-        FsStat {
-            magic: MAGIC,
-            blocks: 0,
-            free: 0,
-        }
+        FsStat::without_blocks(MAGIC)
     }
 
     fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn FileIo>, Errno> {

@@ -163,11 +163,7 @@ impl Inode for Socket {
     }
 
     fn fs_stat(&self) -> FsStat {
-        FsStat {
-            magic: SOCKFS,
-            blocks: 0,
-            free: 0,
-        }
+        FsStat::without_blocks(SOCKFS)
     }
 
     fn change(&self, _change: Change) -> Result<(), Errno> {

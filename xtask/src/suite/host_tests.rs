@@ -203,7 +203,7 @@ mod tests {
             "echo before; echo test a ... ok; sleep 1000; echo after",
         ]);
         let mut report = Report::default();
-        let ended = run_cargo(command, "tool", Duration::from_millis(500), &mut report);
+        let ended = run_cargo(command, "tool", Duration::from_secs(5), &mut report);
         let error = ended.expect_err("it hung").to_string();
         assert!(error.ends_with("the last lines:\nbefore"), "{error}");
         assert_eq!(report.close(), 0, "the test that ended counts");

@@ -18,10 +18,9 @@
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
-use crate::addr::Prot;
+use crate::addr::{PAGE_SHIFT, Prot};
 use crate::error::NotPromised;
 use crate::machine::Machine;
-use crate::map::tree::Tree;
 use crate::map::{Attributes, MapWrite};
 use crate::request::Share;
 use crate::vm::Vm;
@@ -128,14 +127,7 @@ impl<M: Machine> Vm<M> {
 impl<M: Machine> MapWrite<'_, M> {
     /// Pages of a range that are promised.
     pub(crate) fn promised_in(&self, start: usize, end: usize) -> u64 {
-        let mut pages = 0;
-        let mut next = self.map.tree.at_or_above(start);
-        while let Some(entry) = next.filter(|entry| entry.start.get() < end) {
-            if entry.attributes().promised {
-                pages += entry.pages_within(start, end);
-            }
-            next = Tree::next(entry);
-        }
-        pages
+        let bytes = self.bytes_like(start, end, |attributes| attributes.promised);
+        (bytes >> PAGE_SHIFT) as u64
     }
 }

@@ -99,8 +99,8 @@ impl<M: Machine> Ptr<MapBody<M>> {
 }
 
 impl<M: Machine> Ptr<MapBody<M>> {
-    /// Takes over an entry, of which nothing is in any page table, to a free place. Each of the two maps is
-    /// locked for writing, or not known to anyone.
+    /// Takes over an entry, of which nothing is in any page table and which is in no tree, to a free place. Each of
+    /// the two maps, which may be one, is locked for writing, or not known to anyone.
     pub fn take_over(
         self,
         vm: &Vm<M>,

@@ -279,16 +279,7 @@ impl<M: Machine> MapWrite<'_, M> {
 
     /// Moves an entry, of which nothing is in the page tables, to a free place.
     fn shift(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>, to: usize) {
-        let len = entry.end.get() - entry.start.get();
         self.map.tree.remove(entry);
-        let object = entry.object.get();
-        let guard = object.map(|object| object.lock(vm));
-        entry.start.set(to);
-        entry.end.set(to + len);
-        if object.is_none() {
-            entry.offset.set((to >> PAGE_SHIFT) as u32);
-        }
-        drop(guard);
-        self.map.tree.insert(entry);
+        self.map.take_over(vm, self.map, entry, to);
     }
 }

@@ -160,10 +160,17 @@ fn within(limit: &Field<u64>, now: usize, more: usize, which: Limit) -> Result<(
 impl<M: Machine> MapWrite<'_, M> {
     /// Bytes of a range that are mapped.
     pub fn bytes_in(&self, start: usize, end: usize) -> usize {
+        self.bytes_like(start, end, |_| true)
+    }
+
+    /// Bytes of a range that are mapped by entries like that.
+    pub fn bytes_like(&self, start: usize, end: usize, like: impl Fn(Attributes) -> bool) -> usize {
         let mut bytes = 0;
         let mut next = self.map.tree.at_or_above(start);
         while let Some(entry) = next.filter(|entry| entry.start.get() < end) {
-            bytes += entry.end.get().min(end) - entry.start.get().max(start);
+            if like(entry.attributes()) {
+                bytes += entry.end.get().min(end) - entry.start.get().max(start);
+            }
             next = Tree::next(entry);
         }
         bytes

@@ -1,59 +1,18 @@
-//! Bringing a range in ahead of use, and keeping it in.
+//! Keeping a range in memory.
 //!
 //! Wired is an attribute of entries, not of pages: what such an entry maps is not trimmed, and the page
 //! daemon lets it stay. So a write that replaces a page by a copy keeps the copy, a child that is
 //! forked has nothing wired, and a page that was truncated away is simply not there.
 
-use crate::addr::{Access, PAGE_SIZE, Prot};
+use crate::addr::PAGE_SIZE;
 use crate::error::{FaultError, MapError};
 use crate::machine::Machine;
+use crate::map::populate::touch;
 use crate::map::tree::Tree;
 use crate::map::{Attributes, Map};
-use crate::pmap::Pmap;
-use crate::request::{Region, Share, Wire};
-
-/// How pages of a region are brought in, as if they had been touched: private memory that can be
-/// written is written. None if nothing may touch them.
-fn touch(region: &Region) -> Option<Access> {
-    if region.prot.contains(Prot::WRITE) && region.share == Share::Private {
-        Some(Access::Write)
-    } else if region.prot.contains(Prot::READ) {
-        Some(Access::Read)
-    } else {
-        region.prot.contains(Prot::EXEC).then_some(Access::Exec)
-    }
-}
+use crate::request::Wire;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Brings in every page of a range, as if it had been touched: private memory that can be
-    /// written is written. Blocks for I/O. Pages that nothing may touch are left alone.
-    pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
-        let end = self.range(start, len).map_err(|_| FaultError::NoMapping)?;
-        let mut at = start;
-        while at < end {
-            let region = self
-                .query(at)
-                .filter(|r| r.start <= at)
-                .ok_or(FaultError::NoMapping)?;
-            let stop = region.end.min(end);
-            if let Some(access) = touch(&region) {
-                self.touch_all(at, stop, access)?;
-            }
-            at = stop;
-        }
-        Ok(())
-    }
-
-    fn touch_all(&self, start: usize, end: usize, access: Access) -> Result<(), FaultError> {
-        for at in (start..end).step_by(PAGE_SIZE) {
-            let here = self.body.pmap.query(&self.vm.machine, at);
-            if !here.is_some_and(|m| m.prot.contains(access.needs())) {
-                self.fault_wait(at, access)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Brings in what the wired entries of a range lack, but for those that are wired on fault: after a
     /// mapping was made, grew, moved or got more rights. Goes on where a page cannot be brought, and tells
     /// the first error. Blocks for I/O.
@@ -233,15 +192,7 @@ impl Attributes {
 impl<M: Machine> crate::map::MapWrite<'_, M> {
     /// Bytes of a range that are mapped and not wired.
     fn bytes_to_wire(&self, start: usize, end: usize) -> usize {
-        let mut bytes = 0;
-        let mut next = self.map.tree.at_or_above(start);
-        while let Some(entry) = next.filter(|entry| entry.start.get() < end) {
-            if !entry.attributes().wired {
-                bytes += entry.end.get().min(end) - entry.start.get().max(start);
-            }
-            next = Tree::next(entry);
-        }
-        bytes
+        self.bytes_like(start, end, |attributes| !attributes.wired)
     }
 
     /// Changes the attributes of all entries in a way that needs no memory.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match arguments[..] {
         ["names"] => subject::NAMES.iter().for_each(|name| println!("{name}")),
         ["count", name] => count::count(name),
-        ["time"] => time::time(15),
+        ["time"] => time::time(45),
         ["time", rounds] => match rounds.parse() {
             Ok(rounds) => time::time(rounds),
             Err(_) => return usage(),

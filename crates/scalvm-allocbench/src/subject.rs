@@ -1,6 +1,7 @@
 //! The allocators.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
@@ -55,7 +56,7 @@ pub fn subject(name: &str) -> Box<dyn Subject> {
         "slabmalloc" => Box::new(Peer(Slabs::new())),
         "rlsf" => Box::new(Peer(Rlsf::new())),
         "mimalloc" => Box::new(Peer(mimalloc::MiMalloc)),
-        "nothing" => Box::new(Peer(Nothing::new())),
+        "nothing" => Box::new(Peer(Nothing)),
         _ => panic!("there is no allocator {name:?}"),
     }
 }
@@ -151,8 +152,10 @@ struct ByAddress(&'static Vm<Hosted>);
 unsafe impl GlobalAlloc for ByAddress {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let piece = self.0.malloc_aligned(&M_BENCH, layout, MallocFlags::NOWAIT);
-        piece.map_or(null_mut(), NonNull::as_ptr)
+        match self.0.malloc_aligned(&M_BENCH, layout, MallocFlags::NOWAIT) {
+            Ok(piece) => piece.as_ptr(),
+            Err(_) => null_mut(),
+        }
     }
 
     #[inline(always)]
@@ -314,23 +317,22 @@ unsafe impl GlobalAlloc for Rlsf {
     }
 }
 
-/// Always the same piece.
-struct Nothing(*mut u8);
+/// Always the same piece, of each thread its own: two that wrote the same line would wait for it, and what
+/// the work itself takes would seem to be more than it is.
+struct Nothing;
 
-// SAFETY: nobody reads what is in it.
-unsafe impl Sync for Nothing {}
+#[repr(align(64))]
+struct Piece(#[expect(dead_code, reason = "only its address is used")] [u8; 64]);
 
-impl Nothing {
-    fn new() -> Nothing {
-        Nothing(map(4 << 20))
-    }
+thread_local! {
+    static PIECE: UnsafeCell<Piece> = const { UnsafeCell::new(Piece([0; 64])) };
 }
 
-// SAFETY: it does not keep its word, which the work does not need.
+// SAFETY: it does not keep its word, which the work does not need: it touches the first byte of a piece.
 unsafe impl GlobalAlloc for Nothing {
     #[inline(always)]
     unsafe fn alloc(&self, _layout: Layout) -> *mut u8 {
-        self.0
+        PIECE.with(UnsafeCell::get).cast()
     }
 
     #[inline(always)]

@@ -20,9 +20,12 @@ pub(crate) enum Use {
 impl Use {
     const fn code(self) -> u32 {
         match self {
-            Use::Own => 1,
-            Use::Cache => 2,
-            Use::Heap(class) => HEAP + class as u32,
+            Use::Heap(class) => {
+                assert!((class as u32) < CACHE);
+                class as u32
+            }
+            Use::Cache => CACHE,
+            Use::Own => OWN,
         }
     }
 }
@@ -34,8 +37,9 @@ pub(crate) struct SlabTag(u32);
 
 const SIZE_BITS: u32 = 14;
 const START_BITS: u32 = 12;
-/// What is whose from this on is the heap's, of a class that is that much lower.
-const HEAP: u32 = 3;
+/// Whose the slots are, where they are not of the heap: above all its classes.
+const CACHE: u32 = 62;
+const OWN: u32 = 63;
 const WORD: usize = 8;
 const GRAIN: usize = 16;
 
@@ -78,10 +82,10 @@ impl SlabTag {
         self.0 >> (SIZE_BITS + START_BITS) == user.code()
     }
 
-    /// The class, if the slots are pieces of the heap; some large number if they are not.
+    /// The class, if the slots are pieces of the heap; a number of no class if they are not.
     #[inline(always)]
     pub const fn class(self) -> usize {
-        (self.0 >> (SIZE_BITS + START_BITS)).wrapping_sub(HEAP) as usize
+        (self.0 >> (SIZE_BITS + START_BITS)) as usize
     }
 
     /// Whether a slot begins `offset` bytes behind the beginning of the slab, and is of this form.
@@ -97,6 +101,7 @@ impl SlabTag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kmem::Heap;
 
     #[test]
     fn tags_say_what_they_were_told() {
@@ -116,7 +121,7 @@ mod tests {
                 }
                 match user {
                     Use::Heap(class) => assert_eq!(tag.class(), usize::from(class)),
-                    _ => assert!(tag.class() > 1 << 16),
+                    _ => assert!(tag.class() >= Heap::BUCKETS),
                 }
             }
         }

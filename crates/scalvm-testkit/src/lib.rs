@@ -8,12 +8,14 @@
 //! - [`soak`] runs random programs one after the other;
 //! - [`kmem`] does all that for kernel memory;
 //! - [`conformance`] examines page-table ports;
+//! - [`pagers`] shows how pagers are written;
 //! - [`Kit`] is what they run on, and what tests written by hand use.
 
 pub mod conformance;
 mod kit;
 pub mod kmem;
 pub mod model;
+pub mod pagers;
 pub mod program;
 pub mod run;
 pub mod soak;

@@ -12,6 +12,8 @@ mod files;
 mod held;
 #[path = "regressions/maps.rs"]
 mod maps;
+#[path = "regressions/pagers.rs"]
+mod pagers;
 #[path = "regressions/pages.rs"]
 mod pages;
 #[path = "regressions/sharing.rs"]

@@ -26,6 +26,8 @@ mod paging;
 mod rules;
 #[path = "schedules/sharing.rs"]
 mod sharing;
+#[path = "schedules/watch.rs"]
+mod watch;
 
 use crew::{Hosted, Scheduled};
 
@@ -120,6 +122,10 @@ scenes! {
     sharing::stores_while_moved_away,
     sharing::forked_while_passed_on,
     sharing::copied_across_while_unmapped,
+    watch::a_missing_page_is_placed_once,
+    watch::a_watcher_goes_while_pages_are_missing,
+    watch::a_page_moves_while_it_is_written,
+    watch::writes_are_told_of_while_protection_changes,
 }
 
 scenes! {

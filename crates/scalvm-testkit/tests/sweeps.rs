@@ -37,6 +37,7 @@ scenes! {
     every_failure_of_wiring "wire",
     every_failure_of_advice "advice",
     every_failure_of_growing_and_sealing "rules",
+    every_failure_of_watching "watch",
     every_failure_of_swapping "swap",
     every_failure_of_swapping_what_is_forked "swap-fork",
     every_failure_of_a_file_larger_than_memory "swap-file",

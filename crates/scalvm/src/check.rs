@@ -7,7 +7,7 @@ use crate::anon::Anon;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
-use crate::map::{Map, MapEntry};
+use crate::map::{Map, MapEntry, WatchEvents};
 use crate::object::Kind;
 use crate::page::{DIRTY, State};
 use crate::pager::Backing;
@@ -197,6 +197,13 @@ impl<M: Machine> Map<'_, M> {
             attributes.max_prot.contains(attributes.prot),
             "rights within the maximum"
         );
+        assert!(
+            !attributes.write_protected
+                || attributes
+                    .watch
+                    .is_some_and(|watch| watch.events.contains(WatchEvents::WRITE_PROTECT)),
+            "S6: who protects watches"
+        );
         let object = entry.object.get();
         if let Some(object) = object {
             assert!(
@@ -218,13 +225,20 @@ impl<M: Machine> Map<'_, M> {
         }
         self.each_mapped(entry.start.get(), entry.end.get(), |mapping| {
             assert!(
-                attributes.prot.contains(mapping.prot - Prot::READ),
+                attributes.allowed().contains(mapping.prot - Prot::READ),
                 "S3: {:?} granted of {:?}",
                 mapping.prot,
-                attributes.prot
+                attributes.allowed()
             );
             let index = entry.index_of(mapping.va);
             let zero = self.vm.is_zero_frame(mapping.frame);
+            assert!(
+                !zero
+                    || !attributes
+                        .watch
+                        .is_some_and(|watch| watch.events.contains(WatchEvents::MISSING)),
+                "S6: a missing page that is watched for shows zeros"
+            );
             assert!(
                 !zero || !mapping.prot.contains(Prot::WRITE),
                 "the page of zeros is never written"

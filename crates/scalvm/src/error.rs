@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::fault::WatchedFault;
+
 /// No memory for what was asked; or, of a new object, no more may be promised ([`Vm::set_commit`]).
 /// Nothing was changed.
 ///
@@ -26,6 +28,11 @@ pub enum MapError {
     Protection,
     /// The offset is not at the start of a page, or the range of the object wraps around.
     BadOffset,
+    /// What is mapped there cannot be watched ([`Map::watch`](crate::Map::watch)), or is not watched for
+    /// what is asked.
+    NotWatchable,
+    /// A page cannot be brought in before its watcher has been told.
+    Watched(WatchedFault),
     /// The pager failed to bring or to put a page.
     Pager(PagerError),
     /// A part of the range lies beyond the end of its object.
@@ -85,6 +92,32 @@ pub enum FaultError {
     OutOfMemory,
     /// The pager failed.
     Pager(PagerError),
+    /// Somebody watches the range, and is to be told first ([`Map::watch`](crate::Map::watch)).
+    Watched(WatchedFault),
+}
+
+/// Why a watcher could not do what it wanted to a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is not at the start of a page, or nobody watches what is mapped there for this.
+    NotWatched,
+    /// There is a page already.
+    Present,
+    /// There is no page.
+    Absent,
+    /// The address lies beyond the end of the object that is mapped there.
+    BeyondEnd,
+    /// The two places cannot exchange pages: they are not private anonymous memory of the same rights.
+    Unlike,
+    /// The page is not this address space's alone.
+    Shared,
+    /// The kernel holds the page, to write it.
+    Held,
+    /// No memory, and none to be had.
+    OutOfMemory,
+    /// The pager failed to bring the page.
+    Pager(PagerError),
 }
 
 /// Why a range of frames cannot be a segment.
@@ -112,6 +145,12 @@ impl From<NotPromised> for MapError {
     }
 }
 
+impl From<OutOfMemory> for ServeError {
+    fn from(_: OutOfMemory) -> ServeError {
+        ServeError::OutOfMemory
+    }
+}
+
 impl From<OutOfMemory> for FaultError {
     fn from(_: OutOfMemory) -> FaultError {
         FaultError::OutOfMemory
@@ -133,6 +172,8 @@ impl fmt::Display for MapError {
             MapError::NotMapped => "not mapped",
             MapError::Protection => "more rights than the mapping may have",
             MapError::BadOffset => "bad offset into the object",
+            MapError::NotWatchable => "cannot be watched, or is not",
+            MapError::Watched(_) => "a watcher is to be told first",
             MapError::Pager(_) => "the pager failed",
             MapError::BeyondEnd => "beyond the end of the object",
             MapError::OutOfMemory => "out of memory",
@@ -152,6 +193,23 @@ impl fmt::Display for FaultError {
             FaultError::BeyondEnd => "beyond the end of the mapped object",
             FaultError::OutOfMemory => "out of memory",
             FaultError::Pager(_) => "the pager failed",
+            FaultError::Watched(_) => "a watcher is to be told first",
+        })
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ServeError::NotWatched => "nobody watches this page",
+            ServeError::Present => "there is a page already",
+            ServeError::Absent => "there is no page",
+            ServeError::BeyondEnd => "beyond the end of the mapped object",
+            ServeError::Unlike => "the two places are not alike",
+            ServeError::Shared => "the page is shared",
+            ServeError::Held => "the page is held",
+            ServeError::OutOfMemory => "out of memory",
+            ServeError::Pager(_) => "the pager failed",
         })
     }
 }
@@ -182,3 +240,4 @@ impl core::error::Error for PagerError {}
 impl core::error::Error for SegmentError {}
 impl core::error::Error for MapError {}
 impl core::error::Error for FaultError {}
+impl core::error::Error for ServeError {}

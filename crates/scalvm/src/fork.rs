@@ -118,10 +118,10 @@ impl<M: Machine> Vm<M> {
             Inherit::Share => self.give_shared(parent, entry)?,
             Inherit::Copy => self.give_copy(entry, copies)?,
         };
-        // Wiring is not passed on, as mlock(2) says.
+        // What is given is not wired, as mlock(2) says, nor watched by who watches the giver's.
         let attributes = Attributes {
             share: given.share,
-            ..attributes.unwired()
+            ..attributes.unwired().unwatched()
         }
         .promise();
         let promised = if attributes.promised {

@@ -104,7 +104,7 @@ mod vm;
 pub use addr::*;
 pub use commit::Commit;
 pub use error::*;
-pub use fault::{Fault, Ticket};
+pub use fault::{Fault, FreshPage, Ticket, WatchedFault};
 pub use kmem::contiguous::FrameLimits;
 pub use kmem::kernel_map::{KernelAlloc, KernelMap, Submap};
 pub use kmem::vmem::{Arena, ArenaError, ArenaStats, Constraints, Fit, Source as ArenaSource};
@@ -115,12 +115,13 @@ pub use kmem::{
 pub use machine::*;
 pub use map::{
     Extract, Map, MapInfo, MapLimits, PageInfo, PagePlace, Passing, PrivatePages, ResidentInfo,
-    Unfinished, Which,
+    Unfinished, Watch, WatchEvents, Which,
 };
 pub use object::{HeldPage, Loan, Mdl, MdlPiece, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
-    Cipher, Codec, CompressorStats, Io, Stream, SwapError, SwapId, SwapInfo, SwapOptions, Vnode,
+    Cipher, Codec, CompressorStats, Io, Request, Stream, SwapError, SwapId, SwapInfo, SwapOptions,
+    Vnode,
 };
 pub use pmap::*;
 pub use request::*;

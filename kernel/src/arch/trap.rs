@@ -14,6 +14,7 @@ use super::frame::Frame;
 use super::idt::{EXCEPTIONS, FIRST_LINE, PAGE_FAULT, SPURIOUS, TIMER};
 use super::layout::{KERNEL_MAP, USER_HIGH};
 use super::{cpu, interrupts, timer};
+use crate::fs::userfault::Origin;
 use crate::mm::{VM, user};
 use crate::task::{self, FaultContext, SigInfo};
 
@@ -29,12 +30,14 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
         _ => Access::Read,
     };
     if frame.is_user() {
-        if let Err(error) = task::fault(address, access) {
+        if let Err(error) = task::fault(address, access, Origin::Program) {
             let (signal, code) = match error {
                 FaultError::NoMapping => (SIGSEGV, SEGV_MAPERR),
                 FaultError::Protection => (SIGSEGV, SEGV_ACCERR),
                 FaultError::OutOfMemory => (SIGKILL, SI_KERNEL),
-                FaultError::BeyondEnd | FaultError::Pager(_) => (SIGBUS, BUS_ADRERR),
+                FaultError::BeyondEnd | FaultError::Pager(_) | FaultError::Watched(_) => {
+                    (SIGBUS, BUS_ADRERR)
+                }
             };
             let context = FaultContext {
                 vector: PAGE_FAULT,
@@ -47,7 +50,7 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
     } else {
         match user::fixup(frame.rip) {
             Some(go_on) if address < USER_HIGH => {
-                if task::fault(address, access).is_err() {
+                if task::fault(address, access, Origin::Kernel).is_err() {
                     frame.rip = go_on;
                 }
             }

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use core::any::Any;
 
-use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, USERFAULTFD_IOC};
 
 use super::block;
 use super::buffer::Buf;
@@ -15,12 +15,15 @@ use super::file::File;
 use super::inode::{FileIo, Kind, New, Node};
 use super::memory;
 use crate::linux::Errno;
+use crate::linux::memory::userfaultfd;
 use crate::mm::{Object, VM};
 use crate::sync::Mutex;
 use crate::{arch, tty};
 
 /// The major number that Linux mostly gives virtio disks; each has 16 minor numbers.
 pub const DISK_MAJOR: u64 = 254;
+/// Linux's `_IO` of this type, with the number 0.
+const USERFAULTFD_IOC_NEW: u32 = USERFAULTFD_IOC << 8;
 /// Minor numbers of a disk.
 const DISK_MINORS: u64 = 16;
 
@@ -43,13 +46,14 @@ pub const fn minor(number: u64) -> u64 {
 
 /// Fills an empty file system, which becomes the one of /dev, with the nodes of what is there.
 pub fn fill(root: &Node) -> Result<(), Errno> {
-    let characters: [(&[u8], u64, u32); 9] = [
+    let characters: [(&[u8], u64, u32); 10] = [
         (b"null", number(1, 3), 0o666),
         (b"zero", number(1, 5), 0o666),
         (b"full", number(1, 7), 0o666),
         (b"random", number(1, 8), 0o666),
         (b"urandom", number(1, 9), 0o666),
         (b"kmsg", number(1, 11), 0o644),
+        (b"userfaultfd", number(10, 257), 0o600),
         (b"tty", number(5, 0), 0o666),
         (b"console", number(5, 1), 0o600),
         (b"ttyS0", number(4, 64), 0o660),
@@ -113,6 +117,7 @@ pub fn open(kind: Kind, number: u64, flags: u32) -> Result<Arc<dyn FileIo>, Errn
         (1, 7) => Memory::Full,
         (1, 8 | 9) => Memory::Random,
         (1, 11) => Memory::Log,
+        (10, 257) => Memory::Faults,
         (5, 0) => return tty::open_controlling(),
         (5, 1) | (4, 64) => return tty::open(flags),
         _ => return Err(Errno::ENXIO),
@@ -136,12 +141,15 @@ enum Memory {
     Random,
     /// What is written goes to the serial line.
     Log,
+    /// Makes descriptors as userfaultfd(2) does.
+    Faults,
 }
 
 impl FileIo for Memory {
     fn read(&self, _file: &File, _at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
         match self {
             Memory::Null | Memory::Log => Ok(0),
+            Memory::Faults => Err(Errno::EINVAL),
             Memory::Zero | Memory::Full => buf.put_zeros(),
             Memory::Random => {
                 let mut done = 0;
@@ -162,6 +170,7 @@ impl FileIo for Memory {
     fn write(&self, _file: &File, _at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
         match self {
             Memory::Full => Err(Errno::ENOSPC),
+            Memory::Faults => Err(Errno::EINVAL),
             Memory::Log => {
                 let mut line = [0; 256];
                 let mut done = 0;
@@ -178,6 +187,14 @@ impl FileIo for Memory {
 
     fn size(&self) -> Option<u64> {
         Some(0)
+    }
+
+    fn ioctl(&self, _file: &File, request: u32, arg: usize) -> Result<usize, Errno> {
+        match self {
+            Memory::Faults if request == USERFAULTFD_IOC_NEW => userfaultfd(arg as u32),
+            Memory::Faults => Err(Errno::EINVAL),
+            _ => Err(Errno::ENOTTY),
+        }
     }
 
     fn object(&self, _node: &Node) -> Result<Object, Errno> {

@@ -6,7 +6,8 @@
 //! - file systems: [`tmpfs`] (filled by [`unpack`] from a [`cpio`] archive), [`dev`] and [`block`]
 //!   the devices, [`procfs`], [`ext2`] on disks; [`swap`] areas on disks;
 //! - without names: [`pipe`] over a [`ring`] of [`segment`]s, with [`splice`]; [`socket`],
-//!   [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`epoll`] with [`wait`], [`label`];
+//!   [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`epoll`] with [`wait`], [`userfault`],
+//!   [`label`];
 //! - [`paged`] reads and writes what is kept in the manager's objects, through a [`buffer`];
 //!   [`locks`] advisory locks, [`memory`] allocation that can fail.
 //!
@@ -43,6 +44,7 @@ pub mod text;
 pub mod timerfd;
 pub mod tmpfs;
 mod unpack;
+pub mod userfault;
 pub mod wait;
 pub mod walk;
 

@@ -7,7 +7,7 @@
 mod errno;
 pub mod files;
 pub mod futex;
-mod memory;
+pub mod memory;
 mod paths;
 mod pidfd;
 mod poll;

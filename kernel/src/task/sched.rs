@@ -30,6 +30,7 @@ use super::thread::{State, Thread};
 use super::{signal, timers};
 use crate::arch::frame::Frame;
 use crate::arch::{interrupts, switch, syscall, time, timer};
+use crate::fs::userfault::Origin;
 use crate::linux::Errno;
 use crate::mm::VM;
 use crate::sync::Mutex;
@@ -337,13 +338,13 @@ pub(super) fn leave_space() {
 
 /// Handles a fault of the program that runs, or of the kernel at its memory. Blocks.
 #[inline]
-pub fn fault(address: usize, access: Access) -> Result<(), FaultError> {
+pub fn fault(address: usize, access: Access, origin: Origin) -> Result<(), FaultError> {
     let thread = CURRENT.load(Relaxed);
     if thread.is_null() {
         return Err(FaultError::NoMapping);
     }
     let process = current();
-    let is_major = process.map().handle_fault(address, access)?;
+    let is_major = process.map().handle_fault(address, access, origin)?;
     process.count_fault(is_major);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scalvm::{Advice, Inherit, Prot, Share};
+use scalvm::{Advice, Inherit, Prot, Share, Watch};
 
 use super::bytes::Bytes;
 use super::object::ObjectRef;
@@ -32,6 +32,10 @@ pub struct Attributes {
     pub grows: bool,
     /// Whether it was sealed.
     pub sealed: bool,
+    /// Who is told of which accesses.
+    pub watch: Option<Watch>,
+    /// Whether of writes.
+    pub write_protected: bool,
 }
 
 impl Attributes {

@@ -21,9 +21,11 @@ mod remap;
 mod rules;
 mod space;
 mod verbs;
+mod watch;
 
 pub use area::{Area, Attributes, Layer};
 pub use bytes::Bytes;
 pub use object::{File, Kind, Object, ObjectRef};
 pub use space::{GUARD, Space, pages, push_run};
 pub use verbs::Mapped;
+pub use watch::Presence;

@@ -149,6 +149,8 @@ impl Space {
                 on_fault: a.on_fault,
                 grows: a.grows,
                 sealed: a.sealed,
+                watch: a.watch,
+                write_protected: a.write_protected,
                 offset: source
                     .as_ref()
                     .map_or(0, |(_, first)| first * PAGE_SIZE as u64),

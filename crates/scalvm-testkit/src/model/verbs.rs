@@ -58,6 +58,8 @@ impl Space {
                 on_fault: self.rules.future == Some(Wire::OnFault),
                 grows: new.grows,
                 sealed: false,
+                watch: None,
+                write_protected: false,
             },
             layer: match share {
                 Share::Private => Area::empty_layer(),
@@ -222,6 +224,7 @@ impl Space {
         self.take(&(to..to + len));
         for (at, mut area) in moved {
             area.end = area.end - start + to;
+            area.attributes.unwatch();
             self.areas.insert(at - start + to, area);
         }
     }
@@ -231,6 +234,7 @@ impl Space {
         let (start, area) = self.area(at - 1).expect("an area ends there");
         let mut more = area.tail(pages(at - start));
         more.end = at + len;
+        more.attributes.write_protected = false;
         if more.layer.is_some() {
             more.layer = Area::empty_layer();
         }
@@ -279,6 +283,7 @@ impl Space {
             let mut copy = area.clone();
             copy.attributes.wired = false;
             copy.attributes.on_fault = false;
+            copy.attributes.unwatch();
             match area.attributes.inherit {
                 Inherit::Share => {}
                 Inherit::Copy => copy_area(start, area, &mut copy),

@@ -19,7 +19,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 19] = [
+const THEMES: [&[Op]; 20] = [
     &[],
     &[],
     &[],
@@ -156,6 +156,19 @@ const THEMES: [&[Op]; 19] = [
         Op::WriteBack,
         Op::SyncAll,
         Op::Balance,
+    ],
+    // Memory that a watcher serves.
+    &[
+        Op::Watch,
+        Op::WriteProtect,
+        Op::Place,
+        Op::MovePage,
+        Op::Show,
+        Op::Store,
+        Op::Load,
+        Op::Discard,
+        Op::Fork,
+        Op::MapAnonymous,
     ],
     // What is shared by several leaves and comes back.
     &[

@@ -79,6 +79,18 @@ verbs! {
     Protect "protect" 10,
     /// Changes inheritance.
     Inherit "inherit" 5,
+    /// Has accesses told to a watcher.
+    Watch "watch" 5,
+    /// Has them told no more.
+    Unwatch "unwatch" 2,
+    /// Write-protects what is watched, or no more.
+    WriteProtect "write-protect" 4,
+    /// Places a page where one is missing.
+    Place "place" 4,
+    /// Shows a page that an object has.
+    Show "show" 2,
+    /// Moves a page to where one is missing.
+    MovePage "move-page" 4,
     /// Gives advice.
     Advise "advise" 3,
     /// Discards a range.

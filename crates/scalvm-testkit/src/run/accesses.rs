@@ -39,7 +39,10 @@ impl Runner<'_> {
         for _ in 0..ROUNDS {
             let before = self.kit.failures();
             let error = match self.spaces[which].real.fault(addr, access) {
-                Fault::Resolved => return Ok(Ok(())),
+                Fault::Resolved => {
+                    self.need_not_be_told(which, addr, access)?;
+                    return Ok(Ok(()));
+                }
                 Fault::Wait(ticket) => {
                     self.may_wait(which, addr)?;
                     ticket.wait(self.kit.vm());
@@ -50,6 +53,10 @@ impl Runner<'_> {
                 Fault::BeyondEnd => FaultError::BeyondEnd,
                 Fault::OutOfMemory => FaultError::OutOfMemory,
                 Fault::Pager(error) => FaultError::Pager(error),
+                Fault::Watched(watched) => {
+                    self.serve(watched)?;
+                    continue;
+                }
             };
             let Some(cause) = error.cause() else {
                 return Ok(Err(error));
@@ -181,10 +188,13 @@ impl Runner<'_> {
                 self.spaces[which].serial
             )
         });
-        if wait.is_multiple_of(2)
-            && let Fault::Wait(_) = self.spaces[which].real.fault(addr, access)
-        {
-            return self.may_wait(which, addr);
+        if wait.is_multiple_of(2) {
+            match self.spaces[which].real.fault(addr, access) {
+                Fault::Wait(_) => return self.may_wait(which, addr),
+                // Nobody serves it: that must not matter.
+                Fault::Watched(watched) => return self.may_be_told(watched),
+                _ => {}
+            }
         }
         let got = self.fault(which, addr, access)?;
         _ = self.spaces[which].model.grow_down(addr);
@@ -396,6 +406,7 @@ impl Runner<'_> {
                 self.spaces[which].serial
             )
         });
+        let got = self.retry(false, |r| r.spaces[which].real.wire(start, len))?;
         let space = &mut self.spaces[which].model;
         let must = match space.range(start, len) {
             Err(error) => Err(error),
@@ -410,8 +421,6 @@ impl Runner<'_> {
                     })
                 }),
         };
-        // Where it fails, nothing is wired that was not.
-        let got = self.retry(true, |r| r.spaces[which].real.wire(start, len))?;
         if must.is_ok() {
             self.spaces[which]
                 .model

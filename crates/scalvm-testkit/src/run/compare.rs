@@ -141,7 +141,7 @@ impl Runner<'_> {
         let Some(must) = area.page(page) else {
             return wrong("mapped beyond the end of its object");
         };
-        let prot = area.attributes.prot;
+        let prot = area.attributes.allowed();
         let implied = if prot.is_empty() {
             prot
         } else {

@@ -81,6 +81,7 @@ impl Runner<'_> {
                     if let Ok(bytes) = &got {
                         self.spaces[which].model.found(addr, bytes);
                     }
+                    // A watcher may have placed it only now.
                     let must = self.spaces[which].model.load(addr, Access::Read, PAGE_SIZE);
                     if got != must {
                         return wrong(format!("in the end, the bytes at {addr:#x} differ"));

@@ -59,6 +59,11 @@ impl<'v> Runner<'v> {
             return wrong("no fork");
         };
         let serial = self.fresh();
+        self.forked = true;
+        self.shared |=
+            self.spaces[which].model.areas.values().any(|area| {
+                area.layer.is_some() && area.attributes.inherit == scalvm::Inherit::Share
+            });
         self.say(|| {
             format!(
                 "map {serial} is forked from map {}",
@@ -200,6 +205,8 @@ impl<'v> Runner<'v> {
             on_fault: false,
             grows: request.grows,
             sealed: false,
+            watch: None,
+            write_protected: false,
         };
         space.may_add(&attributes, len, replaced)?;
         self.refuse_place(which, request.place, len)

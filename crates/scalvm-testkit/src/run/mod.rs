@@ -28,6 +28,7 @@ mod runner;
 mod sharing;
 mod sweep;
 mod trouble;
+mod watch;
 
 use std::any::Any;
 use std::mem::ManuallyDrop;

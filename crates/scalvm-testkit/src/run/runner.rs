@@ -73,6 +73,9 @@ pub struct Runner<'v> {
     pub(super) short: u64,
     /// Writes that had failed when the step began.
     pub(super) failed_writes: u64,
+    /// Whether a space was ever forked; whether private memory was ever shared by that.
+    pub(super) forked: bool,
+    pub(super) shared: bool,
 }
 
 /// So often an operation may be tried again.
@@ -118,6 +121,8 @@ impl<'v> Runner<'v> {
             }),
             short: 0,
             failed_writes: 0,
+            forked: false,
+            shared: false,
         }
     }
 
@@ -204,6 +209,12 @@ impl<'v> Runner<'v> {
             Op::Inspect => self.inspect(a),
             Op::StartSync => self.start_sync(a),
             Op::Invalidate => self.invalidate(a),
+            Op::Watch => self.watch(a),
+            Op::Unwatch => self.unwatch(a),
+            Op::WriteProtect => self.write_protect(a),
+            Op::Place => self.place_page(a),
+            Op::Show => self.show_page(a),
+            Op::MovePage => self.move_page(a),
             Op::Trim => self.trim(a),
             Op::Remap => self.remap(a),
             Op::Extract => self.extract(a),
@@ -259,6 +270,10 @@ impl<'v> Runner<'v> {
         for round in 0..ROUNDS {
             let before = self.kit.failures();
             let result = f(self);
+            if let Some(watched) = result.as_ref().err().and_then(|error| error.watched()) {
+                self.serve(watched)?;
+                continue;
+            }
             let Some(cause) = result.as_ref().err().and_then(|error| error.cause()) else {
                 return Ok(result);
             };

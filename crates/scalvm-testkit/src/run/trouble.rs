@@ -1,6 +1,8 @@
 //! Errors that come of failures which the runner arranged.
 
-use scalvm::{FaultError, MapError, OutOfMemory, PagerError, SwapError, Unfinished};
+use scalvm::{
+    FaultError, MapError, OutOfMemory, PagerError, ServeError, SwapError, Unfinished, WatchedFault,
+};
 
 /// What kind of arranged failure an error tells of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +17,11 @@ pub enum Cause {
 pub trait Error: Copy + PartialEq + std::fmt::Debug {
     /// The failure, if it is not the caller's fault.
     fn cause(self) -> Option<Cause>;
+
+    /// The access that a watcher must be told of first.
+    fn watched(self) -> Option<WatchedFault> {
+        None
+    }
 }
 
 impl Error for OutOfMemory {
@@ -37,6 +44,23 @@ impl Error for MapError {
             _ => None,
         }
     }
+
+    fn watched(self) -> Option<WatchedFault> {
+        match self {
+            MapError::Watched(watched) => Some(watched),
+            _ => None,
+        }
+    }
+}
+
+impl Error for ServeError {
+    fn cause(self) -> Option<Cause> {
+        match self {
+            ServeError::OutOfMemory => Some(Cause::Allocation),
+            ServeError::Pager(_) => Some(Cause::Io),
+            _ => None,
+        }
+    }
 }
 
 impl Error for FaultError {
@@ -47,11 +71,22 @@ impl Error for FaultError {
             _ => None,
         }
     }
+
+    fn watched(self) -> Option<WatchedFault> {
+        match self {
+            FaultError::Watched(watched) => Some(watched),
+            _ => None,
+        }
+    }
 }
 
 impl Error for Unfinished {
     fn cause(self) -> Option<Cause> {
         self.error.cause()
+    }
+
+    fn watched(self) -> Option<WatchedFault> {
+        self.error.watched()
     }
 }
 

@@ -78,6 +78,7 @@ pub fn fault(kit: &Kit, map: &Map<'_, Hw>, addr: usize, access: Access) -> Resul
             Fault::BeyondEnd => FaultError::BeyondEnd,
             Fault::OutOfMemory => FaultError::OutOfMemory,
             Fault::Pager(error) => FaultError::Pager(error),
+            Fault::Watched(watched) => FaultError::Watched(watched),
         });
     }
 }

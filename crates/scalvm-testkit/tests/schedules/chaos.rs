@@ -161,7 +161,10 @@ impl<'v> Actor<'_, 'v> {
             FaultError::OutOfMemory | FaultError::Pager(_) => {
                 assert!(self.world.troubled, "{error} without trouble");
             }
-            FaultError::NoMapping | FaultError::Protection | FaultError::BeyondEnd => {}
+            FaultError::NoMapping
+            | FaultError::Protection
+            | FaultError::BeyondEnd
+            | FaultError::Watched(_) => {}
         }
     }
 

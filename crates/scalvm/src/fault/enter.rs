@@ -119,7 +119,7 @@ impl<M: Machine> Vm<M> {
 
     /// Enters a page of an object. A mapping that this replaces is flushed.
     #[inline]
-    fn enter_page(
+    pub(super) fn enter_page(
         &self,
         at: &Faulting<M>,
         object: Ptr<ObjectBody<M>>,

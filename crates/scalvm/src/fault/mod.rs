@@ -13,18 +13,24 @@
 //!    locks, start the I/O; the outcome is to wait and try again. Nothing is remembered meanwhile:
 //!    the fault begins again and looks anew.
 //!
+//! Where somebody watches a range the rights that the first step finds are withheld, and `watched` has
+//! a closer look: what it asks for is decided in the second step, with the object locked. Elsewhere
+//! this costs nothing.
+//!
 //! A page of zeros is made with no object locked, so that faults on one object seldom wait for each
 //! other.
 
 mod enter;
 mod large;
 mod outcome;
+mod serve;
+mod watched;
 
 use crate::addr::{Access, Frame, page_floor};
 use crate::error::{FaultError, MapError, OutOfMemory};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::map::{Map, MapEntry};
+use crate::map::{Map, MapEntry, WatchEvents};
 use crate::object::{Kind, Miss, NewObject, Zeros};
 use crate::page::{Page, State};
 use crate::pager::{Bring, Return};
@@ -33,7 +39,9 @@ use crate::stats::Event;
 use crate::vm::Vm;
 
 use enter::Faulting;
-pub use outcome::{Fault, Ticket};
+pub use outcome::{Fault, Ticket, WatchedFault};
+pub use serve::FreshPage;
+use watched::Asker;
 
 /// What a round of a fault came to.
 enum Step<'v> {
@@ -53,7 +61,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let va = page_floor(addr);
         let mut zeros = None;
         let outcome = loop {
-            match self.step(va, access, &mut zeros) {
+            match self.step(va, access, Asker::Program, &mut zeros) {
                 Step::Done(Fault::NoMapping) => match self.grow(va) {
                     Ok(()) => {}
                     Err(MapError::OutOfMemory) => break Fault::OutOfMemory,
@@ -77,7 +85,8 @@ impl<'v, M: Machine> Map<'v, M> {
         outcome
     }
 
-    /// The same, waiting for I/O, and making room in memory, as often as need be.
+    /// The same, waiting for I/O, and making room in memory, as often as need be. It does not wait for
+    /// watchers: [`FaultError::Watched`] tells of them.
     pub fn fault_wait(&self, addr: usize, access: Access) -> Result<(), FaultError> {
         let mut room = self.vm.room();
         loop {
@@ -93,31 +102,41 @@ impl<'v, M: Machine> Map<'v, M> {
                 Fault::BeyondEnd => FaultError::BeyondEnd,
                 Fault::OutOfMemory => FaultError::OutOfMemory,
                 Fault::Pager(error) => FaultError::Pager(error),
+                Fault::Watched(watched) => FaultError::Watched(watched),
             });
         }
     }
 
     /// One round.
-    fn step(&self, va: usize, access: Access, zeros: &mut Zeros) -> Step<'v> {
+    fn step(&self, va: usize, access: Access, asker: Asker, zeros: &mut Zeros) -> Step<'v> {
         let vm = self.vm;
         let map = self.body.read(vm);
         let Some(entry) = map.map.tree.find(va) else {
             return Step::Done(Fault::NoMapping);
         };
         let attributes = entry.attributes();
-        if !attributes.prot.contains(access.needs()) {
-            return Step::Done(Fault::Protection);
-        }
         let write = access == Access::Write;
-        let place = Faulting {
+        let mut place = Faulting {
             map: self.body,
             entry,
             va,
             access,
-            prot: attributes.prot,
+            prot: entry.granted(),
             advice: attributes.advice,
         };
+        let mut asked = WatchEvents::empty();
+        if !place.prot.contains(access.needs()) {
+            match vm.look_at_watch(&mut place, asker) {
+                Ok(events) => asked = events,
+                Err(fault) => return Step::Done(fault),
+            }
+        }
         let Some(object) = entry.object.get() else {
+            if !asked.is_empty()
+                && let Some(event) = watched::event_of_hole(asked)
+            {
+                return Step::Done(place.watched(event));
+            }
             return if write {
                 Step::Private
             } else {
@@ -147,6 +166,11 @@ impl<'v, M: Machine> Map<'v, M> {
             }
             if write && private && !object.private {
                 return Step::Private;
+            }
+            if !asked.is_empty()
+                && let Some(event) = vm.event(&guard, index, asked)
+            {
+                return Step::Done(place.watched(event));
             }
             let entered = if write {
                 vm.page_to_write(&guard, index, zeros)

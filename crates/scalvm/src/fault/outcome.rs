@@ -3,8 +3,10 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Acquire;
 
+use crate::addr::Access;
 use crate::error::PagerError;
 use crate::machine::Machine;
+use crate::map::WatchEvents;
 use crate::page::{BUSY, Page, WRITING};
 use crate::vm::Vm;
 
@@ -26,6 +28,21 @@ pub enum Fault<'v> {
     OutOfMemory,
     /// The pager failed.
     Pager(PagerError),
+    /// Somebody watches the range ([`Map::watch`](crate::Map::watch)): have it served, then call again.
+    Watched(WatchedFault),
+}
+
+/// An access that a watcher is to be told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WatchedFault {
+    /// The watcher.
+    pub server: u32,
+    /// Why: exactly one.
+    pub event: WatchEvents,
+    /// The page's address.
+    pub page: usize,
+    /// The access.
+    pub access: Access,
 }
 
 /// Something to wait for: a page that is being read or written.

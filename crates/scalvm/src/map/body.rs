@@ -9,6 +9,8 @@
 //! - **S5** a page that is not mapped through an entry any more may still be used by a processor
 //!   that has not flushed, as long as `removing` is set. Who unmaps with the object locked flushes
 //!   before it lets go; who does not sets `removing` from before to after.
+//! - **S6** where missing pages are watched for (`watch/`), the page tables map no frame of zeros in
+//!   the place of one; what is write-protected is watched for that.
 //!
 //! Lock: one for readers (faults, queries) and a writer (all that changes entries), rank Map.
 

@@ -92,9 +92,7 @@ impl<'v, M: Machine> Map<'v, M> {
             let old = entry.attributes();
             let new = new(old);
             map.set_attributes(entry, new);
-            if !new.prot.contains(old.prot) {
-                self.vm.lower(&map, entry, new.prot);
-            }
+            self.vm.lower(&map, entry, old.allowed(), new.allowed());
             Ok(())
         })?;
         map.join_range(self.vm, start, end);
@@ -127,7 +125,16 @@ impl<M: Machine> MapWrite<'_, M> {
 
 impl<M: Machine> Vm<M> {
     /// Takes from the page tables of an entry the rights that it has lost.
-    fn lower(&self, map: &MapWrite<'_, M>, entry: Ptr<MapEntry<M>>, prot: Prot) {
+    pub(super) fn lower(
+        &self,
+        map: &MapWrite<'_, M>,
+        entry: Ptr<MapEntry<M>>,
+        old: Prot,
+        prot: Prot,
+    ) {
+        if prot.contains(old) {
+            return;
+        }
         let range = entry.start.get()..entry.end.get();
         if prot.is_empty() {
             map.unmap_pages(self, range);

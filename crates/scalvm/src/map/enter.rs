@@ -50,6 +50,8 @@ impl<'v, M: Machine> Map<'v, M> {
             unsettled: false,
             grows: request.grows,
             sealed: false,
+            watch: None,
+            write_protected: false,
         };
         let (object, offset) = match request.source {
             Source::Object(object, offset) => {
@@ -75,7 +77,7 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// Maps shared memory a second time: what is mapped at `start`, `len` bytes of its object from
-    /// there on, with the same attributes. Private memory is refused as `BadRange`, sealed memory as
+    /// there on, with the same attributes, but that nobody watches it. Private memory is refused as `BadRange`, sealed memory as
     /// `Sealed`.
     pub fn map_again(&self, start: usize, len: usize, place: Place) -> Result<usize, MapError> {
         self.map_pages(start, None, len, place)
@@ -96,7 +98,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let entry = map.map.tree.find(start).ok_or(MapError::NotMapped)?;
         let attributes = Attributes {
             unsettled: false,
-            ..entry.attributes()
+            ..entry.attributes().unwatched()
         };
         let (Some(object), Share::Shared) = (entry.object.get(), attributes.share) else {
             return Err(MapError::BadRange);

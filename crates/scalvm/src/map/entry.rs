@@ -18,6 +18,7 @@ use crate::link::{Linked, Links};
 use crate::machine::Machine;
 use crate::map::MapBody;
 use crate::map::tree::{Node, Ranged};
+use crate::map::watch::{Watch, WatchEvents};
 use crate::object::ObjectBody;
 use crate::request::{Advice, Inherit, Share};
 use crate::sync::Field;
@@ -48,10 +49,16 @@ pub(crate) struct Attributes {
     pub grows: bool,
     /// Its place, rights and contents are not taken away (`seal`).
     pub sealed: bool,
+    /// Which accesses are to be told to whom.
+    pub watch: Option<Watch>,
+    /// A write is to be told before it may happen: the page tables grant none.
+    pub write_protected: bool,
 }
 
 /// The bit of [`Attributes::grows`], packed.
-const GROWS: u32 = 1 << 27;
+const GROWS: u64 = 1 << 27;
+/// Where the number of the watcher begins.
+const SERVER: u32 = 35;
 
 /// A range of an address space.
 pub(crate) struct MapEntry<M: Machine> {
@@ -59,7 +66,7 @@ pub(crate) struct MapEntry<M: Machine> {
     pub end: Field<usize>,
     /// The page number in the object at `start`.
     pub offset: Field<u32>,
-    attributes: Field<u32>,
+    attributes: Field<u64>,
     pub object: Field<Option<Ptr<ObjectBody<M>>>>,
     map: Field<Option<Ptr<MapBody<M>>>>,
     node: Node<MapEntry<M>>,
@@ -145,6 +152,13 @@ impl<M: Machine> MapEntry<M> {
         self.attributes.set(attributes.pack());
     }
 
+    /// The rights that a fault may grant without a look at who watches: all that the program has where
+    /// nobody does.
+    #[inline(always)]
+    pub fn granted(&self) -> Prot {
+        Prot::from_bits_truncate(self.attributes.get() as u8 & 7)
+    }
+
     /// Whether the two have the same attributes.
     pub fn is_like(&self, other: &MapEntry<M>) -> bool {
         self.attributes.get() == other.attributes.get()
@@ -176,26 +190,67 @@ impl<M: Machine> MapEntry<M> {
 }
 
 impl Attributes {
-    fn pack(self) -> u32 {
-        u32::from(self.prot.bits())
-            | u32::from(self.max_prot.bits()) << 4
-            | (self.inherit as u32) << 8
-            | (self.advice as u32) << 12
-            | (self.share as u32) << 16
-            | u32::from(self.wired) << 20
-            | u32::from(self.promised) << 21
-            | u32::from(self.no_reserve) << 22
-            | u32::from(self.no_dump) << 23
-            | u32::from(self.on_fault) << 26
-            | u32::from(self.grows) << GROWS.trailing_zeros()
-            | u32::from(self.sealed) << 28
-            | u32::from(self.unsettled) << 29
+    /// The most that the page tables may grant.
+    pub fn allowed(self) -> Prot {
+        if self.write_protected {
+            self.prot - Prot::WRITE
+        } else {
+            self.prot
+        }
+    }
+
+    /// The same memory, watched by nobody.
+    pub fn unwatched(self) -> Attributes {
+        Attributes {
+            watch: None,
+            write_protected: false,
+            ..self
+        }
+    }
+
+    /// Whether any fault must be looked at closely.
+    fn is_asking(self) -> bool {
+        let asking = WatchEvents::MISSING | WatchEvents::MINOR;
+        self.watch
+            .is_some_and(|watch| watch.events.intersects(asking))
+    }
+
+    /// See [`MapEntry::granted`].
+    fn granted(self) -> Prot {
+        if self.is_asking() {
+            Prot::empty()
+        } else {
+            self.allowed()
+        }
+    }
+
+    fn pack(self) -> u64 {
+        let (events, server) = self
+            .watch
+            .map_or((0, 0), |watch| (watch.events.bits(), watch.server));
+        u64::from(self.granted().bits())
+            | u64::from(self.max_prot.bits()) << 4
+            | (self.inherit as u64) << 8
+            | (self.advice as u64) << 12
+            | (self.share as u64) << 16
+            | u64::from(self.prot.bits()) << 17
+            | u64::from(self.wired) << 20
+            | u64::from(self.promised) << 21
+            | u64::from(self.no_reserve) << 22
+            | u64::from(self.no_dump) << 23
+            | u64::from(self.write_protected) << 25
+            | u64::from(self.on_fault) << 26
+            | u64::from(self.grows) << GROWS.trailing_zeros()
+            | u64::from(self.sealed) << 28
+            | u64::from(self.unsettled) << 29
+            | u64::from(events) << 32
+            | u64::from(server) << SERVER
     }
 
     #[inline(always)]
-    fn unpack(word: u32) -> Attributes {
+    fn unpack(word: u64) -> Attributes {
         Attributes {
-            prot: Prot::from_bits_truncate(word as u8 & 7),
+            prot: Prot::from_bits_truncate((word >> 17) as u8 & 7),
             max_prot: Prot::from_bits_truncate((word >> 4) as u8 & 7),
             inherit: match word >> 8 & 3 {
                 0 => Inherit::Share,
@@ -221,6 +276,8 @@ impl Attributes {
             grows: word & GROWS != 0,
             sealed: word >> 28 & 1 == 1,
             unsettled: word >> 29 & 1 == 1,
+            watch: Watch::new((word >> SERVER) as u32, (word >> 32) as u8),
+            write_protected: word >> 25 & 1 == 1,
         }
     }
 }

@@ -26,6 +26,7 @@ mod transfer;
 pub(crate) mod tree;
 mod trim;
 mod unmap;
+mod watch;
 mod wire;
 
 use core::sync::atomic::Ordering::Relaxed;
@@ -46,6 +47,7 @@ pub use passing::{Extract, Passing};
 pub use populate::Unfinished;
 pub use private::PrivatePages;
 pub use rules::MapLimits;
+pub use watch::{Watch, WatchEvents};
 
 /// An address space. Dropping it unmaps everything and frees its page tables; no processor may have
 /// it active then.

@@ -51,6 +51,8 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         on_fault: attributes.on_fault,
         grows: attributes.grows,
         sealed: attributes.sealed,
+        watch: attributes.watch,
+        write_protected: attributes.write_protected,
         offset: if anonymous {
             0
         } else {

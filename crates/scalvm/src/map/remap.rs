@@ -18,7 +18,7 @@ impl<'v, M: Machine> Map<'v, M> {
     /// address. One entry must map what is kept of the old range; what is cut off may have holes,
     /// as with munmap(2). Lengths are rounded up to whole pages. The contents stay, what is added
     /// is untouched, and wired as the rest is, but brought in by [`bring_wired`](Map::bring_wired)
-    /// alone. Nothing sealed is moved, cut or replaced, and no limit exceeded. When the mapping shrinks
+    /// alone. A mapping that moves is watched by nobody any more. Nothing sealed is moved, cut or replaced, and no limit exceeded. When the mapping shrinks
     /// *and* moves, it has shrunk even if moving fails; else a failure changes nothing.
     pub fn remap(
         &self,
@@ -155,6 +155,7 @@ impl<M: Machine> MapWrite<'_, M> {
         }
         let attributes = Attributes {
             unsettled: false,
+            write_protected: false,
             ..attributes
         };
         let more = MapEntry::new(entry.map(), 0, range.len(), first, attributes);
@@ -249,12 +250,16 @@ impl<M: Machine> MapWrite<'_, M> {
         self.remove(vm, to, to + new_len);
         self.unmap_pages(vm, old..old_end);
         self.shift(vm, entry, to);
+        self.set_attributes(entry, entry.attributes().unwatched());
         match more {
             Some(left) if stays => {
                 self.link_at(vm, left, old);
                 self.join_range(vm, old, old_end);
             }
-            Some(more) => self.link_extension(vm, more, entry, to + old_len),
+            Some(more) => {
+                more.0.set_attributes(more.0.attributes().unwatched());
+                self.link_extension(vm, more, entry, to + old_len);
+            }
             None => {}
         }
         self.join_range(vm, to, to + new_len);

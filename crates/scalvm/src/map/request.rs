@@ -3,6 +3,7 @@
 
 use crate::addr::Prot;
 use crate::machine::Machine;
+use crate::map::Watch;
 use crate::object::Object;
 
 /// Where a mapping is to be.
@@ -179,6 +180,10 @@ pub struct Region {
     pub grows: bool,
     /// Whether it is sealed.
     pub sealed: bool,
+    /// Which accesses are told to whom ([`Map::watch`](crate::Map::watch)).
+    pub watch: Option<Watch>,
+    /// Whether writes are told of ([`Map::write_protect`](crate::Map::write_protect)).
+    pub write_protected: bool,
     /// The offset into what was mapped, in bytes; 0 for private anonymous memory.
     pub offset: u64,
     /// Which object was mapped; none for private anonymous memory.

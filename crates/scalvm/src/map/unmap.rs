@@ -12,14 +12,14 @@ use crate::pmap::{Mapping, Pmap};
 use crate::vm::Vm;
 
 /// Entries set aside for the two splits that a change of a range may need.
-pub(super) struct Spares<M: Machine> {
+pub(crate) struct Spares<M: Machine> {
     lower: Option<Ptr<MapEntry<M>>>,
     upper: Option<Ptr<MapEntry<M>>>,
 }
 
 impl<M: Machine> Spares<M> {
     /// Frees what was set aside and is not needed.
-    pub(super) fn give_back(self, vm: &Vm<M>) {
+    pub(crate) fn give_back(self, vm: &Vm<M>) {
         for entry in [self.lower, self.upper].into_iter().flatten() {
             vm.entries.free(&vm.machine, &vm.frames, entry);
         }
@@ -56,7 +56,7 @@ impl<'v, M: Machine> Map<'v, M> {
 
 impl<M: Machine> MapWrite<'_, M> {
     /// Sets entries aside for splits at the ends of a range.
-    pub(super) fn reserve_clips(
+    pub(crate) fn reserve_clips(
         &self,
         vm: &Vm<M>,
         start: usize,

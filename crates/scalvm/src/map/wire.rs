@@ -53,6 +53,7 @@ impl<'v, M: Machine> Map<'v, M> {
                 FaultError::Pager(error) => MapError::Pager(error),
                 FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
                 FaultError::OutOfMemory => MapError::OutOfMemory,
+                FaultError::Watched(watched) => MapError::Watched(watched),
             })
         };
         brought(self.populate(start, len))?;

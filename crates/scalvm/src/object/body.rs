@@ -222,6 +222,13 @@ impl<M: Machine> ObjectBody<M> {
         if self.promised { self.pages() } else { 0 }
     }
 
+    /// Whether it has a page of its own at an index, in memory or away. The object is locked.
+    pub fn has_anon(&self, index: u32) -> bool {
+        self.amap
+            .get()
+            .is_some_and(|amap| amap.anon(index).is_some())
+    }
+
     /// Whether the page number, which may have wrapped in a private object, lies within the end.
     #[inline(always)]
     pub fn has_page(&self, index: u32) -> bool {

@@ -368,7 +368,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// The slot for `index`, with nothing shared on the way to it.
-    fn make_place(
+    pub(crate) fn make_place(
         &self,
         object: Ptr<ObjectBody<M>>,
         index: u32,
@@ -406,7 +406,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Puts a new anon into its slot. From now on the daemon may find it through its page (A2).
-    pub(super) fn settle(&self, own: &OwnPlace<M>, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
+    pub(crate) fn settle(&self, own: &OwnPlace<M>, anon: Ptr<Anon<M>>, page: Ptr<Page>) {
         own.set(anon);
         page.own(anon);
         // What must be read first is noted when it has been.
@@ -441,6 +441,22 @@ impl<M: Machine> Vm<M> {
         *zeros = None;
         let place = own.place();
         Ok(Found { page, place })
+    }
+
+    /// Puts a page that was made elsewhere where the object has nothing.
+    pub(crate) fn insert_fresh(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        index: u32,
+        page: &mut Zeros,
+    ) -> Result<Found<M>, OutOfMemory> {
+        let object = guard.object();
+        let found = self.insert_zeros(object, index, Way::Unknown, page);
+        let found = found.map_err(|_| OutOfMemory)?;
+        if !object.exclusive.get() {
+            self.unmap_object(guard, object, index, 1);
+        }
+        Ok(found)
     }
 
     /// Puts a copy of a page of the object underneath where the object has nothing.

@@ -18,12 +18,17 @@ impl<M: Machine> Vm<M> {
     /// be written stay dirty, and are tried alone by the next sync or pass of write-back; the error
     /// is told to the next sync.
     pub fn io_done(&self, io: Io<M>, result: Result<(), PagerError>) {
+        self.finish(&io, result);
+    }
+
+    /// The same, once, of a request that nobody looks at again.
+    pub(super) fn finish(&self, io: &Io<M>, result: Result<(), PagerError>) {
         let object = match io.target {
             Target::Object(object) => object,
             Target::Swap { .. } => return self.swap_done(io, result),
         };
         if io.direction == Direction::In && result.is_ok() {
-            self.clear_tails(object, &io);
+            self.clear_tails(object, io);
         }
         let guard = object.lock(self);
         // Which page is bad is not known where there are several: each is tried alone when it is

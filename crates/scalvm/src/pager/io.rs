@@ -26,7 +26,8 @@ pub(crate) enum Target<M: Machine> {
 
 /// A request to bring or to put a run of pages. It is handed to the pager, which gives it back to
 /// [`Vm::io_done`](crate::Vm::io_done) exactly once, when and on whichever thread it likes. If it
-/// is dropped instead, the pages stay busy for ever.
+/// is dropped instead, the pages stay busy for ever: who keeps requests makes each a
+/// [`Request`](crate::Request), for which that cannot happen.
 #[must_use = "a request must be given back to Vm::io_done"]
 pub struct Io<M: Machine> {
     pub(crate) target: Target<M>,

@@ -23,6 +23,7 @@ mod put;
 mod stream;
 mod swap;
 mod swapped;
+mod taken;
 mod tracks;
 mod vnode;
 mod writeback;
@@ -31,6 +32,7 @@ pub use compress::{Codec, CompressorStats};
 pub use io::Io;
 pub use stream::Stream;
 pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
+pub use taken::Request;
 pub use vnode::Vnode;
 
 pub(crate) use ahead::Ahead;

@@ -54,7 +54,7 @@ impl<M: Machine> Vm<M> {
         match (self.swap.vnode(device), io.direction) {
             (Some(vnode), Direction::In) => vnode.read_pages(self, io),
             (Some(vnode), Direction::Out) => vnode.write_pages(self, io),
-            (None, _) => self.swap_done(io, Err(PagerError::Gone)),
+            (None, _) => self.swap_done(&io, Err(PagerError::Gone)),
         }
     }
 
@@ -80,14 +80,14 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Tells how a request to a swap device ended.
-    pub(crate) fn swap_done(&self, io: Io<M>, result: Result<(), PagerError>) {
+    pub(crate) fn swap_done(&self, io: &Io<M>, result: Result<(), PagerError>) {
         let Target::Swap { device, .. } = io.target else {
             return;
         };
         if io.direction == Direction::In && result.is_ok()
             || io.direction == Direction::Out && result.is_err()
         {
-            self.seal(&io, false);
+            self.seal(io, false);
         }
         for (i, &frame) in io.frames().iter().enumerate() {
             let Some(page) = self.page(frame) else {

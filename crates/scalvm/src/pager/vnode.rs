@@ -5,8 +5,10 @@ use crate::pager::Io;
 use crate::pager::io::MOST;
 use crate::vm::Vm;
 
-/// A file system or a block device, as the vnode pager sees it. One may serve many objects: the
-/// request's cookie tells which.
+/// Where the pages of objects come from and go to: a file system, a block device, or whoever else has
+/// them. This is the manager's pager interface, UVM's get and put. One may serve many objects: the request's
+/// cookie tells which. A pager whose pages are computed answers at once; one whose pages another thread has
+/// keeps each request as a [`Request`], which is answered even if that thread ends.
 ///
 /// The functions are called with no lock of the manager held, on the thread that faults or syncs.
 /// They begin a request and see to it that it reaches [`Vm::io_done`] exactly once: before they

@@ -7,7 +7,7 @@
 //! A page counts as a process's (Rss) if its page tables map it, or it is the process's own and in memory, whether or not
 //! it was used since the process was forked.
 
-use scalvm::{Advice, Inherit, PAGE_SIZE, PageInfo, PagePlace, Prot, Region, Share};
+use scalvm::{Advice, Inherit, PAGE_SIZE, PageInfo, PagePlace, Prot, Region, Share, WatchEvents};
 
 use super::maps;
 use crate::fs::text::Text;
@@ -188,6 +188,10 @@ fn flags(region: &Region, text: &mut Text) -> Result<(), Errno> {
     let shared = region.share == Share::Shared;
     let has = |prot| region.prot.contains(prot);
     let may = |prot| region.max_prot.contains(prot);
+    let watch = region
+        .watch
+        .map_or(WatchEvents::empty(), |watch| watch.events);
+    let watches = |event| watch.contains(event);
     text.bytes(b"VmFlags: ")?;
     for (set, flag) in [
         (has(Prot::READ), "rd "),
@@ -200,6 +204,8 @@ fn flags(region: &Region, text: &mut Text) -> Result<(), Errno> {
         (may(Prot::EXEC), "me "),
         (shared, "ms "),
         (region.grows, "gd "),
+        (watches(WatchEvents::MISSING), "um "),
+        (watches(WatchEvents::WRITE_PROTECT), "uw "),
         (region.wired, "lo "),
         (region.advice == Advice::Sequential, "sr "),
         (region.advice == Advice::Random, "rr "),
@@ -209,6 +215,7 @@ fn flags(region: &Region, text: &mut Text) -> Result<(), Errno> {
         (region.inherit == Inherit::Zero, "wf "),
         (region.no_dump, "dd "),
         (region.sealed, "sl "),
+        (watches(WatchEvents::MINOR), "ui "),
     ] {
         text.bytes(if set { flag.as_bytes() } else { b"" })?;
     }

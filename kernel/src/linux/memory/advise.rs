@@ -11,8 +11,7 @@ use linux_raw_sys::general::{
     MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
 };
 use scalvm::{
-    Access, Advice, FaultError, Inherit, MapError, PAGE_MASK, Prot, Region, Share, Unfinished,
-    page_ceil,
+    Access, Advice, FaultError, Inherit, MapError, PAGE_MASK, Prot, Region, Share, page_ceil,
 };
 
 use super::super::{Errno, Result};
@@ -178,14 +177,11 @@ fn restore(
 
 /// Touches each page of a range.
 fn populate(space: &Space, at: usize, len: usize, access: Access) -> Step {
-    let done = with_memory(|| {
-        let done = space.populate_for(at, len, access);
-        done.map_err(|Unfinished { error, .. }| error)
-    });
+    let done = space.populate_for(at, len, access);
     done.map_err(|error| match error {
         FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
         FaultError::Protection => Errno::EINVAL,
-        FaultError::BeyondEnd | FaultError::Pager(_) => Errno::EFAULT,
+        FaultError::BeyondEnd | FaultError::Pager(_) | FaultError::Watched(_) => Errno::EFAULT,
     })
 }
 

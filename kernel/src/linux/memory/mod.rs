@@ -11,6 +11,9 @@ mod remap;
 mod residency;
 mod seal;
 mod shm;
+mod userfault;
+
+pub use userfault::userfaultfd;
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{PROT_EXEC, PROT_READ, PROT_WRITE};
@@ -54,6 +57,7 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         .or_else(|| remap::dispatch(number, a))
         .or_else(|| shm::dispatch(number, a))
         .or_else(|| cross::dispatch(number, a))
+        .or_else(|| userfault::dispatch(number, a))
 }
 
 /// The rights that PROT_ bits mean.

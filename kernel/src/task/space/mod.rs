@@ -14,6 +14,7 @@ use scalvm::{Access, Fault, FaultError, MapLimits, MapRequest, PAGE_SIZE, Place,
 use super::clock::Limits;
 use crate::arch::layout::USER_HIGH;
 use crate::fs::memory;
+use crate::fs::userfault::{self, Origin};
 use crate::linux::Errno;
 use crate::mm::{Map, VM};
 use crate::sync::Mutex;
@@ -111,21 +112,40 @@ impl Space {
     }
 
     /// Handles a fault of the program, or of the kernel at its memory. True if it had to wait for a
-    /// page. Blocks.
+    /// page. Where a program serves the fault, waits until it has, or a signal comes: the access is then to
+    /// be made again. Blocks.
     #[inline]
-    pub fn handle_fault(&self, address: usize, access: Access) -> Result<bool, FaultError> {
-        Err(match self.map.fault(address, access) {
+    pub fn handle_fault(
+        &self,
+        address: usize,
+        access: Access,
+        origin: Origin,
+    ) -> Result<bool, FaultError> {
+        let error = match self.map.fault(address, access) {
             Fault::Resolved => return Ok(false),
             Fault::Wait(ticket) => {
                 ticket.wait(&VM);
-                return self.fault_wait(address, access).map(|()| true);
+                match with_memory(|| self.map.fault_wait(address, access)) {
+                    Ok(()) => return Ok(true),
+                    Err(error) => error,
+                }
             }
             Fault::NoMapping => FaultError::NoMapping,
             Fault::Protection => FaultError::Protection,
             Fault::BeyondEnd => FaultError::BeyondEnd,
-            Fault::OutOfMemory => return self.fault_wait(address, access).map(|()| false),
+            Fault::OutOfMemory => match with_memory(|| self.map.fault_wait(address, access)) {
+                Ok(()) => return Ok(false),
+                Err(error) => error,
+            },
             Fault::Pager(error) => FaultError::Pager(error),
-        })
+            Fault::Watched(watched) => FaultError::Watched(watched),
+        };
+        match error {
+            FaultError::Watched(watched) => {
+                userfault::tell(watched, address, origin).map(|()| false)
+            }
+            error => Err(error),
+        }
     }
 
     /// Says where the heap starts.

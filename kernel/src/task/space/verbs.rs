@@ -5,12 +5,14 @@ use alloc::sync::Arc;
 
 use scalvm::{
     Access, Advice, FaultError, Inherit, MapError, MapRequest, Place, Prot, Remap, Source,
+    WatchedFault,
 };
 
 use super::Space;
+use crate::fs::userfault::{self, Origin};
 use crate::linux::Errno;
 use crate::mm::Hw;
-use crate::task::with_memory;
+use crate::task::{MaybeShort, with_memory};
 
 /// A mapping to be made.
 type Request<'a> = MapRequest<'a, 'static, Hw>;
@@ -26,13 +28,43 @@ fn again<'a>(request: &Request<'a>) -> Request<'a> {
     }
 }
 
+/// An error that may say that a program is to serve a page first.
+trait MaybeWatched: MaybeShort {
+    fn watched(&self) -> Option<WatchedFault>;
+}
+
+impl MaybeWatched for FaultError {
+    fn watched(&self) -> Option<WatchedFault> {
+        match self {
+            FaultError::Watched(watched) => Some(*watched),
+            _ => None,
+        }
+    }
+}
+
+impl MaybeWatched for MapError {
+    fn watched(&self) -> Option<WatchedFault> {
+        match self {
+            MapError::Watched(watched) => Some(*watched),
+            _ => None,
+        }
+    }
+}
+
+/// Tries an operation that touches memory until it has got the memory that it needs, and all pages that
+/// programs serve; fails as it does if such a page is not to be waited for.
+fn served<T, E: MaybeWatched>(mut operation: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    loop {
+        let result = with_memory(&mut operation);
+        match result.as_ref().err().and_then(MaybeWatched::watched) {
+            Some(fault) if userfault::tell(fault, fault.page, Origin::Kernel).is_ok() => {}
+            _ => return result,
+        }
+    }
+}
+
 /// The manager's verbs. All of them block.
 impl Space {
-    /// [`Map::fault_wait`](scalvm::Map::fault_wait).
-    pub fn fault_wait(&self, address: usize, access: Access) -> Result<(), FaultError> {
-        with_memory(|| self.map.fault_wait(address, access))
-    }
-
     /// A copy, for fork.
     pub fn fork(&self) -> Result<Arc<Space>, Errno> {
         let map = with_memory(|| self.map.fork())?;
@@ -123,12 +155,20 @@ impl Space {
 
     /// [`Map::populate`](scalvm::Map::populate).
     pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
-        with_memory(|| self.map.populate(start, len))
+        served(|| self.map.populate(start, len))
+    }
+
+    /// [`Map::populate_for`](scalvm::Map::populate_for); where it ended is not told.
+    pub fn populate_for(&self, start: usize, len: usize, access: Access) -> Result<(), FaultError> {
+        served(|| {
+            let done = self.map.populate_for(start, len, access);
+            done.map_err(|unfinished| unfinished.error)
+        })
     }
 
     /// [`Map::wire`](scalvm::Map::wire).
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        with_memory(|| self.map.wire(start, len))
+        served(|| self.map.wire(start, len))
     }
 
     /// [`Map::unwire`](scalvm::Map::unwire).
@@ -138,6 +178,6 @@ impl Space {
 
     /// [`Map::write`](scalvm::Map::write).
     pub fn write(&self, address: usize, bytes: &[u8]) -> Result<(), FaultError> {
-        with_memory(|| self.map.write(address, bytes))
+        served(|| self.map.write(address, bytes))
     }
 }

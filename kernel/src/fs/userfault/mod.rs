@@ -1,0 +1,223 @@
+//! [`UserFault`]: the descriptor that userfaultfd(2) makes, by which a program serves faults of ranges of
+//! an address space. [`ioctl`](control) is what it is told, [`wait`] where faulting threads wait.
+//!
+//! The manager knows a watcher by a number ([`scalvm::Watch`]); the list here leads from it to the
+//! descriptor. A thread that faults puts its fault into the descriptor's queue and waits until it is taken
+//! out: by a page that is placed, by a wake, or because the descriptor is closed. The fault is then simply
+//! made again, so nobody need know what became of it.
+//!
+//! Invariants:
+//! 1. Who waits has its fault in the queue; taking it out is waking it.
+//! 2. A descriptor that is closed watches nothing, has an empty queue, and lets nobody wait.
+//!
+//! Locks: none is held while a thread waits or bytes move.
+
+mod control;
+mod wait;
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use linux_raw_sys::general::{
+    O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, UFFD_EVENT_PAGEFAULT, UFFD_FEATURE_EXACT_ADDRESS,
+    UFFD_FEATURE_THREAD_ID, UFFD_PAGEFAULT_FLAG_MINOR, UFFD_PAGEFAULT_FLAG_WP,
+    UFFD_PAGEFAULT_FLAG_WRITE, UFFD_USER_MODE_ONLY, uffd_msg,
+};
+use scalvm::{Access, WatchEvents, WatchedFault, page_floor};
+
+use super::buffer::Buf;
+use super::file::{File, FileHandle};
+use super::inode::FileIo;
+use super::label::Anonymous;
+use super::memory;
+use crate::linux::Errno;
+use crate::sync::Mutex;
+use crate::task::{Pid, Space, WaitQueue};
+
+pub use wait::{Origin, tell};
+
+/// A message has as many bytes, four words: kind, flags, address, thread.
+const MESSAGE: usize = 32;
+const _: () = assert!(size_of::<uffd_msg>() == MESSAGE);
+
+/// Not one of the features: the program has said which it wants.
+const INITIALIZED: u64 = 1 << 63;
+
+/// All descriptors that there are, by the numbers that the manager knows them by.
+static ALL: Mutex<Vec<(u32, Weak<UserFault>)>> = Mutex::new(Vec::new());
+
+/// Who serves the faults of ranges of one address space.
+pub struct UserFault {
+    number: u32,
+    space: Weak<Space>,
+    /// Whether only faults of programs are served, not those of the kernel's copies.
+    user_mode_only: bool,
+    /// The features that the program wants, and INITIALIZED.
+    features: AtomicU64,
+    closed: AtomicBool,
+    queue: Mutex<Vec<Pending>>,
+    /// Programs that read.
+    readers: WaitQueue,
+    /// Threads whose fault is in the queue.
+    faulting: WaitQueue,
+}
+
+/// A fault that waits.
+struct Pending {
+    /// Distinguishes those of the queue.
+    ticket: u64,
+    fault: WatchedFault,
+    /// The address that was accessed.
+    address: usize,
+    thread: Pid,
+    /// Whether the program has read of it.
+    told: bool,
+}
+
+/// An open file on a new descriptor for an address space.
+pub fn open(space: &Arc<Space>, flags: u32) -> Result<FileHandle, Errno> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let new = memory::arc(UserFault {
+        number: NEXT.fetch_add(1, Relaxed),
+        space: Arc::downgrade(space),
+        user_mode_only: flags & UFFD_USER_MODE_ONLY != 0,
+        features: AtomicU64::new(0),
+        closed: AtomicBool::new(false),
+        queue: Mutex::new(Vec::new()),
+        readers: WaitQueue::new(),
+        faulting: WaitQueue::new(),
+    })?;
+    let node = Anonymous::node("anon_inode:[userfaultfd]")?;
+    let file = File::new(node, new.clone(), O_RDONLY | flags & O_NONBLOCK)?;
+    memory::push(&mut ALL.lock(), (new.number, Arc::downgrade(&new)))?;
+    Ok(file)
+}
+
+/// The descriptor with this number, if it is still open.
+fn find(number: u32) -> Option<Arc<UserFault>> {
+    let all = ALL.lock();
+    let (_, found) = all.iter().find(|(known, _)| *known == number)?;
+    found.upgrade().filter(|found| !found.closed.load(Relaxed))
+}
+
+impl UserFault {
+    fn has(&self, feature: u32) -> bool {
+        self.features.load(Relaxed) & u64::from(feature) != 0
+    }
+
+    fn is_initialized(&self) -> bool {
+        self.features.load(Relaxed) & INITIALIZED != 0
+    }
+
+    /// Takes the faults of a range out of the queue, and so wakes their threads.
+    fn wake(&self, start: usize, end: usize) {
+        self.queue
+            .lock()
+            .retain(|pending| !(start..end).contains(&pending.fault.page));
+        self.faulting.wake_all();
+    }
+
+    /// The message of a fault that nobody was told of yet.
+    fn next_message(&self) -> Option<[u8; MESSAGE]> {
+        let mut queue = self.queue.lock();
+        let pending = queue.iter_mut().find(|pending| !pending.told)?;
+        pending.told = true;
+        let fault = pending.fault;
+        let mut flags = 0;
+        if fault.access == Access::Write {
+            flags |= UFFD_PAGEFAULT_FLAG_WRITE;
+        }
+        if fault.event == WatchEvents::WRITE_PROTECT {
+            flags |= UFFD_PAGEFAULT_FLAG_WP;
+        }
+        if fault.event == WatchEvents::MINOR {
+            flags |= UFFD_PAGEFAULT_FLAG_MINOR;
+        }
+        let address = if self.has(UFFD_FEATURE_EXACT_ADDRESS) {
+            pending.address
+        } else {
+            page_floor(pending.address)
+        };
+        let thread = if self.has(UFFD_FEATURE_THREAD_ID) {
+            pending.thread as u64
+        } else {
+            0
+        };
+        let words = [
+            u64::from(UFFD_EVENT_PAGEFAULT),
+            u64::from(flags),
+            address as u64,
+            thread,
+        ];
+        let mut message = [0; MESSAGE];
+        for (bytes, word) in message.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        Some(message)
+    }
+}
+
+impl FileIo for UserFault {
+    /// As many messages as there are and have room; waits for the first.
+    fn read(&self, file: &File, _at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+        if !self.is_initialized() {
+            return Err(Errno::EINVAL);
+        }
+        let mut done = 0;
+        loop {
+            if buf.len() < MESSAGE {
+                return if done == 0 {
+                    Err(Errno::EINVAL)
+                } else {
+                    Ok(done)
+                };
+            }
+            let mut message = self.next_message();
+            if message.is_none() && done == 0 {
+                if file.nonblocking() {
+                    return Err(Errno::EAGAIN);
+                }
+                self.readers.wait_until(|| {
+                    message = self.next_message();
+                    message.is_some()
+                })?;
+            }
+            let Some(message) = message else {
+                return Ok(done);
+            };
+            match buf.put(&message) {
+                Ok(MESSAGE) => done += MESSAGE,
+                _ if done > 0 => return Ok(done),
+                _ => return Err(Errno::EFAULT),
+            }
+        }
+    }
+
+    /// As on Linux, only who does not wait in read(2) may poll.
+    fn ready(&self, file: &File) -> u32 {
+        if !self.is_initialized() || !file.nonblocking() {
+            return POLLERR;
+        }
+        let waiting = self.queue.lock().iter().any(|pending| !pending.told);
+        if waiting { POLLIN } else { 0 }
+    }
+
+    fn ioctl(&self, _file: &File, request: u32, arg: usize) -> Result<usize, Errno> {
+        self.control(request, arg)
+    }
+
+    fn closed(&self, _file: &File) {
+        self.closed.store(true, Relaxed);
+        ALL.lock().retain(|(number, _)| *number != self.number);
+        if let Some(space) = self.space.upgrade() {
+            space.forget_watcher(self.number);
+        }
+        self.wake(0, usize::MAX);
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

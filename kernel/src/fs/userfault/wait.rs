@@ -1,0 +1,73 @@
+//! Where threads wait whose fault a program serves.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use linux_raw_sys::general::UFFD_FEATURE_SIGBUS;
+use scalvm::{FaultError, WatchedFault};
+
+use super::{Pending, UserFault, find};
+use crate::fs::{memory, wait};
+use crate::task::{self, State, Woken};
+
+/// Whose access it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The program's own: any signal ends the wait, and comes first.
+    Program,
+    /// The kernel's on its behalf: only the end of the thread does.
+    Kernel,
+}
+
+/// Tells the watcher of an access, and waits until it has been served, or a signal comes: then the access is
+/// to be made again. Blocks. Where nobody waits for a watcher, because the descriptor says so or the
+/// thread ends, the access fails as beyond the end of an object does.
+pub fn tell(fault: WatchedFault, address: usize, origin: Origin) -> Result<(), FaultError> {
+    let Some(watcher) = find(fault.server) else {
+        // It has just been closed, and watches no more.
+        return Ok(());
+    };
+    let refused = watcher.user_mode_only && origin == Origin::Kernel;
+    if refused || watcher.has(UFFD_FEATURE_SIGBUS) {
+        return Err(FaultError::BeyondEnd);
+    }
+    watcher.wait_for(fault, address, origin)
+}
+
+impl UserFault {
+    fn wait_for(
+        &self,
+        fault: WatchedFault,
+        address: usize,
+        origin: Origin,
+    ) -> Result<(), FaultError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let ticket = NEXT.fetch_add(1, Relaxed);
+        let pending = Pending {
+            ticket,
+            fault,
+            address,
+            thread: task::current_thread().tid(),
+            told: false,
+        };
+        memory::push(&mut self.queue.lock(), pending).map_err(|_| FaultError::OutOfMemory)?;
+        self.readers.wake_all();
+        wait::changed();
+        let waits = || {
+            let queue = self.queue.lock();
+            queue.iter().any(|pending| pending.ticket == ticket)
+        };
+        let sleep = match origin {
+            Origin::Program => State::Interruptible,
+            Origin::Kernel => State::Killable,
+        };
+        let mut woken = Woken::Called;
+        while waits() && woken == Woken::Called {
+            woken = self.faulting.wait((), sleep, None);
+        }
+        self.queue.lock().retain(|pending| pending.ticket != ticket);
+        if woken == Woken::Signal && origin == Origin::Kernel {
+            return Err(FaultError::BeyondEnd);
+        }
+        Ok(())
+    }
+}

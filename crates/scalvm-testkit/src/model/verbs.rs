@@ -268,6 +268,7 @@ impl Space {
             }
             area.attributes.wired = false;
             area.attributes.on_fault = false;
+            area.attributes.unwatch();
         }
         Ok(areas)
     }

@@ -69,7 +69,7 @@ impl Runner<'_> {
     }
 
     /// Checks that a watcher has reason to be told of this.
-    pub(super) fn may_be_told(&self, watched: WatchedFault) -> Check {
+    pub(super) fn may_be_told(&mut self, watched: WatchedFault) -> Check {
         let WatchedFault {
             server,
             event,
@@ -77,9 +77,11 @@ impl Runner<'_> {
             access,
         } = watched;
         let owner = |serial: u32| serial == server / 2;
-        let Some(pair) = self.spaces.iter().find(|pair| owner(pair.serial)) else {
+        let Some(pair) = self.spaces.iter_mut().find(|pair| owner(pair.serial)) else {
             return wrong(format!("nobody has this watcher: {watched:?}"));
         };
+        // What grows has grown before anybody is told.
+        _ = pair.model.grow_down(page);
         let Some((area, number)) = pair.model.page_at(page) else {
             return wrong(format!("told of what is not mapped: {watched:?}"));
         };

@@ -20,8 +20,8 @@ use crate::vm::Vm;
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Takes the entries of a range, which has no holes, as `how` says, to be [`put`](Map::put) elsewhere.
-    /// Rights, advice and inheritance go with them; wiring does not, and what moves loses it. What they promise
-    /// is promised at once. On failure nothing has changed: `NotMapped` for a hole, `NotPromised`,
+    /// Rights, advice and inheritance go with them; wiring and watchers do not, and what moves loses them. What
+    /// they promise is promised at once. On failure nothing has changed: `NotMapped` for a hole, `NotPromised`,
     /// `Sealed` for what cannot move, `OutOfMemory`.
     ///
     /// With [`Extract::Copy`] this is also how pages are lent to another address space: nothing is copied
@@ -76,7 +76,7 @@ impl<M: Machine> MapWrite<'_, M> {
         {
             let old = entry.attributes();
             unwired |= old.wired;
-            self.set_attributes(entry, old.unwired());
+            self.set_attributes(entry, old.unwired().unwatched());
             self.map.tree.remove(entry);
             to.map
                 .body

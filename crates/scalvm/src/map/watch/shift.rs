@@ -3,7 +3,10 @@
 //! The page gets a new anon at its new place: who knew the old one - the page daemon, without a lock -
 //! finds that the two have parted. In between both places are this call's alone, since the map is locked
 //! for writing and no other map has either object.
-#![expect(clippy::result_large_err, reason = "a read that is to be started is carried in an error once")]
+#![expect(
+    clippy::result_large_err,
+    reason = "a read that is to be started is carried in an error once"
+)]
 
 use core::sync::atomic::Ordering::Acquire;
 

@@ -54,7 +54,8 @@ impl Runner<'_> {
                 Fault::OutOfMemory => FaultError::OutOfMemory,
                 Fault::Pager(error) => FaultError::Pager(error),
                 Fault::Watched(watched) => {
-                    self.serve(watched)?;
+                    self.program_may_be_told(watched)?;
+                    self.serve(watched, true)?;
                     continue;
                 }
             };
@@ -192,7 +193,7 @@ impl Runner<'_> {
             match self.spaces[which].real.fault(addr, access) {
                 Fault::Wait(_) => return self.may_wait(which, addr),
                 // Nobody serves it: that must not matter.
-                Fault::Watched(watched) => return self.may_be_told(watched),
+                Fault::Watched(watched) => return self.program_may_be_told(watched),
                 _ => {}
             }
         }
@@ -259,6 +260,7 @@ impl Runner<'_> {
             Ok::<_, FaultError>(bytes)
         })?;
         if let Ok(bytes) = &got {
+            self.none_need_be_told(which, addr, len, Access::Read)?;
             for (addr, at, n) in Self::pieces(addr, len) {
                 self.spaces[which].model.found(addr, &bytes[at..at + n]);
             }
@@ -292,6 +294,9 @@ impl Runner<'_> {
             )
         });
         let got = self.retry(false, |r| r.spaces[which].real.write(addr, &bytes))?;
+        if got.is_ok() {
+            self.none_need_be_told(which, addr, len, Access::Write)?;
+        }
         let must = Self::pieces(addr, len).try_for_each(|(addr, at, n)| {
             _ = self.spaces[which].model.grow_down(addr);
             let space = &self.spaces[which].model;
@@ -320,6 +325,9 @@ impl Runner<'_> {
             format!("map {serial}: describe {len:#x} at {addr:#x} {access:?}, {meanwhile}")
         });
         let got = self.retry(false, |r| r.spaces[which].real.describe(addr, len, access))?;
+        if got.is_ok() {
+            self.none_need_be_told(which, addr, len, access)?;
+        }
         let must = Self::pieces(addr, len).try_for_each(|(addr, ..)| {
             _ = self.spaces[which].model.grow_down(addr);
             self.spaces[which].model.fault(addr, access)?;
@@ -406,7 +414,16 @@ impl Runner<'_> {
                 self.spaces[which].serial
             )
         });
-        let got = self.retry(false, |r| r.spaces[which].real.wire(start, len))?;
+        // Where it fails, nothing is wired that was not, though pages have come.
+        let mut unchanged = Ok(());
+        let got = self.retry(false, |r| {
+            let got = r.spaces[which].real.wire(start, len);
+            if got.is_err() && unchanged.is_ok() {
+                unchanged = r.compare_regions(&r.spaces[which]);
+            }
+            got
+        })?;
+        unchanged?;
         let space = &mut self.spaces[which].model;
         let must = match space.range(start, len) {
             Err(error) => Err(error),

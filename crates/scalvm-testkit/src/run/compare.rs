@@ -75,7 +75,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn compare_regions(&self, pair: &Pair<'_>) -> Check {
+    /// Compares what is mapped where, and how.
+    pub(super) fn compare_regions(&self, pair: &Pair<'_>) -> Check {
         let mut regions: Vec<Region> = Vec::new();
         let (mut at, mut entries, mut bytes, mut wired) = (0, 0, 0, 0);
         while let Some(region) = pair.real.query(at) {

@@ -271,7 +271,7 @@ impl<'v> Runner<'v> {
             let before = self.kit.failures();
             let result = f(self);
             if let Some(watched) = result.as_ref().err().and_then(|error| error.watched()) {
-                self.serve(watched)?;
+                self.serve(watched, whole)?;
                 continue;
             }
             let Some(cause) = result.as_ref().err().and_then(|error| error.cause()) else {

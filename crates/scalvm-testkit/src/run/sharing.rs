@@ -130,6 +130,7 @@ impl<'v> Runner<'v> {
             _ = self.spaces[which].model.grow_down(addr);
             let space = &self.spaces[which].model;
             if let Ok(loan) = &got {
+                self.need_not_be_told(which, addr, Access::Read)?;
                 let mut is = [0; PAGE_SIZE];
                 loan.read(0, &mut is);
                 space.found(addr & !PAGE_MASK, &is);
@@ -277,6 +278,7 @@ impl<'v> Runner<'v> {
         })?;
         _ = self.spaces[which].model.grow_down(addr);
         if let Ok((_, is)) = &got {
+            self.need_not_be_told(which, addr, access)?;
             self.spaces[which].model.found(addr, is);
         }
         let must = match self.spaces[which].model.forced(addr, access) {

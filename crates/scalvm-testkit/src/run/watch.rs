@@ -5,7 +5,7 @@
 use scalvm::{Access, PAGE_SIZE, Prot, ServeError, Watch, WatchEvents, WatchedFault, page_floor};
 
 use super::decode;
-use super::runner::{Check, Runner, wrong};
+use super::runner::{Check, Pair, Runner, wrong};
 use crate::model::{Bytes, Presence};
 
 /// What is watched for together.
@@ -82,6 +82,9 @@ impl Runner<'_> {
         };
         // What grows has grown before anybody is told.
         _ = pair.model.grow_down(page);
+        if !pair.real.is_to_be_told(watched) {
+            return wrong(format!("to be told no more of {watched:?}"));
+        }
         let Some((area, number)) = pair.model.page_at(page) else {
             return wrong(format!("told of what is not mapped: {watched:?}"));
         };
@@ -93,7 +96,9 @@ impl Runner<'_> {
             _ => attributes.write_protected && access == Access::Write,
         };
         let his = attributes.watch.is_some_and(|watch| watch.server == server);
-        if his && attributes.watches(event) && reason && attributes.prot.contains(access.needs()) {
+        // A debugger may do more than the program.
+        let may = attributes.max_prot.contains(access.needs());
+        if his && attributes.watches(event) && reason && may {
             Ok(())
         } else {
             wrong(format!(
@@ -102,7 +107,24 @@ impl Runner<'_> {
         }
     }
 
-    /// Checks that a fault which has gone well need not have been told to anybody.
+    /// The same of an access that a program has made.
+    pub(super) fn program_may_be_told(&mut self, watched: WatchedFault) -> Check {
+        self.may_be_told(watched)?;
+        let WatchedFault { page, access, .. } = watched;
+        let may = |pair: &Pair<'_>| {
+            let area = pair.model.page_at(page);
+            let rights = area.map(|(area, _)| area.attributes.prot);
+            rights.is_some_and(|prot| prot.contains(access.needs()))
+        };
+        let owner = |pair: &&Pair<'_>| pair.serial == watched.server / 2;
+        if self.spaces.iter().find(owner).is_some_and(may) {
+            Ok(())
+        } else {
+            wrong(format!("{watched:?}, without the right"))
+        }
+    }
+
+    /// Checks that an access which has gone well need not have been told to anybody.
     pub(super) fn need_not_be_told(&self, which: usize, addr: usize, access: Access) -> Check {
         let Some((area, number)) = self.spaces[which].model.page_at(page_floor(addr)) else {
             return Ok(());
@@ -117,8 +139,22 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Does what a watcher does who is told of an access, so that it may be made again.
-    pub(super) fn serve(&mut self, watched: WatchedFault) -> Check {
+    /// The same of all pages that some bytes lie in.
+    pub(super) fn none_need_be_told(
+        &self,
+        which: usize,
+        addr: usize,
+        len: usize,
+        access: Access,
+    ) -> Check {
+        (page_floor(addr)..addr + len)
+            .step_by(PAGE_SIZE)
+            .try_for_each(|page| self.need_not_be_told(which, page, access))
+    }
+
+    /// Does what a watcher does who is told of an access, so that it may be made again. `whole` says that
+    /// nothing has been done yet of what makes the access, as in [`retry`](Runner::retry).
+    pub(super) fn serve(&mut self, watched: WatchedFault, whole: bool) -> Check {
         self.may_be_told(watched)?;
         let WatchedFault {
             server,
@@ -129,25 +165,31 @@ impl Runner<'_> {
         let found = self.spaces.iter().position(|p| p.serial == server / 2);
         let which = found.expect("it was looked for");
         self.say(|| format!("{event:?} at {page:#x} is served"));
-        if event == WatchEvents::MISSING {
-            let attributes = self.spaces[which]
-                .model
-                .page_at(page)
-                .map(|at| at.0.attributes);
-            let may = attributes.is_some_and(|a| a.watches(WatchEvents::WRITE_PROTECT));
-            let placed = self.place_at(which, page, may && self.serial.is_multiple_of(3))?;
-            return self.same("place", placed, Ok(()));
-        }
         if event == WatchEvents::MINOR {
             let shown = self.retry(false, |r| r.spaces[which].real.show(page, false))?;
             self.spaces[which].model.mark_page(page, false);
+            // Whether it stays shown is for the page tables to say.
             return self.same("show", shown, Ok(()));
         }
-        let done = self.retry(true, |r| {
-            r.spaces[which].real.write_protect(page, PAGE_SIZE, false)
-        })?;
-        self.spaces[which].model.mark_page(page, false);
-        self.same("unprotect", done, Ok(()))
+        if event == WatchEvents::MISSING {
+            let area = self.spaces[which].model.page_at(page);
+            let may =
+                area.is_some_and(|(area, _)| area.attributes.watches(WatchEvents::WRITE_PROTECT));
+            let protect = may && self.serial.is_multiple_of(3);
+            let placed = self.place_at(which, page, protect, whole)?;
+            self.same("place", placed, Ok(()))?;
+        } else {
+            let done = self.retry(whole, |r| {
+                r.spaces[which].real.write_protect(page, PAGE_SIZE, false)
+            })?;
+            self.spaces[which].model.mark_page(page, false);
+            self.same("unprotect", done, Ok(()))?;
+        }
+        self.same(
+            "is to be told",
+            self.spaces[which].real.is_to_be_told(watched),
+            false,
+        )
     }
 
     /// Places a page of new bytes, or of zeros.
@@ -156,14 +198,15 @@ impl Runner<'_> {
         which: usize,
         addr: usize,
         protect: bool,
+        whole: bool,
     ) -> Check<Result<(), ServeError>> {
         let mut bytes = [0; PAGE_SIZE];
         let value = self.fresh();
-        if value % 4 != 0 {
+        if !value.is_multiple_of(4) {
             bytes[..4].copy_from_slice(&value.to_le_bytes());
             bytes[PAGE_SIZE - 4..].copy_from_slice(&value.to_le_bytes());
         }
-        let got = self.retry(true, |r| {
+        let got = self.retry(whole, |r| {
             let mut page = r.kit.vm().fresh_page()?;
             page.fill(&bytes);
             r.spaces[which].real.place(addr, page, protect)
@@ -205,7 +248,7 @@ impl Runner<'_> {
             }
             _ => (Err(ServeError::NotWatched), false),
         };
-        let got = self.place_at(which, addr, protect)?;
+        let got = self.place_at(which, addr, protect, true)?;
         if must == Ok(()) && perhaps && got == Err(ServeError::Present) {
             return Ok(());
         }
@@ -281,7 +324,7 @@ impl Runner<'_> {
         let given_up = |at: usize| {
             let place = self.spaces[which].model.page_at(at);
             place
-                .is_some_and(|(area, number)| area.own(number).is_some_and(|own| own.is_given_up()))
+                .is_some_and(|(area, number)| area.own(number).is_some_and(|own| !own.is_certain()))
         };
         let unknown = match got {
             Err(ServeError::Absent) => {

@@ -134,14 +134,23 @@ impl<'v, M: Machine> Map<'v, M> {
         let Some(access) = self.access_to_show(addr, protect)? else {
             return Ok(());
         };
-        let mut room = self.vm.room();
         let mut zeros = None;
+        let shown = self.show_by(addr, access, &mut zeros);
+        if let Some(page) = zeros {
+            self.vm.let_go(page);
+        }
+        shown
+    }
+
+    /// Shows a page by an access of the watcher's, repeated until it is done or fails.
+    fn show_by(&self, va: usize, access: Access, zeros: &mut Zeros) -> Result<(), ServeError> {
+        let mut room = self.vm.room();
         loop {
-            let fault = match self.step(addr, access, Asker::Server, &mut zeros) {
+            let fault = match self.step(va, access, Asker::Server, zeros) {
                 Step::Done(fault) => fault,
                 Step::Again => continue,
                 Step::Private => {
-                    self.make_private(addr)?;
+                    self.make_private(va)?;
                     continue;
                 }
             };

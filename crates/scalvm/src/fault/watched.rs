@@ -1,9 +1,10 @@
-//! Faults in ranges that somebody watches (`map/watch/`).
+//! Faults in ranges that somebody watches (`map/watch/`), and other accesses to them.
 
-use crate::addr::{Access, Prot};
+use crate::addr::Access;
 use crate::fault::{Fault, Faulting, WatchedFault};
+use crate::kmem::Ptr;
 use crate::machine::Machine;
-use crate::map::WatchEvents;
+use crate::map::{Map, MapBody, MapEntry, WatchEvents};
 use crate::object::ObjectGuard;
 use crate::pmap::Pmap;
 use crate::request::Advice;
@@ -55,18 +56,62 @@ impl<M: Machine> Vm<M> {
         if asker == Asker::Server {
             return Ok(WatchEvents::MISSING);
         }
-        let mut asked = watch.events & WatchEvents::MISSING;
+        Ok(self.asked(&at.map, at.entry, at.va, at.access, watch.events))
+    }
+
+    /// For which events to look, of those that are watched for.
+    fn asked(
+        &self,
+        map: &MapBody<M>,
+        entry: Ptr<MapEntry<M>>,
+        va: usize,
+        access: Access,
+        events: WatchEvents,
+    ) -> WatchEvents {
+        let attributes = entry.attributes();
+        let mut asked = events & WatchEvents::MISSING;
         // What could not be shown is not asked for, but with the write that it is to be protected from.
-        if watch.events.contains(WatchEvents::MINOR)
-            && !at.prot.is_empty()
-            && at.map.pmap.query(&self.machine, at.va).is_none()
+        if events.contains(WatchEvents::MINOR)
+            && !attributes.allowed().is_empty()
+            && map.pmap.query(&self.machine, va).is_none()
         {
             asked |= WatchEvents::MINOR;
         }
-        if at.access == Access::Write && !at.prot.contains(Prot::WRITE) {
+        if access == Access::Write && attributes.write_protected {
             asked |= WatchEvents::WRITE_PROTECT;
         }
-        Ok(asked)
+        asked
+    }
+
+    /// Who is to be told of an access that is not made through the page tables, and of what. The entry's
+    /// object is locked, if it has one.
+    pub(crate) fn to_be_told(
+        &self,
+        map: &MapBody<M>,
+        entry: Ptr<MapEntry<M>>,
+        va: usize,
+        access: Access,
+        guard: Option<&ObjectGuard<'_, M>>,
+    ) -> Option<WatchedFault> {
+        let watch = entry.attributes().watch?;
+        let asked = self.asked(map, entry, va, access, watch.events);
+        let event = match guard {
+            Some(guard) => {
+                let index = entry.index_of(va);
+                let object = guard.object();
+                if !object.under.unwrap_or(object).has_page(index) {
+                    return None;
+                }
+                self.event(guard, index, asked)
+            }
+            None => event_of_hole(asked),
+        }?;
+        Some(WatchedFault {
+            server: watch.server,
+            event,
+            page: va,
+            access,
+        })
     }
 
     /// Which of these events an access to a page of the object, which is locked, is.
@@ -91,6 +136,22 @@ impl<M: Machine> Vm<M> {
             asked & WatchEvents::WRITE_PROTECT
         };
         (!event.is_empty()).then_some(event)
+    }
+}
+
+impl<M: Machine> Map<'_, M> {
+    /// Whether somebody is still to be told of an access that led to [`Fault::Watched`]: whoever puts it
+    /// into a queue asks once it is there, since it may have been served, and all in the queue woken, before.
+    pub fn is_to_be_told(&self, fault: WatchedFault) -> bool {
+        let map = self.body.read(self.vm);
+        let Some(entry) = map.map.tree.find(fault.page) else {
+            return false;
+        };
+        let guard = entry.object.get().map(|object| object.lock(self.vm));
+        let told = self
+            .vm
+            .to_be_told(&self.body, entry, fault.page, fault.access, guard.as_ref());
+        told == Some(fault)
     }
 }
 

@@ -43,6 +43,9 @@ impl<'v, M: Machine> Map<'v, M> {
             };
         }
         let Some(object) = object else {
+            if let Some(watched) = vm.to_be_told(&self.body, entry, va, access, None) {
+                return Hold::Failed(FaultError::Watched(watched));
+            }
             return match vm.zero_page() {
                 Ok(zero) => Hold::Got(HeldPage::new(vm, zero, access, None), None),
                 Err(error) => error.into(),
@@ -52,6 +55,9 @@ impl<'v, M: Machine> Map<'v, M> {
         let guard = object.lock(vm);
         if !object.under.unwrap_or(object).has_page(index) {
             return Hold::Failed(FaultError::BeyondEnd);
+        }
+        if let Some(watched) = vm.to_be_told(&self.body, entry, va, access, Some(&guard)) {
+            return Hold::Failed(FaultError::Watched(watched));
         }
         if let Kind::Device(..) = object.kind {
             return Hold::Failed(FaultError::Protection);

@@ -71,12 +71,15 @@ impl<'v, M: Machine> Map<'v, M> {
         if !entry.attributes().prot.contains(Prot::READ) {
             return Err(FaultError::Protection);
         }
-        let Some(object) = entry.object.get() else {
-            return vm.lend_zeros().map(Some);
-        };
-        let index = entry.index_of(va);
-        let guard = object.lock(vm);
-        vm.lend_of(&guard, index)
+        let guard = entry.object.get().map(|object| object.lock(vm));
+        let guard = guard.as_ref();
+        if let Some(watched) = vm.to_be_told(&self.body, entry, va, Access::Read, guard) {
+            return Err(FaultError::Watched(watched));
+        }
+        match guard {
+            Some(guard) => vm.lend_of(guard, entry.index_of(va)),
+            None => vm.lend_zeros().map(Some),
+        }
     }
 }
 

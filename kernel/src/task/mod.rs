@@ -58,7 +58,9 @@ pub use signal::{
     post_to_thread, signal_current, signal_group, sigreturn,
 };
 pub use sleep_mutex::{SleepGuard, SleepMutex};
-pub use space::{Space, min_address, randomize_va_space, set_min_address, set_randomize_va_space};
+pub use space::{
+    Space, min_address, randomize_va_space, served, set_min_address, set_randomize_va_space,
+};
 pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};
 pub use table::{all, find, find_thread};

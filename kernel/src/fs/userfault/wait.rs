@@ -50,6 +50,12 @@ impl UserFault {
             told: false,
         };
         memory::push(&mut self.queue.lock(), pending).map_err(|_| FaultError::OutOfMemory)?;
+        // What was done for it before it was there has not woken it.
+        let still = self.space.upgrade();
+        if !still.is_some_and(|space| space.is_to_be_told(fault)) {
+            self.forget(ticket);
+            return Ok(());
+        }
         self.readers.wake_all();
         wait::changed();
         let waits = || {
@@ -64,10 +70,15 @@ impl UserFault {
         while waits() && woken == Woken::Called {
             woken = self.faulting.wait((), sleep, None);
         }
-        self.queue.lock().retain(|pending| pending.ticket != ticket);
+        self.forget(ticket);
         if woken == Woken::Signal && origin == Origin::Kernel {
             return Err(FaultError::BeyondEnd);
         }
         Ok(())
+    }
+
+    /// Takes a fault out of the queue, if it is still there.
+    fn forget(&self, ticket: u64) {
+        self.queue.lock().retain(|pending| pending.ticket != ticket);
     }
 }

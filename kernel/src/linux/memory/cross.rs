@@ -4,7 +4,7 @@ use linux_raw_sys::general as nr;
 
 use super::super::{Errno, Result};
 use crate::mm::user;
-use crate::task::{self, Pid, Space, with_memory};
+use crate::task::{self, Pid, Space, served};
 
 /// The most pieces on one side.
 const MAX_PIECES: usize = 1024;
@@ -102,7 +102,7 @@ fn copy(
     len: usize,
 ) -> (usize, core::result::Result<(), Errno>) {
     let mut done = 0;
-    let result = with_memory(|| {
+    let result = served(|| {
         let (copied, result) = source.copy_to(from + done, target, to + done, len - done);
         done += copied;
         result

@@ -24,6 +24,7 @@ pub use layout::{
     Layout, min_address, randomize as randomize_va_space, set_min_address,
     set_randomize as set_randomize_va_space,
 };
+pub use verbs::served;
 
 /// An address space, and the heap's end in it.
 pub struct Space {

@@ -29,7 +29,8 @@ fn again<'a>(request: &Request<'a>) -> Request<'a> {
 }
 
 /// An error that may say that a program is to serve a page first.
-trait MaybeWatched: MaybeShort {
+pub trait MaybeWatched: MaybeShort {
+    /// Which access it is of.
     fn watched(&self) -> Option<WatchedFault>;
 }
 
@@ -53,7 +54,7 @@ impl MaybeWatched for MapError {
 
 /// Tries an operation that touches memory until it has got the memory that it needs, and all pages that
 /// programs serve; fails as it does if such a page is not to be waited for.
-fn served<T, E: MaybeWatched>(mut operation: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub fn served<T, E: MaybeWatched>(mut operation: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     loop {
         let result = with_memory(&mut operation);
         match result.as_ref().err().and_then(MaybeWatched::watched) {

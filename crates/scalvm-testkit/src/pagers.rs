@@ -3,13 +3,13 @@
 //! # An object whose pages are computed
 //!
 //! ```
-//! use scalvm::{Io, MapRequest, PAGE_SIZE, Prot, Request, Share, Vm, Vnode};
+//! use scalvm::{Io, MapRequest, PAGE_SIZE, Prot, Request, Share, Vm, Pager};
 //! use scalvm_testkit::{Hw, Kit};
 //!
 //! /// Each word of the object is the square of its number.
 //! struct Squares;
 //!
-//! impl Vnode<Hw> for Squares {
+//! impl Pager<Hw> for Squares {
 //!     fn read_pages(&self, vm: &Vm<Hw>, io: Io<Hw>) {
 //!         let mut request = Request::new(vm, io);
 //!         let words = request.io().frames().len() * PAGE_SIZE / 8;
@@ -43,7 +43,7 @@
 //! use std::sync::mpsc;
 //! use std::sync::{Mutex, OnceLock};
 //!
-//! use scalvm::{FaultError, Io, PAGE_SIZE, PagerError, Request, Vm, Vnode};
+//! use scalvm::{FaultError, Io, PAGE_SIZE, PagerError, Request, Vm, Pager};
 //! use scalvm_testkit::{Hw, Kit, Order};
 //!
 //! type Queue = mpsc::Sender<Request<'static, Hw>>;
@@ -61,7 +61,7 @@
 //!     }
 //! }
 //!
-//! impl Vnode<Hw> for Remote {
+//! impl Pager<Hw> for Remote {
 //!     fn read_pages(&self, _: &Vm<Hw>, io: Io<Hw>) {
 //!         self.hand_over(io);
 //!     }

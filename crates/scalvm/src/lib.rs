@@ -19,7 +19,7 @@
 //! The crate needs no allocator and no standard library; all memory it uses comes from the segments
 //! given to [`Vm::add_segment`], and every operation that needs some can say that there is none.
 //! Nothing here blocks but the functions whose names or descriptions say so, through
-//! [`Machine::wait`]. No lock is held then, nor when a [`Vnode`] is called.
+//! [`Machine::wait`]. No lock is held then, nor when a [`Pager`] is called.
 //!
 //! # Locks
 //!
@@ -120,8 +120,8 @@ pub use map::{
 pub use object::{HeldPage, Loan, Mdl, MdlPiece, Object};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
-    Cipher, Codec, CompressorStats, Io, Request, Stream, SwapError, SwapId, SwapInfo, SwapOptions,
-    Vnode,
+    Cipher, Codec, CompressorStats, Io, Pager, Request, Stream, SwapError, SwapId, SwapInfo,
+    SwapOptions,
 };
 pub use pmap::*;
 pub use request::*;

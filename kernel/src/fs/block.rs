@@ -11,7 +11,7 @@ use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::ioctl::{BLKBSZGET, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKROGET, BLKSSZGET};
-use scalvm::{Io, PAGE_SIZE, Vm, Vnode};
+use scalvm::{Io, PAGE_SIZE, Pager, Vm};
 
 use super::buffer::Buf;
 use super::file::File;
@@ -40,7 +40,7 @@ struct Part {
     first: AtomicU64,
 }
 
-impl Vnode<Hw> for Part {
+impl Pager<Hw> for Part {
     fn read_pages(&self, _vm: &Vm<Hw>, io: Io<Hw>) {
         self.disk.read(io, self.first.load(Relaxed));
     }
@@ -128,7 +128,7 @@ pub(super) fn index_of(node: &Node) -> Result<usize, Errno> {
 
 /// Where memory is put back to: the pages of a claimed disk from this one on. What the cache has of
 /// the disk is written, and forgotten. Blocks.
-pub(super) fn swap_store(index: usize, first: u64) -> Result<&'static dyn Vnode<Hw>, Errno> {
+pub(super) fn swap_store(index: usize, first: u64) -> Result<&'static dyn Pager<Hw>, Errno> {
     let device = get(index)?;
     device.forget_pages()?;
     device.swap.first.store(first, Relaxed);

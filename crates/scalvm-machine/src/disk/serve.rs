@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use scalvm::{Io, PAGE_SIZE, PagerError, Vm, Vnode};
+use scalvm::{Io, PAGE_SIZE, Pager, PagerError, Vm};
 
 use super::image::Image;
 use super::queue::{Next, Waiting};
@@ -170,7 +170,7 @@ impl Image {
     }
 }
 
-impl Vnode<Emulated> for Disk {
+impl Pager<Emulated> for Disk {
     fn read_pages(&self, vm: &Vm<Emulated>, io: Io<Emulated>) {
         self.accept(vm, Direction::Read, io);
     }

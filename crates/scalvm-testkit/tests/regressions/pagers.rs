@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use scalvm::{
-    Access, Advice, Fault, FaultError, Io, PAGE_SIZE, PagerError, Request, Share, Vm, Vnode,
+    Access, Advice, Fault, FaultError, Io, PAGE_SIZE, Pager, PagerError, Request, Share, Vm,
 };
 use scalvm_testkit::{Hw, Kit};
 
@@ -29,7 +29,7 @@ impl Keeper {
     }
 }
 
-impl Vnode<Hw> for Keeper {
+impl Pager<Hw> for Keeper {
     fn read_pages(&self, _: &Vm<Hw>, io: Io<Hw>) {
         let request = Request::new(self.vm, io);
         self.kept.lock().expect("alone").push(request);

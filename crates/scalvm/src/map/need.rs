@@ -7,7 +7,7 @@ use crate::map::Map;
 impl<'v, M: Machine> Map<'v, M> {
     /// Begins to bring in what the range maps and is not in memory: pages of files, and pages that were
     /// put back, as `madvise(MADV_WILLNEED)` does. Nothing is entered in the page tables. Does not
-    /// wait, as long as the [`Vnode`](crate::Vnode) does not; gives up silently when memory is short.
+    /// wait, as long as the [`Pager`](crate::Pager) does not; gives up silently when memory is short.
     /// `NotMapped` if there was a hole; the rest is brought in all the same.
     pub fn will_need(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;

@@ -33,7 +33,7 @@ use crate::kmem::Ptr;
 use crate::link::{Linked, Links, List};
 use crate::machine::{Machine, Rank};
 use crate::map::{InObject, MapEntry};
-use crate::pager::{DirtyMark, Tracks, Vnode, WriteErrors};
+use crate::pager::{DirtyMark, Pager, Tracks, WriteErrors};
 use crate::pmap::Cache;
 use crate::sync::{Field, SpinGuard, SpinLock};
 use crate::vm::Vm;
@@ -46,7 +46,7 @@ pub(crate) struct OnTop;
 /// What kind of object it is.
 pub(crate) enum Kind<M: Machine> {
     Anonymous,
-    Vnode(&'static dyn Vnode<M>),
+    Vnode(&'static dyn Pager<M>),
     Device(Frame, Cache),
 }
 

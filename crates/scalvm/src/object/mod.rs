@@ -20,7 +20,7 @@ use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::MapEntry;
-use crate::pager::Vnode;
+use crate::pager::Pager;
 use crate::pmap::Cache;
 use crate::request::Share;
 use crate::vm::Vm;
@@ -54,15 +54,15 @@ impl<M: Machine> Vm<M> {
         self.new_object(Kind::Anonymous, 0, size)
     }
 
-    /// An object of `size` bytes whose pages a file system keeps. The cookie is the file system's
-    /// own name for it.
+    /// An object of `size` bytes whose pages a pager has: a file system's, or one of your own. The cookie is
+    /// the pager's own name for it.
     pub fn new_vnode(
         &self,
-        vnode: &'static dyn Vnode<M>,
+        pager: &'static dyn Pager<M>,
         cookie: usize,
         size: u64,
     ) -> Result<Object<'_, M>, OutOfMemory> {
-        self.new_object(Kind::Vnode(vnode), cookie, size)
+        self.new_object(Kind::Vnode(pager), cookie, size)
     }
 
     /// An object of `size` bytes that are frames from `first` on, which are not the manager's: a

@@ -31,7 +31,7 @@ impl MemoryDisk {
     }
 }
 
-impl Vnode<TestMachine> for MemoryDisk {
+impl Pager<TestMachine> for MemoryDisk {
     fn read_pages(&self, vm: &Vm<TestMachine>, io: Io<TestMachine>) {
         let pages = self.pages.lock().unwrap();
         for (at, &frame) in (io.index()..).zip(io.frames()) {

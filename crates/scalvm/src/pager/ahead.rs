@@ -248,7 +248,7 @@ impl<M: Machine> Vm<M> {
 impl<M: Machine> Object<'_, M> {
     /// Starts to read `count` pages from `index` on that a reader is about to
     /// [`hold`](Object::hold), and some ahead, if it reads the file from front to back. Does
-    /// nothing for objects without a pager. Does not wait, as long as the [`Vnode`](crate::Vnode)
+    /// nothing for objects without a pager. Does not wait, as long as the [`Pager`](crate::Pager)
     /// does not; gives up silently when memory is short.
     pub fn read_ahead(&self, stream: &mut Stream, index: u64, count: u64) {
         if let Some(span) = stream.access(index, count) {
@@ -257,7 +257,7 @@ impl<M: Machine> Object<'_, M> {
     }
 
     /// Starts to read a range of bytes that will be needed soon, as `posix_fadvise` and `madvise`
-    /// advise. Does not wait, as long as the [`Vnode`](crate::Vnode) does not; gives up silently
+    /// advise. Does not wait, as long as the [`Pager`](crate::Pager) does not; gives up silently
     /// when memory is short.
     pub fn will_need(&self, offset: u64, len: u64) {
         let end = offset.saturating_add(len).min(self.size());

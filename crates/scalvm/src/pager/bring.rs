@@ -8,10 +8,10 @@ use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody, ObjectGuard};
+use crate::pager::Pager;
 use crate::pager::ahead::Ahead;
 use crate::pager::io::{Io, MOST};
 use crate::pager::tracks::Span;
-use crate::pager::vnode::Vnode;
 use crate::request::Advice;
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -19,7 +19,7 @@ use crate::vm::Vm;
 /// A read that is ready to start: its pages are busy.
 pub(crate) struct Bring<'v, M: Machine> {
     io: Io<M>,
-    vnode: &'static dyn Vnode<M>,
+    pager: &'static dyn Pager<M>,
     ticket: Ticket<'v>,
     /// What is to be read ahead beyond it.
     beyond: Option<Ahead<M>>,
@@ -28,7 +28,7 @@ pub(crate) struct Bring<'v, M: Machine> {
 impl<'v, M: Machine> Bring<'v, M> {
     /// Starts it; no lock is held. The ticket is for the page that is wanted.
     pub fn start(self, vm: &'v Vm<M>) -> Ticket<'v> {
-        vm.start_bring(self.vnode, self.io);
+        vm.start_bring(self.pager, self.io);
         if let Some(beyond) = self.beyond {
             beyond.start(vm);
         }
@@ -47,7 +47,7 @@ impl<M: Machine> Vm<M> {
         advice: Advice,
     ) -> Result<Bring<'v, M>, OutOfMemory> {
         guard.covers(object);
-        let Kind::Vnode(vnode) = object.kind else {
+        let Kind::Vnode(pager) = object.kind else {
             return Err(OutOfMemory);
         };
         let page = self.insert_busy(object, index)?;
@@ -58,7 +58,7 @@ impl<M: Machine> Vm<M> {
         let plan = self.plan(object, index, advice);
         let rest = object.pages().saturating_sub(u64::from(index));
         let all = u64::from(plan.count).min(rest) as usize;
-        let room = all.min(vnode.cluster().clamp(1, MOST));
+        let room = all.min(pager.cluster().clamp(1, MOST));
         let mut count = 1;
         if room > 1 {
             count += self.bring_ahead(guard, object, index + 1, &mut frames[1..room]);
@@ -73,16 +73,16 @@ impl<M: Machine> Vm<M> {
         });
         Ok(Bring {
             io: self.make_bring(object, index, count, 0, frames),
-            vnode,
+            pager,
             ticket,
             beyond,
         })
     }
 
     /// Starts a request; no lock is held.
-    pub(super) fn start_bring(&self, vnode: &'static dyn Vnode<M>, io: Io<M>) {
+    pub(super) fn start_bring(&self, pager: &'static dyn Pager<M>, io: Io<M>) {
         self.counters
             .add(self.machine.cpu(), Event::PageIn, io.count as u64);
-        vnode.read_pages(self, io);
+        pager.read_pages(self, io);
     }
 }

@@ -6,7 +6,7 @@
 //! truncated, unmapped or given up meanwhile.
 //!
 //! The vnode pager stands between the objects and the file systems: `bring` is its get_pages, `put`
-//! its put_pages (NetBSD's names), and a [`Vnode`] is what a file system adds. `tracks` and `stream`
+//! its put_pages (NetBSD's names), and a [`Pager`] is what a file system adds. `tracks` and `stream`
 //! find out what will be needed next, and `ahead` reads it; `dirty` knows which objects may have
 //! something to put, and `writeback` puts it without being asked for by name.
 
@@ -18,6 +18,7 @@ mod compress;
 mod dirty;
 mod done;
 mod errors;
+mod interface;
 mod io;
 mod put;
 mod stream;
@@ -25,15 +26,14 @@ mod swap;
 mod swapped;
 mod taken;
 mod tracks;
-mod vnode;
 mod writeback;
 
 pub use compress::{Codec, CompressorStats};
+pub use interface::Pager;
 pub use io::Io;
 pub use stream::Stream;
 pub use swap::{Cipher, SwapError, SwapId, SwapInfo, SwapOptions};
 pub use taken::Request;
-pub use vnode::Vnode;
 
 pub(crate) use ahead::Ahead;
 pub(crate) use back::{FIRST_WINDOW, Return, SwapRead};

@@ -15,8 +15,8 @@ use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::{Kind, ObjectBody};
 use crate::page::{BUSY, DIRTY, LONE, Page, WRITING};
+use crate::pager::Pager;
 use crate::pager::io::{Direction, Io, MOST};
-use crate::pager::vnode::Vnode;
 use crate::pmap::{Clear, Pmap};
 use crate::stats::Event;
 use crate::vm::Vm;
@@ -84,17 +84,17 @@ impl<M: Machine> Vm<M> {
         last: u32,
         patience: Patience,
     ) {
-        let Kind::Vnode(vnode) = object.kind else {
+        let Kind::Vnode(pager) = object.kind else {
             return;
         };
         self.harvest_dirty(object, first, last);
-        let cluster = vnode.cluster().clamp(1, MOST);
+        let cluster = pager.cluster().clamp(1, MOST);
         let mut at = Some(first);
         while let Some(from) = at.filter(|from| *from <= last) {
             match self.next_put(object, from, last, cluster, patience) {
                 Next::Write(io) => {
                     at = io.first.checked_add(io.count as u32);
-                    self.start_put(vnode, io);
+                    self.start_put(pager, io);
                     if patience == Patience::Background {
                         self.dirty.wait_for_room(&self.machine);
                     }
@@ -106,13 +106,13 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Starts a request; no lock is held.
-    pub(super) fn start_put(&self, vnode: &'static dyn Vnode<M>, io: Io<M>) {
+    pub(super) fn start_put(&self, pager: &'static dyn Pager<M>, io: Io<M>) {
         self.counters
             .add(self.machine.cpu(), Event::PageOut, io.count as u64);
         if io.background {
             self.dirty.one_more();
         }
-        vnode.write_pages(self, io);
+        pager.write_pages(self, io);
     }
 
     /// Waits until no page of a range is being written.

@@ -51,9 +51,9 @@ impl<M: Machine> Vm<M> {
         let Target::Swap { device, .. } = io.target else {
             return;
         };
-        match (self.swap.vnode(device), io.direction) {
-            (Some(vnode), Direction::In) => vnode.read_pages(self, io),
-            (Some(vnode), Direction::Out) => vnode.write_pages(self, io),
+        match (self.swap.pager(device), io.direction) {
+            (Some(pager), Direction::In) => pager.read_pages(self, io),
+            (Some(pager), Direction::Out) => pager.write_pages(self, io),
             (None, _) => self.swap_done(&io, Err(PagerError::Gone)),
         }
     }

@@ -18,8 +18,8 @@ pub struct Request<'v, M: Machine> {
 }
 
 impl<'v, M: Machine> Request<'v, M> {
-    /// Takes a request from [`Vnode::read_pages`](crate::Vnode::read_pages) or
-    /// [`write_pages`](crate::Vnode::write_pages) of this manager.
+    /// Takes a request from [`Pager::read_pages`](crate::Pager::read_pages) or
+    /// [`write_pages`](crate::Pager::write_pages) of this manager.
     pub fn new(vm: &'v Vm<M>, io: Io<M>) -> Request<'v, M> {
         Request {
             vm,

@@ -15,7 +15,7 @@ mod jobs;
 mod queue;
 mod scatter;
 
-use scalvm::{Io, Machine, PAGE_SIZE, PagerError, Vm, Vnode};
+use scalvm::{Io, Machine, PAGE_SIZE, Pager, PagerError, Vm};
 use virtio_drivers::device::blk::SECTOR_SIZE;
 use virtio_drivers::transport::InterruptStatus;
 
@@ -165,7 +165,7 @@ fn clear_tail(vm: &Vm<Hw>, io: &Io<Hw>) {
     }
 }
 
-impl Vnode<Hw> for Disk {
+impl Pager<Hw> for Disk {
     fn read_pages(&self, _vm: &Vm<Hw>, io: Io<Hw>) {
         self.read(io, 0);
     }

@@ -8,7 +8,7 @@
 use alloc::sync::Arc;
 use core::ops::Range;
 
-use scalvm::{Io, Machine, PAGE_SIZE, PagerError, Vm, Vnode};
+use scalvm::{Io, Machine, PAGE_SIZE, Pager, PagerError, Vm};
 
 use super::contents::{BLOCKS_OF_A_PAGE, Contents};
 use super::metadata::Metadata;
@@ -19,10 +19,10 @@ use crate::linux::Errno;
 use crate::mm::Hw;
 
 /// The pager of all files.
-pub(super) static PAGER: Pager = Pager;
+pub(super) static PAGER: Files = Files;
 
 /// See [`PAGER`].
-pub(super) struct Pager;
+pub(super) struct Files;
 
 /// The file of a request.
 fn file(io: &Io<Hw>) -> Option<Arc<Ext2Node>> {
@@ -195,7 +195,7 @@ fn pager_error(error: Errno) -> PagerError {
     }
 }
 
-impl Vnode<Hw> for Pager {
+impl Pager<Hw> for Files {
     fn read_pages(&self, vm: &Vm<Hw>, io: Io<Hw>) {
         let file = file(&io);
         match file.as_ref().map(|file| (file, file.bytes())) {

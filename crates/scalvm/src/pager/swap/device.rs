@@ -5,7 +5,7 @@ use crate::error::OutOfMemory;
 use crate::kmem::{Ptr, Table};
 use crate::machine::Machine;
 use crate::page::{Frames, State};
-use crate::pager::Vnode;
+use crate::pager::Pager;
 use crate::pager::swap::bitmap::Bitmap;
 use crate::pager::swap::{SwapId, SwapOptions};
 use crate::sync::Field;
@@ -14,7 +14,7 @@ use crate::sync::Field;
 /// once.
 pub(super) struct Device<M: Machine> {
     pub id: SwapId,
-    pub vnode: &'static dyn Vnode<M>,
+    pub pager: &'static dyn Pager<M>,
     pub cookie: usize,
     pub options: SwapOptions,
     pub pages: u64,
@@ -38,7 +38,7 @@ impl<M: Machine> Device<M> {
         machine: &M,
         frames: &Frames,
         id: SwapId,
-        vnode: &'static dyn Vnode<M>,
+        pager: &'static dyn Pager<M>,
         cookie: usize,
         pages: u64,
         options: SwapOptions,
@@ -53,7 +53,7 @@ impl<M: Machine> Device<M> {
         };
         let device = Device {
             id,
-            vnode,
+            pager,
             cookie,
             options,
             pages,

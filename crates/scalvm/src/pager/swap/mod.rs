@@ -43,7 +43,7 @@ use crate::anon::Anon;
 use crate::kmem::{Pool, Ptr, RawPool};
 use crate::machine::{Machine, Rank};
 use crate::page::Frames;
-use crate::pager::Vnode;
+use crate::pager::Pager;
 use crate::sync::{Field, SpinGuard, SpinLock};
 use crate::vm::Vm;
 
@@ -87,7 +87,7 @@ impl<M: Machine> Swap<M> {
         &self,
         machine: &M,
         frames: &Frames,
-        vnode: &'static dyn Vnode<M>,
+        pager: &'static dyn Pager<M>,
         cookie: usize,
         pages: u64,
         options: SwapOptions,
@@ -98,7 +98,7 @@ impl<M: Machine> Swap<M> {
             _ => return Err(SwapError::TooLarge),
         }
         let id = SwapId(self.ids.fetch_add(1, Relaxed));
-        let device = Device::new(machine, frames, id, vnode, cookie, pages, options)
+        let device = Device::new(machine, frames, id, pager, cookie, pages, options)
             .map_err(|_| SwapError::OutOfMemory)?;
         let device = self
             .pool
@@ -295,9 +295,9 @@ impl<M: Machine> Swap<M> {
         self.device(slot.device()).map_or(0, |device| device.cookie)
     }
 
-    /// The vnode of a device of which a slot is used.
-    pub fn vnode(&self, device: u32) -> Option<&'static dyn Vnode<M>> {
-        self.device(device).map(|device| device.vnode)
+    /// The pager of a device of which a slot is used.
+    pub fn pager(&self, device: u32) -> Option<&'static dyn Pager<M>> {
+        self.device(device).map(|device| device.pager)
     }
 
     /// The cipher of a device of which a slot is used.
@@ -373,7 +373,7 @@ impl<M: Machine> Vm<M> {
     /// size is used in memory.
     pub fn add_swap(
         &self,
-        store: &'static dyn Vnode<M>,
+        store: &'static dyn Pager<M>,
         cookie: usize,
         pages: u64,
         how: SwapOptions,

@@ -14,7 +14,7 @@ use crate::{Io, OutOfMemory};
 /// Serves nothing.
 pub(in crate::pager) struct Nowhere;
 
-impl Vnode<TestMachine> for Nowhere {
+impl Pager<TestMachine> for Nowhere {
     fn read_pages(&self, _vm: &Vm<TestMachine>, _io: Io<TestMachine>) {
         unreachable!("slots do no I/O");
     }

@@ -31,7 +31,7 @@ pub struct SwapId(pub(super) u64);
 pub struct SwapInfo {
     /// Its name.
     pub id: SwapId,
-    /// What it was added with, to tell the devices of one `Vnode` apart.
+    /// What it was added with, to tell the devices of one `Pager` apart.
     pub cookie: usize,
     /// The higher, the earlier it is filled.
     pub priority: i16,

@@ -35,6 +35,7 @@ _Static_assert(sizeof(struct msg) == 32, "as the kernel has it");
 #define UFFDIO_MOVE _IOWR(0xaa, 5, struct copy)
 #define UFFDIO_WRITEPROTECT _IOWR(0xaa, 6, struct protect)
 #define UFFDIO_CONTINUE _IOWR(0xaa, 7, struct cont)
+#define UFFDIO_POISON _IOWR(0xaa, 8, struct zero)
 #define IOC_NEW _IO(0xaa, 0)
 
 /* The C library's takes an int, which a request may not fit in. */
@@ -46,8 +47,8 @@ enum { F_WRITE = 1, F_WP = 2, F_MINOR = 4 };
 #define FEATURE_THREAD_ID (1 << 8)
 #define FEATURE_EXACT (1 << 11)
 #define FEATURE_WP_UNPOPULATED (1 << 13)
-#define FEATURES_OF_OURS 0x13da1ULL
-#define IOCTLS_OF_OURS 0x80000000000000ffULL
+#define FEATURES_OF_OURS 0x17da1ULL
+#define IOCTLS_OF_OURS 0x80000000000001ffULL
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -489,6 +490,138 @@ static void moving(void)
 	close(fd);
 }
 
+/* What poisons a page, and what comes of touching it. */
+static void lose(const char *what, int fd, const void *at, long count,
+    uint64_t mode)
+{
+	struct zero poison = { .range = pages(at, count), .mode = mode };
+
+	show_done(what, control(fd, UFFDIO_POISON, &poison), &poison.zeropage);
+}
+
+/* The code depends on whether Linux was built to handle memory failures. */
+static void look_lost(const char *what, const volatile char *at)
+{
+	if (sigsetjmp(touch_failed, 1) == 0)
+		say("%s: read %d", what, *at);
+	else
+		say("%s: signal %d, lost %d, %+ld", what, touch_signal,
+		    touch_code == BUS_ADRERR || touch_code == BUS_MCEERR_AR,
+		    (long)((char *)touch_address - (const char *)at));
+}
+
+/* Pages that the server has lost. */
+static void poisoning(void)
+{
+	int fd = new_fd(O_NONBLOCK, 0), pipes[2];
+	char *at = map(8), *to = map(1), *page = map(1), *moved;
+	struct copy move = { (uintptr_t)to, (uintptr_t)at + PAGE, PAGE, 0, 0 };
+	struct zero zero = { .range = pages(at + PAGE, 1), .mode = 0 };
+
+	say("- poison");
+	catch_faults();
+	need(pipe(pipes) == 0);
+	at[0] = 'a';
+	lose("unregistered", fd, at + PAGE, 1, 0);
+	need(enroll(fd, at, 8, MISSING) == 0);
+	lose("poison", fd, at + PAGE, 2, 0);
+	lose("again", fd, at + PAGE, 1, 0);
+	lose("of a page", fd, at, 1, 0);
+	need(copy(fd, at + 5 * PAGE, page, 0) == 0);
+	lose("in part", fd, at + 3 * PAGE, 3, 0);
+	lose("beyond it", fd, at + 6 * PAGE, 3, 0);
+	lose("bad mode", fd, at + 6 * PAGE, 1, 2);
+	lose("no page", fd, at + 1, 1, 0);
+	lose("nothing", fd, at, 0, 0);
+	look_lost("read", at + PAGE + 5);
+	if (sigsetjmp(touch_failed, 1) == 0)
+		at[2 * PAGE] = 1;
+	else
+		say("write: signal %d", touch_signal);
+	show("write from it", write(pipes[1], at + PAGE, 1));
+	show("read into it", read(open("/dev/zero", O_RDONLY), at + PAGE, 1));
+	show("populate", madvise(at + PAGE, PAGE, MADV_POPULATE_READ));
+	show("lock", mlock(at + PAGE, PAGE));
+	show("unlock", munlock(at + PAGE, PAGE));
+	need(enroll(fd, to, 1, MISSING) == 0);
+	show_done("move it", control(fd, UFFDIO_MOVE, &move), &move.copy);
+	move = (struct copy){ (uintptr_t)at + PAGE, (uintptr_t)at, PAGE, 0, 0 };
+	show_done("move onto it", control(fd, UFFDIO_MOVE, &move), &move.copy);
+	show_done("zero it", control(fd, UFFDIO_ZEROPAGE, &zero), &zero.zeropage);
+	mprotect(at + PAGE, PAGE, PROT_NONE);
+	look("without rights", at, PAGE);
+	mprotect(at + PAGE, PAGE, RW);
+	look_lost("with rights", at + PAGE);
+	if (fork() == 0) {
+		look_lost("a child", at + PAGE);
+		madvise(at + PAGE, PAGE, MADV_DONTNEED);
+		look_lost("a child, discarded", at + PAGE);
+		_exit(0);
+	}
+	wait(NULL);
+	page[0] = 'p';
+	show("copy onto it", copy(fd, at + PAGE, page, 0));
+	look_lost("copied", at + PAGE);
+	madvise(at + PAGE, PAGE, MADV_DONTNEED);
+	lose("anew", fd, at + PAGE, 1, 0);
+	close(fd);
+	look_lost("closed", at + PAGE);
+	look_lost("beside it", at);
+	show("discard", madvise(at + PAGE, PAGE, MADV_DONTNEED));
+	look_lost("discarded", at + PAGE);
+	look_lost("the next", at + 2 * PAGE);
+	show("free", madvise(at + 2 * PAGE, PAGE, MADV_FREE));
+	look_lost("freed", at + 2 * PAGE);
+	moved = mremap(at + 3 * PAGE, PAGE, PAGE,
+	    MREMAP_MAYMOVE | MREMAP_FIXED, map(1));
+	need(moved != MAP_FAILED);
+	look_lost("moved", moved);
+	need(mmap(moved, PAGE, RW, ANON | MAP_FIXED, -1, 0) == moved);
+	look_lost("mapped anew", moved);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* Of an object a mapping loses the sight, and nobody else. */
+static void shared_poison(void)
+{
+	int fd = new_fd(O_NONBLOCK, 0);
+	int mem = (int)syscall(SYS_memfd_create, "shared", 0);
+
+	need(ftruncate(mem, 4 * PAGE) == 0);
+
+	char *at = mmap(NULL, 6 * PAGE, RW, MAP_SHARED, mem, 0);
+	char *second = mmap(NULL, 4 * PAGE, RW, MAP_SHARED, mem, 0);
+
+	say("- poison of shared memory");
+	second[0] = 'm';
+	need(enroll(fd, at, 6, MISSING | MINOR) == 0);
+	lose("what the object has", fd, at, 1, 0);
+	lose("what it has not", fd, at + PAGE, 1, 0);
+	lose("beyond its end", fd, at + 5 * PAGE, 1, 0);
+	look_lost("here", at);
+	look_lost("there", second);
+	second[PAGE] = 'n';
+	look_lost("here", at + PAGE);
+
+	struct cont cont = { pages(at, 1), 0, 0 };
+
+	show_done("continue", control(fd, UFFDIO_CONTINUE, &cont), &cont.mapped);
+	look_lost("here", at);
+	if (fork() == 0) {
+		look_lost("a child", at + PAGE);
+		_exit(0);
+	}
+	wait(NULL);
+	show("punch", fallocate(mem, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+	    PAGE, PAGE));
+	look_lost("punched", at + PAGE);
+	close(fd);
+	show("discard", madvise(at + PAGE, PAGE, MADV_DONTNEED));
+	look_lost("discarded", at + PAGE);
+	close(mem);
+}
+
 static volatile int handled;
 
 static void on_alarm(int sig)
@@ -731,6 +864,8 @@ int main(void)
 	shared();
 	tracking();
 	moving();
+	poisoning();
+	shared_poison();
 	signals();
 	changes();
 	migration();

@@ -230,6 +230,7 @@ impl<M: Machine> Map<'_, M> {
                 mapping.prot,
                 attributes.allowed()
             );
+            assert!(!attributes.poisoned, "S6: a poisoned page is mapped");
             let index = entry.index_of(mapping.va);
             let zero = self.vm.is_zero_frame(mapping.frame);
             assert!(

@@ -33,6 +33,8 @@ pub enum MapError {
     NotWatchable,
     /// A page cannot be brought in before its watcher has been told.
     Watched(WatchedFault),
+    /// A page is lost ([`Map::poison`](crate::Map::poison)).
+    Poisoned,
     /// The pager failed to bring or to put a page.
     Pager(PagerError),
     /// A part of the range lies beyond the end of its object.
@@ -94,6 +96,8 @@ pub enum FaultError {
     Pager(PagerError),
     /// Somebody watches the range, and is to be told first ([`Map::watch`](crate::Map::watch)).
     Watched(WatchedFault),
+    /// The page is lost ([`Map::poison`](crate::Map::poison)).
+    Poisoned,
 }
 
 /// Why a watcher could not do what it wanted to a page.
@@ -114,6 +118,8 @@ pub enum ServeError {
     Shared,
     /// The kernel holds the page, to write it.
     Held,
+    /// The page that is to move is lost ([`Map::poison`](crate::Map::poison)).
+    Poisoned,
     /// No memory, and none to be had.
     OutOfMemory,
     /// The pager failed to bring the page.
@@ -174,6 +180,7 @@ impl fmt::Display for MapError {
             MapError::BadOffset => "bad offset into the object",
             MapError::NotWatchable => "cannot be watched, or is not",
             MapError::Watched(_) => "a watcher is to be told first",
+            MapError::Poisoned => "a page is lost",
             MapError::Pager(_) => "the pager failed",
             MapError::BeyondEnd => "beyond the end of the object",
             MapError::OutOfMemory => "out of memory",
@@ -194,6 +201,7 @@ impl fmt::Display for FaultError {
             FaultError::OutOfMemory => "out of memory",
             FaultError::Pager(_) => "the pager failed",
             FaultError::Watched(_) => "a watcher is to be told first",
+            FaultError::Poisoned => "the page is lost",
         })
     }
 }
@@ -208,6 +216,7 @@ impl fmt::Display for ServeError {
             ServeError::Unlike => "the two places are not alike",
             ServeError::Shared => "the page is shared",
             ServeError::Held => "the page is held",
+            ServeError::Poisoned => "the page is lost",
             ServeError::OutOfMemory => "out of memory",
             ServeError::Pager(_) => "the pager failed",
         })

@@ -118,9 +118,12 @@ impl<M: Machine> Vm<M> {
             Inherit::Share => self.give_shared(parent, entry)?,
             Inherit::Copy => self.give_copy(entry, copies)?,
         };
-        // What is given is not wired, as mlock(2) says, nor watched by who watches the giver's.
+        // What is given is not wired, as mlock(2) says, nor watched by who watches the giver's. What the
+        // giver has lost of its own is lost.
+        let own = attributes.share == Share::Private && inherit != Inherit::Zero;
         let attributes = Attributes {
             share: given.share,
+            poisoned: attributes.poisoned && own,
             ..attributes.unwired().unwatched()
         }
         .promise();

@@ -4,11 +4,11 @@
 //! that touch a program's memory.
 
 use linux_raw_sys::general::{
-    BUS_ADRALN, BUS_ADRERR, FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES, FPE_FLTUND, FPE_INTDIV,
-    ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV,
-    SIGTRAP, TRAP_BRKPT, TRAP_TRACE,
+    BUS_ADRALN, BUS_ADRERR, BUS_MCEERR_AR, FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES,
+    FPE_FLTUND, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, SIGBUS, SIGFPE,
+    SIGILL, SIGKILL, SIGSEGV, SIGTRAP, TRAP_BRKPT, TRAP_TRACE,
 };
-use scalvm::{Access, FaultError};
+use scalvm::{Access, FaultError, PAGE_SHIFT};
 
 use super::frame::Frame;
 use super::idt::{EXCEPTIONS, FIRST_LINE, PAGE_FAULT, SPURIOUS, TIMER};
@@ -38,13 +38,19 @@ pub extern "C" fn on_page_fault(frame: &mut Frame, address: usize) {
                 FaultError::BeyondEnd | FaultError::Pager(_) | FaultError::Watched(_) => {
                     (SIGBUS, BUS_ADRERR)
                 }
+                FaultError::Poisoned => (SIGBUS, BUS_MCEERR_AR),
             };
             let context = FaultContext {
                 vector: PAGE_FAULT,
                 error: frame.error,
                 address,
             };
-            task::fault_signal(SigInfo::fault(signal, code as i32, address), context);
+            let mut info = SigInfo::fault(signal, code as i32, address);
+            if code == BUS_MCEERR_AR {
+                // So much is lost: `si_addr_lsb`.
+                info.second = PAGE_SHIFT as u64;
+            }
+            task::fault_signal(info, context);
         }
         task::before_return(frame);
     } else {

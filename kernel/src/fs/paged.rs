@@ -88,7 +88,10 @@ pub fn errno(error: FaultError) -> Errno {
         FaultError::OutOfMemory => Errno::ENOMEM,
         FaultError::Pager(error) => pager_errno(error),
         FaultError::BeyondEnd => Errno::ENXIO,
-        FaultError::NoMapping | FaultError::Protection | FaultError::Watched(_) => Errno::EFAULT,
+        FaultError::NoMapping
+        | FaultError::Protection
+        | FaultError::Watched(_)
+        | FaultError::Poisoned => Errno::EFAULT,
     }
 }
 

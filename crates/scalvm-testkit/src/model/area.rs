@@ -36,6 +36,8 @@ pub struct Attributes {
     pub watch: Option<Watch>,
     /// Whether of writes.
     pub write_protected: bool,
+    /// Whether its pages are lost.
+    pub poisoned: bool,
 }
 
 impl Attributes {

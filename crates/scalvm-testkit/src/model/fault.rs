@@ -12,6 +12,9 @@ impl Space {
         if !area.attributes.prot.contains(access.needs()) {
             return Err(FaultError::Protection);
         }
+        if area.attributes.poisoned {
+            return Err(FaultError::Poisoned);
+        }
         Ok((area, pages(page_floor(addr) - start)))
     }
 
@@ -66,6 +69,9 @@ impl Space {
         let allowed = attributes.prot | attributes.max_prot;
         if !allowed.contains(access.needs()) || forbidden {
             return Err(FaultError::Protection);
+        }
+        if attributes.poisoned {
+            return Err(FaultError::Poisoned);
         }
         let page = pages(page_floor(addr) - start);
         if write {

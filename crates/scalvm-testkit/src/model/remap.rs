@@ -207,6 +207,7 @@ impl Space {
         for (start, mut area) in stays {
             area.attributes.wired = false;
             area.attributes.on_fault = false;
+            area.attributes.renew();
             if area.layer.is_some() {
                 area.layer = Area::empty_layer();
             }

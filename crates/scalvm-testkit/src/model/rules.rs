@@ -167,6 +167,8 @@ impl Space {
         }
         within(self.rules.limits.stack, top - va, Limit::Stack)?;
         self.may_add(&attributes, end - va, 0)?;
+        let mut attributes = attributes;
+        attributes.renew();
         let new = Area {
             end,
             attributes,

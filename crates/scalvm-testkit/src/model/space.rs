@@ -151,6 +151,7 @@ impl Space {
                 sealed: a.sealed,
                 watch: a.watch,
                 write_protected: a.write_protected,
+                poisoned: a.poisoned,
                 offset: source
                     .as_ref()
                     .map_or(0, |(_, first)| first * PAGE_SIZE as u64),

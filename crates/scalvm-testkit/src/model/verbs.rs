@@ -60,6 +60,7 @@ impl Space {
                 sealed: false,
                 watch: None,
                 write_protected: false,
+                poisoned: false,
             },
             layer: match share {
                 Share::Private => Area::empty_layer(),
@@ -152,8 +153,10 @@ impl Space {
     pub fn discard(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
         self.may_discard(&range)?;
-        self.within(&range)
-            .for_each(|(start, area)| area.drop_own(0..pages(area.end - start)));
+        for (start, area) in self.within(&range) {
+            area.attributes.poisoned = false;
+            area.drop_own(0..pages(area.end - start));
+        }
         if self.is_full(&range) {
             Ok(())
         } else {
@@ -165,8 +168,10 @@ impl Space {
     pub fn free(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
         self.may_discard(&range)?;
-        self.within(&range)
-            .for_each(|(start, area)| area.give_up(0..pages(area.end - start)));
+        for (start, area) in self.within(&range) {
+            area.attributes.poisoned = false;
+            area.give_up(0..pages(area.end - start));
+        }
         self.only_mapped(start, len)
     }
 
@@ -234,7 +239,7 @@ impl Space {
         let (start, area) = self.area(at - 1).expect("an area ends there");
         let mut more = area.tail(pages(at - start));
         more.end = at + len;
-        more.attributes.write_protected = false;
+        more.attributes.renew();
         if more.layer.is_some() {
             more.layer = Area::empty_layer();
         }
@@ -263,6 +268,9 @@ impl Space {
                 .collect(),
         };
         for (start, area) in &mut areas {
+            if how != Extract::Move {
+                area.attributes.poisoned &= area.attributes.share == Share::Private;
+            }
             if how == Extract::Copy {
                 copy_area(*start, &area.clone(), area);
             }
@@ -285,11 +293,13 @@ impl Space {
             copy.attributes.wired = false;
             copy.attributes.on_fault = false;
             copy.attributes.unwatch();
+            copy.attributes.poisoned &= copy.attributes.share == Share::Private;
             match area.attributes.inherit {
                 Inherit::Share => {}
                 Inherit::Copy => copy_area(start, area, &mut copy),
                 Inherit::None => continue,
                 Inherit::Zero => {
+                    copy.attributes.poisoned = false;
                     copy.attributes.share = Share::Private;
                     copy.layer = Area::empty_layer();
                     copy.source = None;

@@ -26,6 +26,12 @@ impl Attributes {
         self.write_protected = false;
     }
 
+    /// What was said of single pages is not said of new ones.
+    pub fn renew(&mut self) {
+        self.write_protected = false;
+        self.poisoned = false;
+    }
+
     /// Whether the watcher is told of such events.
     pub fn watches(&self, event: WatchEvents) -> bool {
         self.watch.is_some_and(|watch| watch.events.contains(event))
@@ -33,7 +39,9 @@ impl Attributes {
 
     /// The most that a page table may grant.
     pub fn allowed(&self) -> Prot {
-        if self.write_protected {
+        if self.poisoned {
+            Prot::empty()
+        } else if self.write_protected {
             self.prot - Prot::WRITE
         } else {
             self.prot
@@ -171,9 +179,19 @@ impl Space {
         Some((area, pages(addr - start)))
     }
 
-    /// Says of one page that is mapped whether it is write-protected.
+    /// Poisons one page that is mapped. Nothing is left of one that was given up.
+    pub fn poison_page(&mut self, addr: usize) {
+        for (_, area) in self.within(&(addr..addr + PAGE_SIZE)) {
+            area.attributes.poisoned = true;
+            area.drop_own(0..1);
+        }
+    }
+
+    /// Says of one page that is there whether it is write-protected.
     pub fn mark_page(&mut self, addr: usize, on: bool) {
-        self.within(&(addr..addr + PAGE_SIZE))
-            .for_each(|(_, area)| area.attributes.write_protected = on);
+        for (_, area) in self.within(&(addr..addr + PAGE_SIZE)) {
+            area.attributes.renew();
+            area.attributes.write_protected = on;
+        }
     }
 }

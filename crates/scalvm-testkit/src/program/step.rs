@@ -91,6 +91,8 @@ verbs! {
     Show "show" 2,
     /// Moves a page to where one is missing.
     MovePage "move-page" 4,
+    /// Says that a page is lost.
+    Poison "poison" 3,
     /// Gives advice.
     Advise "advise" 3,
     /// Discards a range.

@@ -53,6 +53,7 @@ impl Runner<'_> {
                 Fault::BeyondEnd => FaultError::BeyondEnd,
                 Fault::OutOfMemory => FaultError::OutOfMemory,
                 Fault::Pager(error) => FaultError::Pager(error),
+                Fault::Poisoned => FaultError::Poisoned,
                 Fault::Watched(watched) => {
                     self.program_may_be_told(watched)?;
                     self.serve(watched, true)?;
@@ -434,6 +435,7 @@ impl Runner<'_> {
                     fault_in(space, start, pages).map_err(|error| match error {
                         FaultError::BeyondEnd => MapError::BeyondEnd,
                         FaultError::Protection => MapError::Protection,
+                        FaultError::Poisoned => MapError::Poisoned,
                         error => unreachable!("{error}"),
                     })
                 }),

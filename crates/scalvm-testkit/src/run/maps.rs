@@ -207,6 +207,7 @@ impl<'v> Runner<'v> {
             sealed: false,
             watch: None,
             write_protected: false,
+            poisoned: false,
         };
         space.may_add(&attributes, len, replaced)?;
         self.refuse_place(which, request.place, len)

@@ -73,7 +73,7 @@ pub struct Runner<'v> {
     pub(super) short: u64,
     /// Writes that had failed when the step began.
     pub(super) failed_writes: u64,
-    /// Whether a space was ever forked; whether private memory was ever shared by that.
+    /// Whether a space was ever forked, or a part of one copied; whether private memory was ever shared by that.
     pub(super) forked: bool,
     pub(super) shared: bool,
 }
@@ -215,6 +215,7 @@ impl<'v> Runner<'v> {
             Op::Place => self.place_page(a),
             Op::Show => self.show_page(a),
             Op::MovePage => self.move_page(a),
+            Op::Poison => self.poison_page(a),
             Op::Trim => self.trim(a),
             Op::Remap => self.remap(a),
             Op::Extract => self.extract(a),

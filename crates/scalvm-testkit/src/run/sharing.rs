@@ -37,6 +37,9 @@ impl<'v> Runner<'v> {
         let must = self.spaces[which].model.extract(start, len, how);
         match (got, must) {
             (Ok(real), Ok(areas)) => {
+                self.forked |= how != Extract::Move;
+                self.shared |=
+                    how == Extract::Share && areas.iter().any(|(_, a)| a.layer.is_some());
                 let len = real.len();
                 self.passed.push(Passed {
                     real,

@@ -289,6 +289,41 @@ impl Runner<'_> {
         self.same("show", got, must)
     }
 
+    pub(super) fn poison_page(&mut self, [which, at, ..]: [u32; 6]) -> Check {
+        let which = self.pick(which);
+        let addr = self.address(which, at);
+        let serial = self.spaces[which].serial;
+        self.say(|| format!("map {serial}: the page at {addr:#x} is lost"));
+        let pair = &self.spaces[which];
+        let mapped = self.kit.mapping(pair.real.pmap(), addr).is_some();
+        let (must, perhaps) = match pair.model.page_at(addr) {
+            Some((area, number)) if area.attributes.watch.is_some() => {
+                let own = area.own(number);
+                let must = if area.attributes.poisoned {
+                    Err(ServeError::Present)
+                } else if area.page(number).is_none() {
+                    Err(ServeError::BeyondEnd)
+                } else if mapped || own.is_some_and(|own| own.is_certain()) {
+                    Err(ServeError::Present)
+                } else {
+                    Ok(())
+                };
+                let private = area.layer.is_some();
+                let perhaps = area.presence(number, self.shared) == Presence::Perhaps;
+                (must, private && perhaps)
+            }
+            _ => (Err(ServeError::NotWatched), false),
+        };
+        let got = self.retry(true, |r| r.spaces[which].real.poison(addr))?;
+        if got.is_ok() {
+            self.spaces[which].model.poison_page(addr);
+        }
+        if must == Ok(()) && perhaps && got == Err(ServeError::Present) {
+            return Ok(());
+        }
+        self.same("poison", got, must)
+    }
+
     /// Whether the model lets a page move.
     fn may_move(&self, which: usize, from: usize, to: usize) -> Result<(), ServeError> {
         let pair = &self.spaces[which];
@@ -298,6 +333,9 @@ impl Runner<'_> {
             .filter(|(_, (target, _))| target.attributes.watch.is_some())
             .ok_or(ServeError::NotWatched)?;
         let (a, b) = (source.attributes, target.attributes);
+        if b.poisoned {
+            return Err(ServeError::Present);
+        }
         let alike = a.prot == b.prot && a.prot.contains(Prot::WRITE) && a.wired == b.wired;
         if !alike || !source.is_plain() || !target.is_plain() {
             return Err(ServeError::Unlike);
@@ -305,6 +343,9 @@ impl Runner<'_> {
         let mapped = self.kit.mapping(pair.real.pmap(), to).is_some();
         if target.own(there).is_some() || mapped {
             return Err(ServeError::Present);
+        }
+        if a.poisoned {
+            return Err(ServeError::Poisoned);
         }
         if source.own(number).is_none() {
             return Err(ServeError::Absent);
@@ -338,7 +379,10 @@ impl Runner<'_> {
             Err(ServeError::Present) => self.shared,
             _ => false,
         };
-        let relevant = matches!(must, Ok(()) | Err(ServeError::Absent | ServeError::Present));
+        let relevant = matches!(
+            must,
+            Ok(()) | Err(ServeError::Absent | ServeError::Present | ServeError::Poisoned)
+        );
         if unknown && relevant {
             return Ok(());
         }

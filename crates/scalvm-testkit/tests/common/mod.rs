@@ -79,6 +79,7 @@ pub fn fault(kit: &Kit, map: &Map<'_, Hw>, addr: usize, access: Access) -> Resul
             Fault::OutOfMemory => FaultError::OutOfMemory,
             Fault::Pager(error) => FaultError::Pager(error),
             Fault::Watched(watched) => FaultError::Watched(watched),
+            Fault::Poisoned => FaultError::Poisoned,
         });
     }
 }

@@ -164,7 +164,8 @@ impl<'v> Actor<'_, 'v> {
             FaultError::NoMapping
             | FaultError::Protection
             | FaultError::BeyondEnd
-            | FaultError::Watched(_) => {}
+            | FaultError::Watched(_)
+            | FaultError::Poisoned => {}
         }
     }
 

@@ -41,6 +41,7 @@ use crate::vm::Vm;
 use enter::Faulting;
 pub use outcome::{Fault, Ticket, WatchedFault};
 pub use serve::FreshPage;
+pub(crate) use serve::watched as watched_entry;
 use watched::Asker;
 
 /// What a round of a fault came to.
@@ -103,6 +104,7 @@ impl<'v, M: Machine> Map<'v, M> {
                 Fault::OutOfMemory => FaultError::OutOfMemory,
                 Fault::Pager(error) => FaultError::Pager(error),
                 Fault::Watched(watched) => FaultError::Watched(watched),
+                Fault::Poisoned => FaultError::Poisoned,
             });
         }
     }

@@ -30,6 +30,8 @@ pub enum Fault<'v> {
     Pager(PagerError),
     /// Somebody watches the range ([`Map::watch`](crate::Map::watch)): have it served, then call again.
     Watched(WatchedFault),
+    /// Whoever had the page has lost it ([`Map::poison`](crate::Map::poison)).
+    Poisoned,
 }
 
 /// An access that a watcher is to be told of.

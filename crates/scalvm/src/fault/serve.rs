@@ -68,8 +68,8 @@ impl<M: Machine> Drop for FreshPage<'_, M> {
 }
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Places a page at the start of a page of a watched range where there is none, and shows it; it is
-    /// write-protected then or not, as is said. Who waits for it must be woken. Blocks to make room in
+    /// Places a page at the start of a page of a watched range where there is none, or a poisoned one, and
+    /// shows it; it is write-protected then or not, as is said. Who waits for it must be woken. Blocks to make room in
     /// memory. On failure nothing has changed.
     pub fn place(
         &self,
@@ -95,7 +95,7 @@ impl<'v, M: Machine> Map<'v, M> {
             let map = self.body.read(vm);
             let entry = map.map.tree.find(va);
             let (entry, attributes) = watched(entry, protect)?;
-            if attributes.write_protected != protect {
+            if attributes.write_protected != protect || attributes.poisoned {
                 drop(map);
                 return self.place_and_mark(va, page, protect);
             }
@@ -107,7 +107,7 @@ impl<'v, M: Machine> Map<'v, M> {
         }
     }
 
-    /// The same where the protection changes, for which the map is locked for writing.
+    /// The same where what is said of the page changes, for which the map is locked for writing.
     fn place_and_mark(&self, va: usize, page: &mut Zeros, protect: bool) -> Result<(), ServeError> {
         let vm = self.vm;
         let map = self.body.write(vm);
@@ -124,9 +124,9 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
-    /// Shows a page that the object of a range has which is watched for minor events; it is
-    /// write-protected then or not, as is said. Who waits for it must be woken. Blocks for I/O, and to make
-    /// room in memory. On failure nothing has changed, but that a page may be protected.
+    /// Shows a page that the object of a range has which is watched for minor events; it is poisoned no
+    /// more, and write-protected or not, as is said. Who waits for it must be woken. Blocks for I/O, and to make
+    /// room in memory. On failure nothing has changed, but that a page may be protected, or poisoned no more.
     pub fn show(&self, addr: usize, protect: bool) -> Result<(), ServeError> {
         if addr & PAGE_MASK != 0 {
             return Err(ServeError::NotWatched);
@@ -163,6 +163,7 @@ impl<'v, M: Machine> Map<'v, M> {
                 Fault::OutOfMemory if self.vm.make_room(&mut room) => continue,
                 Fault::OutOfMemory => Err(ServeError::OutOfMemory),
                 Fault::Watched(_) => Err(ServeError::Absent),
+                Fault::Poisoned => Err(ServeError::Present),
                 Fault::BeyondEnd => Err(ServeError::BeyondEnd),
                 Fault::NoMapping => Err(ServeError::NotWatched),
                 // The rights have changed meanwhile.
@@ -185,13 +186,13 @@ impl<'v, M: Machine> Map<'v, M> {
             return Err(ServeError::Present);
         }
         self.vm.check_exists(entry, va)?;
-        if attributes.write_protected != protect {
+        if attributes.write_protected != protect || attributes.poisoned {
             let spares = map.reserve_clips(self.vm, va, va + PAGE_SIZE)?;
             map.mark_page(self.vm, va, protect, spares);
         }
         let attributes = Attributes {
             write_protected: protect,
-            ..attributes
+            ..attributes.fresh()
         };
         let accesses = [Access::Read, Access::Exec, Access::Write];
         let may = |access: &Access| attributes.allowed().contains(access.needs());
@@ -205,14 +206,18 @@ impl<'v, M: Machine> Map<'v, M> {
             entry,
             va,
             access: Access::Read,
-            prot: entry.attributes().allowed(),
+            prot: Attributes {
+                poisoned: false,
+                ..entry.attributes()
+            }
+            .allowed(),
             advice: Advice::Random,
         }
     }
 }
 
 /// The entry, if it is watched, and for writes if its page is to be protected.
-fn watched<M: Machine>(
+pub(crate) fn watched<M: Machine>(
     entry: Option<Ptr<MapEntry<M>>>,
     protect: bool,
 ) -> Result<(Ptr<MapEntry<M>>, Attributes), ServeError> {

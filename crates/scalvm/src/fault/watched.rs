@@ -1,6 +1,7 @@
 //! Faults in ranges that somebody watches (`map/watch/`), and other accesses to them.
 
 use crate::addr::Access;
+use crate::error::FaultError;
 use crate::fault::{Fault, Faulting, WatchedFault};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
@@ -45,10 +46,13 @@ impl<M: Machine> Vm<M> {
         asker: Asker,
     ) -> Result<WatchEvents, Fault<'static>> {
         let attributes = at.entry.attributes();
-        let Some(watch) = attributes
-            .watch
-            .filter(|_| attributes.prot.contains(at.access.needs()))
-        else {
+        if !attributes.prot.contains(at.access.needs()) {
+            return Err(Fault::Protection);
+        }
+        if attributes.poisoned {
+            return Err(Fault::Poisoned);
+        }
+        let Some(watch) = attributes.watch else {
             return Err(Fault::Protection);
         };
         at.prot = attributes.allowed();
@@ -83,34 +87,40 @@ impl<M: Machine> Vm<M> {
         asked
     }
 
-    /// Who is to be told of an access that is not made through the page tables, and of what. The entry's
-    /// object is locked, if it has one.
-    pub(crate) fn to_be_told(
+    /// Whether an access may be made that is not made through the page tables: the page is not poisoned, and
+    /// nobody is to be told first. The entry's object is locked, if it has one.
+    pub(crate) fn may_pass_by(
         &self,
         map: &MapBody<M>,
         entry: Ptr<MapEntry<M>>,
         va: usize,
         access: Access,
         guard: Option<&ObjectGuard<'_, M>>,
-    ) -> Option<WatchedFault> {
-        let watch = entry.attributes().watch?;
+    ) -> Result<(), FaultError> {
+        let attributes = entry.attributes();
+        if attributes.poisoned {
+            return Err(FaultError::Poisoned);
+        }
+        let Some(watch) = attributes.watch else {
+            return Ok(());
+        };
         let asked = self.asked(map, entry, va, access, watch.events);
+        let index = entry.index_of(va);
         let event = match guard {
             Some(guard) => {
-                let index = entry.index_of(va);
                 let object = guard.object();
-                if !object.under.unwrap_or(object).has_page(index) {
-                    return None;
-                }
-                self.event(guard, index, asked)
+                let there = object.under.unwrap_or(object).has_page(index);
+                there.then(|| self.event(guard, index, asked)).flatten()
             }
             None => event_of_hole(asked),
-        }?;
-        Some(WatchedFault {
-            server: watch.server,
-            event,
-            page: va,
-            access,
+        };
+        event.map_or(Ok(()), |event| {
+            Err(FaultError::Watched(WatchedFault {
+                server: watch.server,
+                event,
+                page: va,
+                access,
+            }))
         })
     }
 
@@ -148,10 +158,10 @@ impl<M: Machine> Map<'_, M> {
             return false;
         };
         let guard = entry.object.get().map(|object| object.lock(self.vm));
-        let told = self
-            .vm
-            .to_be_told(&self.body, entry, fault.page, fault.access, guard.as_ref());
-        told == Some(fault)
+        let passes =
+            self.vm
+                .may_pass_by(&self.body, entry, fault.page, fault.access, guard.as_ref());
+        passes == Err(FaultError::Watched(fault))
     }
 }
 

@@ -10,7 +10,7 @@
 //!   that has not flushed, as long as `removing` is set. Who unmaps with the object locked flushes
 //!   before it lets go; who does not sets `removing` from before to after.
 //! - **S6** where missing pages are watched for (`watch/`), the page tables map no frame of zeros in
-//!   the place of one; what is write-protected is watched for that.
+//!   the place of one; what is write-protected is watched for that; what is poisoned is not mapped.
 //!
 //! Lock: one for readers (faults, queries) and a writer (all that changes entries), rank Map.
 

@@ -16,8 +16,8 @@ impl<'v, M: Machine> Map<'v, M> {
         let end = self.range(start, len)?;
         let vm = self.vm;
         let map = self.body.read(vm);
-        map.map.none_in(start, end, |a| a.keeps_contents())?;
-        map.each_part(start..end, |entry, part| {
+        let poisoned = map.map.may_discard(start, end)?;
+        let dropped = map.each_part(start..end, |entry, part| {
             let Some(object) = entry.object.get() else {
                 return Ok(());
             };
@@ -29,7 +29,9 @@ impl<'v, M: Machine> Map<'v, M> {
                 vm.unmap_range(self.body, part);
             }
             Ok(())
-        })
+        });
+        drop(map);
+        self.cure(start, end, poisoned, dropped)
     }
 
     /// Drops what the objects hold that the range maps shared, as `madvise(MADV_REMOVE)` does: they read as zeros
@@ -63,8 +65,8 @@ impl<'v, M: Machine> Map<'v, M> {
         let end = self.range(start, len)?;
         let vm = self.vm;
         let map = self.body.read(vm);
-        map.map.none_in(start, end, |a| a.keeps_contents())?;
-        map.each_part(start..end, |entry, part| {
+        let poisoned = map.map.may_discard(start, end)?;
+        let dropped = map.each_part(start..end, |entry, part| {
             let attributes = entry.attributes();
             let object = entry.object.get();
             let own = object.filter(|object| object.private && object.under.is_none());
@@ -81,6 +83,8 @@ impl<'v, M: Machine> Map<'v, M> {
                 }
             }
             Ok(())
-        })
+        });
+        drop(map);
+        self.cure(start, end, poisoned, dropped)
     }
 }

@@ -52,6 +52,7 @@ impl<'v, M: Machine> Map<'v, M> {
             sealed: false,
             watch: None,
             write_protected: false,
+            poisoned: false,
         };
         let (object, offset) = match request.source {
             Source::Object(object, offset) => {
@@ -98,7 +99,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let entry = map.map.tree.find(start).ok_or(MapError::NotMapped)?;
         let attributes = Attributes {
             unsettled: false,
-            ..entry.attributes().unwatched()
+            ..entry.attributes().unwatched().fresh()
         };
         let (Some(object), Share::Shared) = (entry.object.get(), attributes.share) else {
             return Err(MapError::BadRange);

@@ -53,6 +53,8 @@ pub(crate) struct Attributes {
     pub watch: Option<Watch>,
     /// A write is to be told before it may happen: the page tables grant none.
     pub write_protected: bool,
+    /// No access is granted: whoever has this page elsewhere has lost it (`watch/poison.rs`).
+    pub poisoned: bool,
 }
 
 /// The bit of [`Attributes::grows`], packed.
@@ -192,7 +194,9 @@ impl<M: Machine> MapEntry<M> {
 impl Attributes {
     /// The most that the page tables may grant.
     pub fn allowed(self) -> Prot {
-        if self.write_protected {
+        if self.poisoned {
+            Prot::empty()
+        } else if self.write_protected {
             self.prot - Prot::WRITE
         } else {
             self.prot
@@ -204,6 +208,15 @@ impl Attributes {
         Attributes {
             watch: None,
             write_protected: false,
+            ..self
+        }
+    }
+
+    /// The same for pages that are new: what was said of single pages is not said of them.
+    pub fn fresh(self) -> Attributes {
+        Attributes {
+            write_protected: false,
+            poisoned: false,
             ..self
         }
     }
@@ -238,6 +251,7 @@ impl Attributes {
             | u64::from(self.promised) << 21
             | u64::from(self.no_reserve) << 22
             | u64::from(self.no_dump) << 23
+            | u64::from(self.poisoned) << 24
             | u64::from(self.write_protected) << 25
             | u64::from(self.on_fault) << 26
             | u64::from(self.grows) << GROWS.trailing_zeros()
@@ -278,6 +292,7 @@ impl Attributes {
             unsettled: word >> 29 & 1 == 1,
             watch: Watch::new((word >> SERVER) as u32, (word >> 32) as u8),
             write_protected: word >> 25 & 1 == 1,
+            poisoned: word >> 24 & 1 == 1,
         }
     }
 }

@@ -43,8 +43,8 @@ impl<'v, M: Machine> Map<'v, M> {
             };
         }
         let Some(object) = object else {
-            if let Some(watched) = vm.to_be_told(&self.body, entry, va, access, None) {
-                return Hold::Failed(FaultError::Watched(watched));
+            if let Err(error) = vm.may_pass_by(&self.body, entry, va, access, None) {
+                return Hold::Failed(error);
             }
             return match vm.zero_page() {
                 Ok(zero) => Hold::Got(HeldPage::new(vm, zero, access, None), None),
@@ -56,8 +56,8 @@ impl<'v, M: Machine> Map<'v, M> {
         if !object.under.unwrap_or(object).has_page(index) {
             return Hold::Failed(FaultError::BeyondEnd);
         }
-        if let Some(watched) = vm.to_be_told(&self.body, entry, va, access, Some(&guard)) {
-            return Hold::Failed(FaultError::Watched(watched));
+        if let Err(error) = vm.may_pass_by(&self.body, entry, va, access, Some(&guard)) {
+            return Hold::Failed(error);
         }
         if let Kind::Device(..) = object.kind {
             return Hold::Failed(FaultError::Protection);

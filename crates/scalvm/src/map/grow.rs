@@ -86,7 +86,7 @@ impl<M: Machine> MapWrite<'_, M> {
         vm.promise(promised, 0)?;
         // Where the one above has an object that may serve this too, the two are joined.
         let offset = entry.offset.get().wrapping_sub(pages as u32);
-        let more = MapEntry::new(self.map, start, end, offset, attributes);
+        let more = MapEntry::new(self.map, start, end, offset, attributes.fresh());
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more);
         let more = more.inspect_err(|_| vm.take_back(promised))?;
         self.map.link(vm, more, None);

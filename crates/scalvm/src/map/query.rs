@@ -53,6 +53,7 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         sealed: attributes.sealed,
         watch: attributes.watch,
         write_protected: attributes.write_protected,
+        poisoned: attributes.poisoned,
         offset: if anonymous {
             0
         } else {

@@ -155,8 +155,7 @@ impl<M: Machine> MapWrite<'_, M> {
         }
         let attributes = Attributes {
             unsettled: false,
-            write_protected: false,
-            ..attributes
+            ..attributes.fresh()
         };
         let more = MapEntry::new(entry.map(), 0, range.len(), first, attributes);
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more)?;

@@ -184,6 +184,8 @@ pub struct Region {
     pub watch: Option<Watch>,
     /// Whether writes are told of ([`Map::write_protect`](crate::Map::write_protect)).
     pub write_protected: bool,
+    /// Whether no access is allowed since the pages were lost ([`Map::poison`](crate::Map::poison)).
+    pub poisoned: bool,
     /// The offset into what was mapped, in bytes; 0 for private anonymous memory.
     pub offset: u64,
     /// Which object was mapped; none for private anonymous memory.

@@ -54,6 +54,7 @@ impl<'v, M: Machine> Map<'v, M> {
                 FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
                 FaultError::OutOfMemory => MapError::OutOfMemory,
                 FaultError::Watched(watched) => MapError::Watched(watched),
+                FaultError::Poisoned => MapError::Poisoned,
             })
         };
         brought(self.populate(start, len))?;

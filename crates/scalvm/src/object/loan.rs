@@ -73,9 +73,7 @@ impl<'v, M: Machine> Map<'v, M> {
         }
         let guard = entry.object.get().map(|object| object.lock(vm));
         let guard = guard.as_ref();
-        if let Some(watched) = vm.to_be_told(&self.body, entry, va, Access::Read, guard) {
-            return Err(FaultError::Watched(watched));
-        }
+        vm.may_pass_by(&self.body, entry, va, Access::Read, guard)?;
         match guard {
             Some(guard) => vm.lend_of(guard, entry.index_of(va)),
             None => vm.lend_zeros().map(Some),

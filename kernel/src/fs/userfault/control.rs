@@ -8,14 +8,14 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{
-    _UFFDIO_API, _UFFDIO_CONTINUE, _UFFDIO_COPY, _UFFDIO_MOVE, _UFFDIO_REGISTER,
+    _UFFDIO_API, _UFFDIO_CONTINUE, _UFFDIO_COPY, _UFFDIO_MOVE, _UFFDIO_POISON, _UFFDIO_REGISTER,
     _UFFDIO_UNREGISTER, _UFFDIO_WAKE, _UFFDIO_WRITEPROTECT, _UFFDIO_ZEROPAGE, UFFD_API,
     UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_MISSING_SHMEM,
-    UFFD_FEATURE_MOVE, UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID,
-    UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO,
+    UFFD_FEATURE_MOVE, UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS,
+    UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO,
     UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_COPY_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
     UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, uffdio_api, uffdio_continue,
-    uffdio_copy, uffdio_move, uffdio_register, uffdio_writeprotect, uffdio_zeropage,
+    uffdio_copy, uffdio_move, uffdio_poison, uffdio_register, uffdio_writeprotect, uffdio_zeropage,
 };
 use linux_raw_sys::ioctl::{
     UFFDIO_API, UFFDIO_CONTINUE, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE,
@@ -32,6 +32,8 @@ use crate::task::{Space, with_memory};
 /// Linux's `_IOWR` of this type.
 const UFFDIO_MOVE: u32 =
     3 << 30 | (size_of::<uffdio_move>() as u32) << 16 | UFFDIO << 8 | _UFFDIO_MOVE;
+const UFFDIO_POISON: u32 =
+    3 << 30 | (size_of::<uffdio_poison>() as u32) << 16 | UFFDIO << 8 | _UFFDIO_POISON;
 /// `UFFDIO_MOVE_MODE_` bits.
 const MOVE_DONTWAKE: u64 = 1;
 const MOVE_ALLOW_SRC_HOLES: u64 = 2;
@@ -51,12 +53,16 @@ const FEATURES: u64 = (UFFD_FEATURE_PAGEFAULT_FLAG_WP
     | UFFD_FEATURE_EXACT_ADDRESS
     | UFFD_FEATURE_WP_HUGETLBFS_SHMEM
     | UFFD_FEATURE_WP_UNPOPULATED
+    | UFFD_FEATURE_POISON
     | UFFD_FEATURE_MOVE) as u64;
 
 const API_IOCTLS: u64 = 1 << _UFFDIO_API | 1 << _UFFDIO_REGISTER | 1 << _UFFDIO_UNREGISTER;
 /// What can be done in any registered range.
-const RANGE_IOCTLS: u64 =
-    1 << _UFFDIO_WAKE | 1 << _UFFDIO_COPY | 1 << _UFFDIO_ZEROPAGE | 1 << _UFFDIO_MOVE;
+const RANGE_IOCTLS: u64 = 1 << _UFFDIO_WAKE
+    | 1 << _UFFDIO_COPY
+    | 1 << _UFFDIO_ZEROPAGE
+    | 1 << _UFFDIO_MOVE
+    | 1 << _UFFDIO_POISON;
 
 /// A range of whole pages that a program may have.
 #[derive(Clone, Copy)]
@@ -114,6 +120,7 @@ impl UserFault {
             UFFDIO_ZEROPAGE => self.zero(arg),
             UFFDIO_CONTINUE => self.show(arg),
             UFFDIO_MOVE => self.shift(arg),
+            UFFDIO_POISON => self.poison(arg),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -257,8 +264,16 @@ impl UserFault {
         check_mode(mode, DONTWAKE)?;
         let space = self.space_or(Errno::ESRCH)?;
         let step = |offset: usize| {
+            let at = range.start + offset;
+            // As on Linux, only a copy takes the place of what is lost.
+            if space
+                .query(at)
+                .is_some_and(|region| region.start <= at && region.poisoned)
+            {
+                return Err(Errno::EEXIST);
+            }
             let page = with_memory(|| VM.fresh_page())?;
-            place(&space, range.start + offset, page, false)
+            place(&space, at, page, false)
         };
         let ready = watched(&space, range, false);
         self.by_pages(result, range, mode & DONTWAKE == 0, ready, step)
@@ -280,6 +295,18 @@ impl UserFault {
                 other => place_errno(other),
             })
         };
+        self.by_pages(result, range, mode & DONTWAKE == 0, ready, step)
+    }
+
+    fn poison(&self, arg: usize) -> Result<usize, Errno> {
+        let [start, len, mode] = user::read::<[u64; 3]>(arg)?;
+        let result = arg + offset_of!(uffdio_poison, updated);
+        let range = Range::new(start, len)?;
+        check_mode(mode, DONTWAKE)?;
+        let space = self.space_or(Errno::ESRCH)?;
+        let step =
+            |offset: usize| with_memory(|| space.poison(range.start + offset).map_err(place_errno));
+        let ready = watched(&space, range, false);
         self.by_pages(result, range, mode & DONTWAKE == 0, ready, step)
     }
 
@@ -394,5 +421,6 @@ fn place_errno(error: ServeError) -> Errno {
 const _: () = {
     assert!(size_of::<uffdio_continue>() == 32);
     assert!(size_of::<uffdio_zeropage>() == 32);
+    assert!(size_of::<uffdio_poison>() == 32);
     assert!(size_of::<uffdio_copy>() == 40);
 };

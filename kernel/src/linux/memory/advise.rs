@@ -181,6 +181,7 @@ fn populate(space: &Space, at: usize, len: usize, access: Access) -> Step {
     done.map_err(|error| match error {
         FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
         FaultError::Protection => Errno::EINVAL,
+        FaultError::Poisoned => Errno::EHWPOISON,
         FaultError::BeyondEnd | FaultError::Pager(_) | FaultError::Watched(_) => Errno::EFAULT,
     })
 }

@@ -140,6 +140,7 @@ impl Space {
             },
             Fault::Pager(error) => FaultError::Pager(error),
             Fault::Watched(watched) => FaultError::Watched(watched),
+            Fault::Poisoned => FaultError::Poisoned,
         };
         match error {
             FaultError::Watched(watched) => {

@@ -16,8 +16,13 @@
 //! after reclaim. Protection is an attribute of entries and survives whatever becomes of the page; a page
 //! that is protected alone takes an entry of its own, as with mprotect(2).
 //!
+//! A server that has lost a page *poisons* it: accesses end in [`Fault::Poisoned`](crate::Fault::Poisoned)
+//! from then on, until another is placed, or it is discarded or unmapped. That is an attribute of entries as well, which
+//! goes along where a mapping moves, and stays when nobody watches any more.
+//!
 //! S6 of `map/body.rs` is this module's. Locks: the map's, for writing wherever entries change.
 
+mod poison;
 mod protect;
 mod register;
 mod shift;

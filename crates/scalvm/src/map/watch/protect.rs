@@ -34,16 +34,27 @@ impl<'v, M: Machine> Map<'v, M> {
 }
 
 impl<M: Machine> MapWrite<'_, M> {
-    /// Says of one page whether it is protected. It is watched for that if it is; what its entry needs to
-    /// be split has been set aside.
+    /// Says of one page that is there whether it is protected. It is watched for that if it is; what its
+    /// entry needs to be split has been set aside.
     pub(crate) fn mark_page(&self, vm: &Vm<M>, va: usize, protected: bool, spares: Spares<M>) {
+        self.change_page(vm, va, spares, |old| Attributes {
+            write_protected: protected,
+            ..old.fresh()
+        });
+    }
+
+    /// Changes what is said of one page.
+    pub(super) fn change_page(
+        &self,
+        vm: &Vm<M>,
+        va: usize,
+        spares: Spares<M>,
+        new: impl Fn(Attributes) -> Attributes,
+    ) {
         self.clip(vm, va, va + PAGE_SIZE, spares);
         if let Some(entry) = self.map.tree.find(va) {
             let old = entry.attributes();
-            let new = Attributes {
-                write_protected: protected,
-                ..old
-            };
+            let new = new(old);
             self.set_attributes(entry, new);
             vm.lower(self, entry, old.allowed(), new.allowed());
         }

@@ -76,6 +76,9 @@ impl<'v, M: Machine> Map<'v, M> {
         let taker = target.object.get().ok_or(ServeError::Unlike)?;
         let (old, new) = (source.index_of(from), target.index_of(to));
         vm.check_free(&map, taker, new, to)?;
+        if source.attributes().poisoned {
+            return Err(ServeError::Poisoned.into());
+        }
         let Some(giver) = source.object.get() else {
             return Err(ServeError::Absent.into());
         };
@@ -101,6 +104,9 @@ fn check_alike<M: Machine>(
     let (a, b) = (source.attributes(), target.attributes());
     if b.watch.is_none() {
         return Err(ServeError::NotWatched);
+    }
+    if b.poisoned {
+        return Err(ServeError::Present);
     }
     let anonymous = |entry: Ptr<MapEntry<M>>, attributes: Attributes| {
         attributes.share == Share::Private

@@ -169,6 +169,12 @@ impl Disk {
         self.state().trouble.tear(seed);
     }
 
+    /// From now on a request that fails may be lost instead: it is dropped unanswered. A seed determines
+    /// which.
+    pub fn lose_requests(&self, seed: u64) {
+        self.state().trouble.lose(seed);
+    }
+
     /// Makes no request fail any more that is carried out from now on, unless there is no power.
     pub fn stop_failing(&self) {
         self.state().trouble.stop();

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use scalvm::{Io, PAGE_SIZE, Pager, PagerError, Vm};
+use scalvm::{Io, PAGE_SIZE, Pager, PagerError, Request, Vm};
 
 use super::image::Image;
 use super::queue::{Next, Waiting};
@@ -75,7 +75,7 @@ impl Disk {
         }
         let result = state.transfer(vm.machine(), direction, &io, false);
         drop(state);
-        vm.io_done(io, result);
+        answer(vm, io, result);
     }
 
     fn carry_out(&self, vm: &Vm<Emulated>, waiting: Waiting) {
@@ -87,7 +87,16 @@ impl Disk {
             ..
         } = waiting;
         let result = self.state().transfer(&machine, direction, &io, lost);
-        vm.io_done(io, result);
+        answer(vm, io, result);
+    }
+}
+
+/// Tells how a request went; nothing of one that is lost, as when a server dies that has it.
+fn answer(vm: &Vm<Emulated>, io: Io<Emulated>, result: Result<(), PagerError>) {
+    let request = Request::new(vm, io);
+    match result {
+        Err(PagerError::Gone) => drop(request),
+        result => request.done(result),
     }
 }
 
@@ -122,7 +131,11 @@ impl State {
             }
         }
         self.counts.failed += u64::from(fails);
-        if fails { Err(PagerError::Io) } else { Ok(()) }
+        match (fails, dead) {
+            (false, _) => Ok(()),
+            (true, false) if self.trouble.loses() => Err(PagerError::Gone),
+            (true, _) => Err(PagerError::Io),
+        }
     }
 
     /// See [`Disk::cut_power`].

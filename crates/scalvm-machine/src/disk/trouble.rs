@@ -21,6 +21,8 @@ pub(crate) struct Trouble {
     bad: Vec<(Direction, usize, Range<u64>)>,
     /// Which sectors a write that fails writes; none: none.
     tearing: Option<Rng>,
+    /// Which requests that fail are lost, never to be answered; none: none.
+    losing: Option<Rng>,
 }
 
 impl Trouble {
@@ -31,6 +33,7 @@ impl Trouble {
             writes: Failures::never(),
             bad: Vec::new(),
             tearing: None,
+            losing: None,
         }
     }
 
@@ -48,6 +51,16 @@ impl Trouble {
         self.writes.stop();
         self.bad.clear();
         self.tearing = None;
+        self.losing = None;
+    }
+
+    pub fn lose(&mut self, seed: u64) {
+        self.losing = Some(Rng::new(seed));
+    }
+
+    /// Whether this request, which fails, is lost.
+    pub fn loses(&mut self) -> bool {
+        self.losing.as_mut().is_some_and(|rng| rng.one_in(2))
     }
 
     /// Whether this request, the next one, fails.

@@ -158,6 +158,7 @@ impl<'v> Runner<'v> {
             Op::SwapOff => self.swap_off(a),
             Op::Delay => self.say_and(|kit| kit.disk().delay(a[1].into(), u64::from(a[0] % 4 * 5))),
             Op::FailReads => self.say_and(|kit| {
+                kit.disk().lose_requests(a[1].into());
                 kit.disk()
                     .fail_reads_randomly(a[1].into(), u64::from(2 + a[0] % 10));
             }),
@@ -165,6 +166,7 @@ impl<'v> Runner<'v> {
                 kit.disk()
                     .fail_writes_randomly(a[1].into(), u64::from(2 + a[0] % 10));
                 kit.disk().tear_writes(a[1].into());
+                kit.disk().lose_requests(a[1].into());
             }),
             Op::DropObject
             | Op::SetSize

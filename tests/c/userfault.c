@@ -47,7 +47,7 @@ enum { F_WRITE = 1, F_WP = 2, F_MINOR = 4 };
 #define FEATURE_THREAD_ID (1 << 8)
 #define FEATURE_EXACT (1 << 11)
 #define FEATURE_WP_UNPOPULATED (1 << 13)
-#define FEATURES_OF_OURS 0x17da1ULL
+#define FEATURES_OF_OURS 0x17de9ULL
 #define IOCTLS_OF_OURS 0x80000000000001ffULL
 
 #ifndef MADV_POPULATE_READ
@@ -622,6 +622,115 @@ static void shared_poison(void)
 	close(mem);
 }
 
+/* Reads as many events as it is told to; serves nothing meanwhile. */
+struct listener {
+	int fd, count;
+	char *at;
+	pthread_t thread;
+};
+
+static void *listen_to(void *arg)
+{
+	struct listener *l = arg;
+	struct pollfd poller = { .fd = l->fd, .events = POLLIN };
+	char *page = map(1);
+
+	while (l->count-- > 0) {
+		struct copy copy = { (uintptr_t)l->at, (uintptr_t)page, PAGE,
+		    0, 0 };
+		struct msg msg;
+
+		need(poll(&poller, 1, -1) == 1);
+		/* Before the event is read nothing is served. */
+		show_done("copy", control(l->fd, UFFDIO_COPY, &copy),
+		    &copy.copy);
+		need(read(l->fd, &msg, sizeof msg) == sizeof msg);
+		say("event %x, pages %ld to %ld", msg.event,
+		    (long)(msg.flags - (uintptr_t)l->at) / PAGE,
+		    (long)(msg.address - (uintptr_t)l->at) / PAGE);
+	}
+	return NULL;
+}
+
+static void listening(struct listener *l, int count)
+{
+	l->count = count;
+	need(pthread_create(&l->thread, NULL, listen_to, l) == 0);
+}
+
+#define FEATURE_REMOVE (1 << 3)
+#define FEATURE_UNMAP (1 << 6)
+
+/* Programs that are told what becomes of what they serve. */
+static void events(void)
+{
+	struct listener l = {
+		.fd = new_fd(O_NONBLOCK, FEATURE_REMOVE | FEATURE_UNMAP)
+	};
+	int mem = (int)syscall(SYS_memfd_create, "shared", 0);
+	char *file;
+	int result;
+
+	say("- events");
+	l.at = map(16);
+	memset(l.at, 1, 16 * PAGE);
+	need(enroll(l.fd, l.at, 12, MISSING) == 0);
+	mprotect(l.at + 6 * PAGE, PAGE, PROT_READ);
+	listening(&l, 1);
+	result = madvise(l.at + PAGE, 2 * PAGE, MADV_DONTNEED);
+	pthread_join(l.thread, NULL);
+	show("discard", result);
+	listening(&l, 3);
+	result = madvise(l.at + 5 * PAGE, 3 * PAGE, MADV_FREE);
+	pthread_join(l.thread, NULL);
+	show("free", result);
+	show("nobody's", madvise(l.at + 14 * PAGE, PAGE, MADV_DONTNEED));
+	listening(&l, 1);
+	result = munmap(l.at + 4 * PAGE, 4 * PAGE);
+	pthread_join(l.thread, NULL);
+	show("unmap", result);
+	listening(&l, 1);
+	need(mmap(l.at + 8 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0)
+	    == l.at + 8 * PAGE);
+	pthread_join(l.thread, NULL);
+	listening(&l, 1);
+	need(mremap(l.at + 9 * PAGE, 3 * PAGE, 2 * PAGE, 0) == l.at + 9 * PAGE);
+	pthread_join(l.thread, NULL);
+	listening(&l, 1);
+	need(mremap(l.at + 9 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+	    map(1)) != MAP_FAILED);
+	pthread_join(l.thread, NULL);
+	/* The rest of the space is nobody's business. */
+	show("unmap nobody's", munmap(l.at + 13 * PAGE, PAGE));
+	need(ftruncate(mem, 2 * PAGE) == 0);
+	file = mmap(l.at + 13 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, mem,
+	    0);
+	need(file != MAP_FAILED);
+	file[0] = 1;
+	need(enroll(l.fd, file, 2, MISSING) == 0);
+	listening(&l, 1);
+	result = madvise(file, PAGE, MADV_REMOVE);
+	pthread_join(l.thread, NULL);
+	show("remove", result);
+
+	/* A process that waits for ever can be killed. */
+	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+
+	if (child == 0) {
+		int own = new_fd(O_NONBLOCK, FEATURE_REMOVE);
+
+		need(enroll(own, l.at, 1, MISSING) == 0);
+		madvise(l.at, PAGE, MADV_DONTNEED);
+		_exit(1);
+	}
+	usleep(20000);
+	kill(child, SIGKILL);
+	reap("killed", child);
+	close(l.fd);
+	show("closed", madvise(l.at, PAGE, MADV_DONTNEED));
+	close(mem);
+}
+
 static volatile int handled;
 
 static void on_alarm(int sig)
@@ -866,6 +975,7 @@ int main(void)
 	moving();
 	poisoning();
 	shared_poison();
+	events();
 	signals();
 	changes();
 	migration();

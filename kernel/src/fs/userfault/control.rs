@@ -1,7 +1,8 @@
 //! ioctl(2) of a userfaultfd: what its program says of ranges and pages.
 //!
 //! Where pages are done one after the other, the count of bytes, or the first error, goes into the last
-//! word of the request; if some but not all are done the call fails with EAGAIN.
+//! word of the request; if some but not all are done the call fails with EAGAIN. So it does while ranges
+//! change (`events`).
 
 use alloc::sync::Arc;
 use core::mem::offset_of;
@@ -10,8 +11,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::{
     _UFFDIO_API, _UFFDIO_CONTINUE, _UFFDIO_COPY, _UFFDIO_MOVE, _UFFDIO_POISON, _UFFDIO_REGISTER,
     _UFFDIO_UNREGISTER, _UFFDIO_WAKE, _UFFDIO_WRITEPROTECT, _UFFDIO_ZEROPAGE, UFFD_API,
-    UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_MISSING_SHMEM,
-    UFFD_FEATURE_MOVE, UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS,
+    UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_EVENT_UNMAP, UFFD_FEATURE_EXACT_ADDRESS,
+    UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE,
+    UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS,
     UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO,
     UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_COPY_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
     UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, uffdio_api, uffdio_continue,
@@ -23,6 +25,7 @@ use linux_raw_sys::ioctl::{
 };
 use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Region, ServeError, Watch, WatchEvents};
 
+use super::events::LISTENERS;
 use super::{INITIALIZED, UserFault};
 use crate::arch::layout::USER_HIGH;
 use crate::linux::Errno;
@@ -46,6 +49,8 @@ const PROTECT_DONTWAKE: u64 = 2;
 
 /// What programs may ask for. Pages that do not exist are always write-protected with the others.
 const FEATURES: u64 = (UFFD_FEATURE_PAGEFAULT_FLAG_WP
+    | UFFD_FEATURE_EVENT_REMOVE
+    | UFFD_FEATURE_EVENT_UNMAP
     | UFFD_FEATURE_MISSING_SHMEM
     | UFFD_FEATURE_SIGBUS
     | UFFD_FEATURE_THREAD_ID
@@ -140,6 +145,9 @@ impl UserFault {
         }
         user::write(arg, &[api, FEATURES, API_IOCTLS])?;
         self.features.store(features | INITIALIZED, Relaxed);
+        if self.has(UFFD_FEATURE_EVENT_UNMAP) {
+            LISTENERS.fetch_add(1, Relaxed);
+        }
         Ok(0)
     }
 
@@ -219,6 +227,7 @@ impl UserFault {
 
     fn write_protect(&self, arg: usize) -> Result<usize, Errno> {
         const { assert!(size_of::<uffdio_writeprotect>() == 24) };
+        self.settled()?;
         let [start, len, mode] = user::read::<[u64; 3]>(arg)?;
         let range = Range::new(start, len)?;
         let both = PROTECT | PROTECT_DONTWAKE;
@@ -348,9 +357,9 @@ impl UserFault {
         mut step: impl FnMut(usize) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
         let mut done = 0;
-        let mut outcome = ready;
+        let mut outcome = self.settled().and(ready);
         while outcome.is_ok() && done < range.len {
-            outcome = step(done);
+            outcome = self.settled().and_then(|()| step(done));
             done += if outcome.is_ok() { PAGE_SIZE } else { 0 };
         }
         let word = match outcome {

@@ -1,5 +1,6 @@
 //! [`UserFault`]: the descriptor that userfaultfd(2) makes, by which a program serves faults of ranges of
-//! an address space. [`ioctl`](control) is what it is told, [`wait`] where faulting threads wait.
+//! an address space. [`ioctl`](control) is what it is told, [`wait`] where faulting threads wait, [`events`] tells
+//! what becomes of ranges.
 //!
 //! The manager knows a watcher by a number ([`scalvm::Watch`]); the list here leads from it to the
 //! descriptor. A thread that faults puts its fault into the descriptor's queue and waits until it is taken
@@ -8,11 +9,12 @@
 //!
 //! Invariants:
 //! 1. Who waits has its fault in the queue; taking it out is waking it.
-//! 2. A descriptor that is closed watches nothing, has an empty queue, and lets nobody wait.
+//! 2. A descriptor that is closed watches nothing, has empty queues, and lets nobody wait.
 //!
 //! Locks: none is held while a thread waits or bytes move.
 
 mod control;
+mod events;
 mod wait;
 
 use alloc::sync::{Arc, Weak};
@@ -36,6 +38,7 @@ use crate::linux::Errno;
 use crate::sync::Mutex;
 use crate::task::{Pid, Space, WaitQueue};
 
+pub use events::{Change, removing, unmapping};
 pub use wait::{Origin, tell};
 
 /// A message has as many bytes, four words: kind, flags, address, thread.
@@ -62,6 +65,11 @@ pub struct UserFault {
     readers: WaitQueue,
     /// Threads whose fault is in the queue.
     faulting: WaitQueue,
+    events: Mutex<Vec<events::Event>>,
+    /// Threads whose event is to be read.
+    telling: WaitQueue,
+    /// Changes of ranges that are going on.
+    changing: AtomicU32,
 }
 
 /// A fault that waits.
@@ -88,6 +96,9 @@ pub fn open(space: &Arc<Space>, flags: u32) -> Result<FileHandle, Errno> {
         queue: Mutex::new(Vec::new()),
         readers: WaitQueue::new(),
         faulting: WaitQueue::new(),
+        events: Mutex::new(Vec::new()),
+        telling: WaitQueue::new(),
+        changing: AtomicU32::new(0),
     })?;
     let node = Anonymous::node("anon_inode:[userfaultfd]")?;
     let file = File::new(node, new.clone(), O_RDONLY | flags & O_NONBLOCK)?;
@@ -119,8 +130,16 @@ impl UserFault {
         self.faulting.wake_all();
     }
 
-    /// The message of a fault that nobody was told of yet.
+    /// The next message: faults that nobody was told of yet come first, then events.
     fn next_message(&self) -> Option<[u8; MESSAGE]> {
+        self.next_fault().or_else(|| {
+            let [kind, start, end] = self.next_event()?;
+            Some(message([kind, start, end, 0]))
+        })
+    }
+
+    /// The message of a fault that nobody was told of yet.
+    fn next_fault(&self) -> Option<[u8; MESSAGE]> {
         let mut queue = self.queue.lock();
         let pending = queue.iter_mut().find(|pending| !pending.told)?;
         pending.told = true;
@@ -145,18 +164,22 @@ impl UserFault {
         } else {
             0
         };
-        let words = [
+        Some(message([
             u64::from(UFFD_EVENT_PAGEFAULT),
             u64::from(flags),
             address as u64,
             thread,
-        ];
-        let mut message = [0; MESSAGE];
-        for (bytes, word) in message.chunks_exact_mut(8).zip(words) {
-            bytes.copy_from_slice(&word.to_ne_bytes());
-        }
-        Some(message)
+        ]))
     }
+}
+
+/// A message of these words.
+fn message(words: [u64; 4]) -> [u8; MESSAGE] {
+    let mut message = [0; MESSAGE];
+    for (bytes, word) in message.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    message
 }
 
 impl FileIo for UserFault {
@@ -201,7 +224,11 @@ impl FileIo for UserFault {
             return POLLERR;
         }
         let waiting = self.queue.lock().iter().any(|pending| !pending.told);
-        if waiting { POLLIN } else { 0 }
+        if waiting || self.has_event() {
+            POLLIN
+        } else {
+            0
+        }
     }
 
     fn ioctl(&self, _file: &File, request: u32, arg: usize) -> Result<usize, Errno> {
@@ -215,6 +242,7 @@ impl FileIo for UserFault {
             space.forget_watcher(self.number);
         }
         self.wake(0, usize::MAX);
+        self.forget_events();
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -16,6 +16,7 @@ use scalvm::{
 
 use super::super::{Errno, Result};
 use crate::arch::layout::USER_HIGH;
+use crate::fs::userfault;
 use crate::mm::user;
 use crate::task::{self, Space, with_memory};
 
@@ -114,6 +115,10 @@ fn each_region(
 fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) -> Step {
     let refuse = |when: bool| if when { Err(Errno::EINVAL) } else { Ok(()) };
     let is_anonymous = region.share == Share::Private && region.object_id.is_none();
+    let tell = || {
+        let watch = region.watch;
+        watch.map_or(Ok(()), |watch| userfault::removing(watch.server, at, len))
+    };
     match advice {
         MADV_NORMAL => space.advise(at, len, Advice::Normal)?,
         MADV_RANDOM => space.advise(at, len, Advice::Random)?,
@@ -121,11 +126,16 @@ fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) ->
         MADV_WILLNEED => space.will_need(at, len)?,
         MADV_DONTNEED => {
             refuse(region.wired)?;
+            tell()?;
             space.discard(at, len)?;
         }
-        MADV_DONTNEED_LOCKED => space.discard(at, len)?,
+        MADV_DONTNEED_LOCKED => {
+            tell()?;
+            space.discard(at, len)?;
+        }
         MADV_FREE => {
             refuse(region.wired || !is_anonymous)?;
+            tell()?;
             space.free(at, len)?;
         }
         MADV_REMOVE => {
@@ -133,6 +143,7 @@ fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) ->
             if region.share == Share::Private || !region.prot.contains(Prot::WRITE) {
                 return Err(Errno::EACCES);
             }
+            tell()?;
             with_memory(|| space.punch(at, len)).map_err(|error| match error {
                 MapError::Protection => Errno::EOPNOTSUPP,
                 error => error.into(),

@@ -1,5 +1,7 @@
 //! Mapping, unmapping, and rights: mmap(2), munmap(2), mprotect(2).
 
+use alloc::vec::Vec;
+
 use linux_raw_sys::general::{
     MAP_ANONYMOUS, MAP_DENYWRITE, MAP_EXECUTABLE, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN,
     MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED,
@@ -11,6 +13,7 @@ use scalvm::{Inherit, MapError, MapRequest, PAGE_MASK, Place, Prot, Share, Wire,
 use super::super::{Errno, Result};
 use super::{any_region, lock, range, rights};
 use crate::arch::layout::USER_HIGH;
+use crate::fs::userfault::{self, Change};
 use crate::task::{self, Space, min_address};
 
 /// The flags that MAP_SHARED_VALIDATE lets pass; without it, unknown ones are ignored.
@@ -79,6 +82,10 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
     if wire.is_some() {
         lock::may_lock()?;
     }
+    let changes = match place {
+        Place::Fixed(at) => userfault::unmapping(space, at, len)?,
+        _ => Vec::new(),
+    };
     let start = if anonymous {
         let inherit = if share == Share::Shared {
             Inherit::Share
@@ -112,6 +119,7 @@ pub(super) fn mmap(space: &Space, a: [usize; 6]) -> Result {
         MapError::BadOffset => Errno::EOVERFLOW,
         other => other.into(),
     })?;
+    changes.into_iter().for_each(Change::tell);
     // The mapping stands, as on Linux, whether or not all of it can be brought in now.
     if wire.is_some() || space.wire_future().is_some() {
         let _ = space.bring_wired(start, len);
@@ -127,7 +135,9 @@ pub(super) fn munmap(space: &Space, at: usize, len: usize) -> Result {
     if at & PAGE_MASK != 0 || len == 0 || at > USER_HIGH || len > USER_HIGH - at {
         return Err(Errno::EINVAL);
     }
+    let changes = userfault::unmapping(space, at, len)?;
     space.unmap(at, len)?;
+    changes.into_iter().for_each(Change::tell);
     Ok(0)
 }
 

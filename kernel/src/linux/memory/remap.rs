@@ -1,6 +1,8 @@
 //! Growing, shrinking and moving mappings, and what of their objects they show: mremap(2),
 //! remap_file_pages(2).
 
+use alloc::vec::Vec;
+
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Place, Remap, Share, page_ceil};
@@ -8,6 +10,7 @@ use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Place, Remap, Share, page_ceil};
 use super::super::{Errno, Result};
 use super::any_region;
 use crate::arch::layout::USER_HIGH;
+use crate::fs::userfault::{self, Change};
 use crate::task::{self, Space, min_address};
 
 /// The calls whose numbers are known here.
@@ -99,6 +102,14 @@ pub(super) fn mremap(
     if !matches!(old.checked_add(old_len), Some(end) if end <= USER_HIGH) {
         return Err(Errno::EFAULT);
     }
+    // What it replaces, cuts off, and leaves is unmapped.
+    let kept = new_len.min(old_len);
+    let replaced = match how {
+        Remap::Fixed(to) => userfault::unmapping(space, to, new_len)?,
+        _ => Vec::new(),
+    };
+    let cut = userfault::unmapping(space, old + kept, old_len - kept)?;
+    let left = userfault::unmapping(space, old, if keeps { 0 } else { kept })?;
     let moved = if keeps {
         space.remap_keeping(old, old_len, fixed.then_some(new))
     } else {
@@ -109,6 +120,12 @@ pub(super) fn mremap(
         MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
         other => other.into(),
     })?;
+    let left = left.into_iter().filter(|_| at != old);
+    replaced
+        .into_iter()
+        .chain(cut)
+        .chain(left)
+        .for_each(Change::tell);
     if new_len > old_len {
         // It stands, as on Linux, whether or not all of it can be brought in now.
         let _ = space.bring_wired(at, new_len);

@@ -93,6 +93,7 @@ global_asm!(
 
     ".pushsection .bss, \"aw\", @nobits",
     ".balign 4096",
+    ".globl boot_pml4, boot_pdpt, boot_pdpt_image",
     "boot_pml4: .skip 4096",
     "boot_pdpt: .skip 4096",
     "boot_pdpt_image: .skip 4096",

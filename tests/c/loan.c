@@ -1,10 +1,11 @@
 /*
- * What was written to a pipe is what the reader finds, whatever the writer does
+ * What was written to a pipe or a socket is what the reader finds, whatever the writer does
  * with its buffer afterwards: NetBSD's `loan`, for private and shared mappings,
  * and some ways to give up or copy the buffer.
  */
 #include "show.h"
 
+#include <sys/socket.h>
 
 #define LEN (32L * 1024)
 
@@ -35,13 +36,14 @@ static void check(const char *what, int fd, long len, char first)
 	say("%s: %ld bytes, %ld wrong", what, got, wrong);
 }
 
-static void overwritten(int flags, const char *kind)
+static void overwritten(int flags, const char *kind, int sockets)
 {
 	char *memory = buffer(flags, LEN, 3);
 	char what[64];
 	int fds[2];
 
-	need(pipe(fds) == 0);
+	need((sockets ? socketpair(AF_UNIX, SOCK_STREAM, 0, fds) : pipe(fds)) ==
+	    0);
 	snprintf(what, sizeof what, "overwritten, %s", kind);
 	need(write(fds[1], memory, LEN) == LEN);
 	memset(memory, 'x', LEN);
@@ -154,8 +156,10 @@ static void given_up(void)
 int main(void)
 {
 	catch_faults();
-	overwritten(ANON, "private");
-	overwritten(MAP_SHARED | MAP_ANONYMOUS, "shared");
+	overwritten(ANON, "private", 0);
+	overwritten(MAP_SHARED | MAP_ANONYMOUS, "shared", 0);
+	overwritten(ANON, "private, by a socket", 1);
+	overwritten(MAP_SHARED | MAP_ANONYMOUS, "shared, by a socket", 1);
 	large(ANON, "private");
 	large(MAP_SHARED | MAP_ANONYMOUS, "shared");
 	odd("from the middle of a page", 100, 50 * PAGE + 17);

@@ -1,6 +1,9 @@
 /* What mincore tells, by the names of NetBSD's test. */
 #include "show.h"
 
+#include <sys/ipc.h>
+#include <sys/shm.h>
+
 #define PAGES 8
 #define LEN (PAGES * PAGE)
 
@@ -65,15 +68,21 @@ static void resid(void)
 	n = mmap(0, LEN, PROT_NONE, ANON, -1, 0);
 	resident("comes, no access", n, LEN);
 	show("unlock all", munlockall());
+	a = mmap(0, LEN, RW, ANON, -1, 0);
+	resident("there before all is locked", a, LEN);
+	show("lock all", mlockall(MCL_CURRENT | MCL_FUTURE));
+	resident("locked with all", a, LEN);
+	resident("comes", mmap(0, LEN, RW, ANON, -1, 0), LEN);
+	show("unlock all", munlockall());
 	resident("fresh again", mmap(0, LEN, RW, ANON, -1, 0), LEN);
 }
 
-/* Shared memory, without SysV's names. */
-static void shmseg(void)
+static void shmseg(const char *kind, char *s)
 {
-	char *s = mmap(0, LEN, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pid;
 
+	say("-- %s", kind);
+	need(s != MAP_FAILED);
 	resident("fresh", s, LEN);
 	s[2 * PAGE] = 1;
 	resident("touched", s, LEN);
@@ -94,8 +103,14 @@ static void shmseg(void)
 
 int main(void)
 {
+	int id = shmget(IPC_PRIVATE, LEN, 0600);
+
+	need(id >= 0);
 	err();
 	resid();
-	shmseg();
+	shmseg("a segment", shmat(id, NULL, 0));
+	need(shmctl(id, IPC_RMID, NULL) == 0);
+	shmseg("shared memory", mmap(0, LEN, RW, MAP_SHARED | MAP_ANONYMOUS,
+	    -1, 0));
 	return 0;
 }

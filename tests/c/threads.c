@@ -1,7 +1,7 @@
 /*
  * Threads of the C library: creating and joining, locks, conditions, memory
  * that one maps and another uses, faults in several at once, fork and exec
- * among threads, a whole process ended by one of them.
+ * among threads, a whole process ended by one of them, stacks with a guard.
  */
 #include "show.h"
 #include <pthread.h>
@@ -159,6 +159,22 @@ static void *await_signal(void *arg)
 	return arg;
 }
 
+/* NetBSD's t_stack: below a thread's stack lies what nobody may touch. */
+static void *overrun(void *arg)
+{
+	pthread_attr_t attributes;
+	size_t size, guard;
+	void *low;
+
+	need(pthread_getattr_np(pthread_self(), &attributes) == 0);
+	need(pthread_attr_getstack(&attributes, &low, &size) == 0);
+	need(pthread_attr_getguardsize(&attributes, &guard) == 0);
+	put("stack: its lowest byte", low, 0, 1);
+	put("stack: below it", low, -1, 1);
+	look("stack: the guard's lowest byte", low, -(long)guard);
+	return arg;
+}
+
 static sem_t semaphore;
 
 static void *post(void *arg)
@@ -201,6 +217,10 @@ int main(int argc, char **argv)
 	need(pthread_join(thread, &result) == 0);
 	say("left behind: %d", ((char *)result)[PAGE - 1]);
 
+	catch_faults();
+	need(pthread_create(&thread, NULL, overrun, NULL) == 0);
+	need(pthread_join(thread, NULL) == 0);
+	need(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
 	in_child("exit in a thread", exit_all);
 	in_child("fault in a thread", fault);
 	in_child("exec in a thread", execute);

@@ -95,6 +95,7 @@ scenes! {
     rules::two_grow_one_stack,
     rules::a_stack_meets_a_mapping,
     rules::wired_while_pages_leave,
+    rules::wired_while_the_object_is_cut,
     rules::two_wire_up_to_a_limit,
     rules::sealed_while_unmapped,
     rules::stores_while_moved_and_kept,

@@ -1,7 +1,10 @@
 //! Scenes of what an address space allows: memory that grows, is wired, sealed, and moved away.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
 use scalvm::{
-    Access, FaultError, Limit, MapError, MapLimits, MapRequest, PAGE_SIZE, Place, Pmap, Prot,
+    Access, FaultError, Limit, MapError, MapLimits, MapRequest, PAGE_SIZE, Place, Pmap, Prot, Share,
 };
 use scalvm_testkit::{Hw, Kit};
 
@@ -46,8 +49,11 @@ pub fn a_stack_meets_a_mapping(crew: &dyn Crew) {
     let grow = || {
         run_on(&kit, 0, &map);
         let grown = (2..10).rev().take_while(|&n| {
+            let there = map.query(page(3));
+            let there = there.is_some_and(|region| region.start == page(3) && !region.grows);
             let stored = store(&kit, 0, &map, page(n), 1);
             assert!(matches!(stored, Ok(()) | Err(FaultError::NoMapping)));
+            assert!(n >= 7 || !there || stored.is_err(), "no room at page {n}");
             stored.is_ok()
         });
         assert!(grown.count() >= 3, "the guard is three pages");
@@ -100,20 +106,43 @@ pub fn two_wire_up_to_a_limit(crew: &dyn Crew) {
     end!(kit, map);
 }
 
+/// What a call began to wire that fails is not wired, and what was wired before is.
+pub fn wired_while_the_object_is_cut(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let object = kit.vm().new_anonymous(3 * PAGE_SIZE as u64);
+    let (object, map) = (object.expect("memory"), new_map(&kit));
+    map_object(&map, &object, 0, 3, Share::Shared);
+    assert_eq!(map.wire(page(0), PAGE_SIZE), Ok(()));
+    let wire = || {
+        let pages = match map.wire(page(0), 3 * PAGE_SIZE) {
+            Ok(()) => 3,
+            Err(error) => {
+                assert_eq!(error, MapError::BeyondEnd);
+                1
+            }
+        };
+        assert_eq!(map.usage().wired_bytes, pages * PAGE_SIZE as u64);
+    };
+    let cut = || assert_eq!(object.set_size(2 * PAGE_SIZE as u64), Ok(()));
+    crew.together(&kit, &[&wire, &cut]);
+    drop(object);
+    end!(kit, map);
+}
+
 /// Either the seal comes first, or there is nothing to seal.
 pub fn sealed_while_unmapped(crew: &dyn Crew) {
     let kit = crew.kit();
     let map = anonymous(&kit, 2);
     set(&map, page(1), 7);
-    let seal = || {
-        let sealed = map.seal(page(1), PAGE_SIZE);
-        assert!(matches!(sealed, Ok(()) | Err(MapError::NotMapped)));
+    let done = AtomicUsize::new(0);
+    let end = |result: Result<(), MapError>, late: MapError| match result {
+        Ok(()) => _ = done.fetch_add(1, SeqCst),
+        Err(error) => assert_eq!(error, late),
     };
-    let unmap = || {
-        let unmapped = map.unmap(page(0), 2 * PAGE_SIZE);
-        assert!(matches!(unmapped, Ok(()) | Err(MapError::Sealed)));
-    };
+    let seal = || end(map.seal(page(1), PAGE_SIZE), MapError::NotMapped);
+    let unmap = || end(map.unmap(page(0), 2 * PAGE_SIZE), MapError::Sealed);
     crew.together(&kit, &[&seal, &unmap]);
+    assert_eq!(done.into_inner(), 1, "one of them came first");
     match map.query(page(1)) {
         Some(region) => assert!(region.sealed && get(&map, page(1)) == Ok(7)),
         None => assert!(map.query(0).is_none(), "all of it is unmapped"),

@@ -1,7 +1,7 @@
 /*
  * Maps a disk, or a file in its place, shared; writes patterns from two
  * processes, and syncs. What was synced is then in the file; with "hold", the
- * program stays, so that nothing but the syncs can have put it there.
+ * program stays, so that nothing but msync can have put it there.
  * Usage: devmsync DEVICE [hold]
  */
 #include "show.h"
@@ -29,6 +29,15 @@ int main(int argc, char **argv)
 	say("sum: %ld", sum);
 	private[3 * MIB] = 99;		/* must not arrive */
 
+	/* read(2), write(2) and the mapping are one. */
+	need(pwrite(fd, "by write", 8, 6 * MIB + 5) == 8);
+	look("written", p, 6 * MIB + 5);
+	memcpy(p + 6 * MIB + 100, "by map", 6);
+	need(pread(fd, back, 6, 6 * MIB + 100) == 6);
+	say("read back: %s", back);
+	look("private sees it", private, 6 * MIB + 100);
+	look("private keeps its own", private, 3 * MIB);
+
 	/* A few bytes of some pages, whole pages, the last byte. */
 	for (long i = 0; i < MIB; i += 3 * PAGE)
 		memset(p + i + 100, (int)(i / PAGE), 50);
@@ -46,21 +55,12 @@ int main(int argc, char **argv)
 		_exit(0);
 	}
 	reap("child", pid);
-
-	/* read(2), write(2) and the mapping are one. */
-	need(pwrite(fd, "by write", 8, 6 * MIB + 5) == 8);
-	look("written", p, 6 * MIB + 5);
-	memcpy(p + 6 * MIB + 100, "by map", 6);
-	need(pread(fd, back, 6, 6 * MIB + 100) == 6);
-	say("read back: %s", back);
-	look("private sees it", private, 6 * MIB + 100);
-	look("private keeps its own", private, 3 * MIB);
-	show("fsync", fsync(fd));
 	if (argc > 2) {
 		say("holding");
 		for (;;)
 			pause();
 	}
+	show("fsync", fsync(fd));
 	show("unmap", munmap(p, 8 * MIB));
 	show("close", close(fd));
 	return 0;

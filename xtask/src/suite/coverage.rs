@@ -1,8 +1,9 @@
 //! The table of calls in `docs/coverage.md` says what is so.
 //!
 //! Its section of Linux has a row for each probe of `tests/c/coverage.c`, and beside it what the probe says in
-//! a guest. The rows of its other sections name, between backquotes, probes of that one or functions of the
-//! sources: tests, or the verbs that a kernel calls.
+//! a guest. The rows of its other sections name, between backquotes, probes of that one, functions of the
+//! sources, which are tests or the verbs that a kernel calls, or tests of this tool. Each test that makes an
+//! assertion has a row that says how it was seen to fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,11 +11,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::lab::files;
 use super::{Lab, Plan, Report};
 use crate::paths;
 
 /// Where tests and verbs are.
 const SOURCES: [&str; 2] = ["crates", "tests"];
+/// Where tests of guests are.
+const SUITE: &str = "xtask/src/suite";
 
 /// Runs the tests.
 pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
@@ -23,6 +27,12 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     }
     if plan.wants("coverage/names") {
         report.test("coverage/names", names);
+    }
+    if plan.wants("coverage/failures") {
+        report.test("coverage/failures", || {
+            let text = table()?;
+            same_names(section(&text, "Assertions")?, section(&text, "Failures")?)
+        });
     }
 }
 
@@ -81,12 +91,15 @@ fn names() -> Result<()> {
     for dir in SOURCES {
         collect_functions(&paths::root().join(dir), &mut functions)?;
     }
+    for path in files(SUITE, "rs")? {
+        let text = fs::read_to_string(&path)?;
+        functions.extend(text.split('"').map(str::to_owned));
+    }
     let mut missing = Vec::new();
     for title in ["POSIX", "NetBSD", "Assertions"] {
         for [_, names, ..] in rows(section(&text, title)?) {
-            let named = names.split('`').skip(1).step_by(2);
             let unknown =
-                named.filter(|name| !probes.contains(*name) && !functions.contains(*name));
+                quoted(names).filter(|name| !probes.contains(*name) && !functions.contains(*name));
             missing.extend(unknown.map(str::to_owned));
         }
     }
@@ -94,6 +107,29 @@ fn names() -> Result<()> {
         true => Ok(()),
         false => bail!("docs/coverage.md names what does not exist: {missing:?}"),
     }
+}
+
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// An error unless the tests that one section names in its second column are those that the other names in its first.
+fn same_names(assertions: &str, failures: &str) -> Result<()> {
+    let made: BTreeSet<&str> = rows(assertions)
+        .flat_map(|[_, tests, ..]| quoted(tests))
+        .collect();
+    let seen: BTreeSet<&str> = rows(failures)
+        .flat_map(|[tests, ..]| quoted(tests))
+        .collect();
+    let (unseen, unmade): (Vec<_>, Vec<_>) = (
+        made.difference(&seen).collect(),
+        seen.difference(&made).collect(),
+    );
+    if !unseen.is_empty() || !unmade.is_empty() {
+        bail!("not seen to fail: {unseen:?}; no assertion's: {unmade:?}");
+    }
+    Ok(())
 }
 
 /// The names of all functions in the Rust files of a folder, and of all C programs.
@@ -183,6 +219,17 @@ mod tests {
             text.contains("b: the table says EINVAL, found works"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn assertions_and_failures_name_the_same_tests() {
+        let table = |rows: &str| format!("| a | b |\n|---|---|\n{rows}");
+        let made = table("| upstream | `one`, `two` |\n| other | no meaning |\n");
+        let seen = table("| `one` | so |\n| `two` | so |\n| `two` | and so |\n");
+        assert!(same_names(&made, &seen).is_ok());
+        let error = same_names(&made, &table("| `one`, `three` | so |\n"));
+        let error = error.expect_err("two is missing").to_string();
+        assert!(error.contains("two") && error.contains("three"), "{error}");
     }
 
     #[test]

@@ -74,8 +74,13 @@ fn mmap_mod() {
     assert_eq!(load(&kit, 0, &map, page(0)), Ok(23));
     assert_eq!(map.sync(page(0), PAGE_SIZE), Ok(()));
     assert_eq!(kit.disk_page(0, 0).as_slice()[..8], 23u64.to_le_bytes());
-    // And the same where the mapping is not looked at again before.
+    // And the same where the mapping is not looked at again before, and the store met no fault: only the page
+    // table knows of it.
+    store(&kit, 0, &map, page(0), 0).expect("stored");
+    assert_eq!(map.sync(page(0), PAGE_SIZE), Ok(()));
+    let faults = kit.vm().stats().faults;
     store(&kit, 0, &map, page(0), 24).expect("stored");
+    assert_eq!(kit.vm().stats().faults, faults);
     assert_eq!(map.unmap(page(0), PAGE_SIZE), Ok(()));
     map_object(&map, &file, 0, 1, Share::Shared);
     assert_eq!(map.sync(page(0), PAGE_SIZE), Ok(()));

@@ -1,5 +1,8 @@
 //! Scenes in which one thread gives memory up, or has it leave, while others use it.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
 use scalvm::{PAGE_SIZE, Share};
 
 use crate::common::*;
@@ -54,15 +57,24 @@ pub fn stores_while_given_up(crew: &dyn Crew) {
     end!(kit, map);
 }
 
-/// Memory that a child has as well is given up by both, and only then goes.
+/// Memory that a child has as well is given up by both, and only then goes; what was given up before the fork is so
+/// for both.
 pub fn forked_while_given_up(crew: &dyn Crew) {
     let kit = paging(crew, 64, 0);
     let map = anonymous(&kit, 2);
     let prepare = || (0..2).for_each(|n| set(&map, page(n), 1));
     crew.together(&kit, &[&prepare]);
-    let give_up = || map.free(page(0), PAGE_SIZE).expect("given up");
+    let given_up = AtomicBool::new(false);
+    let give_up = || {
+        given_up.store(true, SeqCst);
+        map.free(page(0), PAGE_SIZE).expect("given up");
+    };
     let fork = || {
         let child = map.fork().expect("memory");
+        if !given_up.load(SeqCst) {
+            evict(&kit);
+            assert_eq!(get(&child, page(0)), Ok(1), "the child gives nothing up");
+        }
         let seen = get(&child, page(0)).expect("read");
         assert!(seen <= 1, "{seen}");
         set(&child, page(0) + 8, 5);
@@ -118,6 +130,8 @@ pub fn stores_to_a_file_while_it_is_invalidated(crew: &dyn Crew) {
     map_object(&map, &file, 0, 2, Share::Shared);
     let drop_it = || {
         map.start_sync(page(0), 2 * PAGE_SIZE).expect("mapped");
+        // Now they are clean, but for what is stored meanwhile.
+        assert_eq!(map.sync(page(0), 2 * PAGE_SIZE), Ok(()));
         map.invalidate(page(0), 2 * PAGE_SIZE).expect("mapped");
         file.drop_clean(0, 2 * PAGE_SIZE as u64);
     };

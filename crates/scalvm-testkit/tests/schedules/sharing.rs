@@ -78,9 +78,13 @@ pub fn a_file_is_written_while_lent(crew: &dyn Crew) {
         }
     };
     let lend = || {
+        let mut last = None;
         for _ in 0..3 {
             let loan = file.lend(1).expect("lent");
-            word(&loan);
+            let seen = word(&loan);
+            if let Some((loan, before)) = last.replace((loan, seen)) {
+                assert_eq!(word(&loan), before, "what is lent does not change");
+            }
         }
     };
     let sync = || {
@@ -138,11 +142,17 @@ pub fn stores_while_moved_away(crew: &dyn Crew) {
         }
     };
     let pass = || {
+        run_on(&kit, 1, &map);
         for _ in 0..2 {
             let mut passing = map
                 .extract(page(1), PAGE_SIZE, Extract::Move)
                 .expect("extracted");
             assert_eq!(get(&map, page(1)), Err(FaultError::NoMapping));
+            assert_eq!(
+                load(&kit, 1, &map, page(1)),
+                Err(FaultError::NoMapping),
+                "nor do the page tables have it"
+            );
             assert_eq!(map.put(&mut passing, Place::Free(page(1))), Ok(page(1)));
         }
     };

@@ -1,6 +1,7 @@
 //! Tests of [`Frames`].
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::vec::Vec;
 
@@ -386,23 +387,31 @@ fn threads_come_through_exhaustion() {
 
 #[test]
 fn segments_come_while_others_allocate() {
-    let machine = TestMachine::new(16 * 64);
-    let frames = Frames::new();
-    // SAFETY: the arena is ours.
-    let add = |n: u64| unsafe {
-        frames.add_segment(&machine, machine.frame(n * 64), machine.frame(n * 64 + 64))
-    };
-    add(0).unwrap();
-    thread::scope(|scope| {
-        for seed in 1..4 {
-            let (machine, frames) = (&machine, &frames);
-            scope.spawn(move || churn(machine, frames, seed, 20_000));
-        }
-        for n in 1..16 {
-            add(n).unwrap();
-            thread::yield_now();
-        }
-    });
-    assert_eq!(frames.free_count(), 16 * 63);
-    frames.check_invariants(&machine);
+    for _ in 0..50 {
+        let machine = TestMachine::new(16 * 64);
+        let frames = Frames::new();
+        // SAFETY: the arena is ours.
+        let add = |n: u64| unsafe {
+            frames.add_segment(&machine, machine.frame(n * 64), machine.frame(n * 64 + 64))
+        };
+        add(0).unwrap();
+        let added = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for seed in 1..4 {
+                let (machine, frames, added) = (&machine, &frames, &added);
+                scope.spawn(move || {
+                    while !added.load(Relaxed) {
+                        churn(machine, frames, seed, 100);
+                    }
+                });
+            }
+            for n in 1..16 {
+                add(n).unwrap();
+                thread::yield_now();
+            }
+            added.store(true, Relaxed);
+        });
+        assert_eq!(frames.free_count(), 16 * 63);
+        frames.check_invariants(&machine);
+    }
 }

@@ -276,15 +276,15 @@ fn who_waits_at_the_limit_is_served_when_the_use_falls() {
         .collect();
     let got = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let memory = vm.malloc(&M_TIGHT, 256, MallocFlags::WAIT).unwrap();
-                got.fetch_add(1, SeqCst);
-                // SAFETY: not freed yet.
-                unsafe { vm.free(&M_TIGHT, memory) };
-            });
-        }
+        let wait = || {
+            let memory = vm.malloc(&M_TIGHT, 256, MallocFlags::WAIT).unwrap();
+            got.fetch_add(1, SeqCst);
+            // SAFETY: not freed yet.
+            unsafe { vm.free(&M_TIGHT, memory) };
+        };
+        let waiters = [0; 3].map(|_| scope.spawn(wait));
         while vm.type_stats(&M_TIGHT).unwrap().waits < 3 {
+            assert!(!waiters.iter().any(|waiter| waiter.is_finished()));
             thread::yield_now();
         }
         assert_eq!(got.load(SeqCst), 0, "there is room for 104");

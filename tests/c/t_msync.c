@@ -11,7 +11,8 @@ static void arrives(const char *what, int flags)
 	char page[PAGE];
 
 	need(at != MAP_FAILED);
-	memset(at, 'x', LEN);
+	for (int i = 0; i < PAGES; i++)
+		memset(at + i * PAGE, 'a' + i, PAGE);
 	show(what, msync(at, LEN, flags));
 	for (int i = 0; i < PAGES; i++) {
 		need(pread(fd, page, PAGE, i * PAGE) == PAGE);

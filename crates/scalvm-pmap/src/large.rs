@@ -134,7 +134,10 @@ impl<F: Format, M: Machine, T> Space<'_, F, M, T> {
     /// What a large leaf says of one of its pages.
     pub fn mapping_of(large: &Large, entry: u64, va: usize) -> Mapping {
         let leaf = F::small(entry, (va - large.base) >> PAGE_SHIFT);
-        Self::mapping(va, leaf, large.writable)
+        Mapping {
+            large: true,
+            ..Self::mapping(va, leaf, large.writable)
+        }
     }
 
     /// A large leaf changed as a leaf would be.

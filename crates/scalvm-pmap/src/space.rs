@@ -130,6 +130,7 @@ impl<'a, F: Format, M: Machine, T> Space<'a, F, M, T> {
             accessed: F::accessed(leaf),
             dirty: F::dirty(leaf),
             managed: F::managed(leaf),
+            large: false,
         }
     }
 

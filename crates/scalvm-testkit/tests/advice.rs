@@ -6,6 +6,8 @@ mod common;
 mod give_up;
 #[path = "advice/inspect.rs"]
 mod inspect;
+#[path = "advice/large.rs"]
+mod large;
 #[path = "advice/leave.rs"]
 mod leave;
 #[path = "advice/minherit.rs"]

@@ -18,7 +18,10 @@ fn steps() -> u64 {
 
 #[test]
 fn random_programs_do_what_the_model_says() {
-    soaked::<Program>(steps(), &None);
+    let sum = soaked::<Program>(steps(), &None);
+    // Rows come, and pages are joined.
+    assert!(sum.ran.rows[0] > sum.steps / 2000, "{sum:?}");
+    assert!(sum.ran.rows[1] > sum.steps / 20_000, "{sum:?}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod crew;
 mod files;
 #[path = "schedules/kmem.rs"]
 mod kmem;
+#[path = "schedules/large.rs"]
+mod large;
 #[path = "schedules/limits.rs"]
 mod limits;
 #[path = "schedules/memory.rs"]
@@ -79,6 +81,11 @@ scenes! {
     files::stores_while_replaced_by_a_shared_mapping,
     files::a_child_ends_while_its_file_is_truncated,
     files::reads_while_truncated,
+    large::faults_at_once_bring_one_row,
+    large::stores_while_split_and_joined,
+    large::stores_while_moved_to_a_row,
+    large::forked_while_joined,
+    large::joined_while_pages_leave,
     limits::stores_while_trimmed,
     limits::loads_while_trimmed_with_a_copy,
     limits::trimmed_while_unmapped_and_mapped,

@@ -36,6 +36,7 @@ scenes! {
     every_failure_of_sync "sync",
     every_failure_of_wiring "wire",
     every_failure_of_advice "advice",
+    every_failure_of_large_pages "large",
     every_failure_of_growing_and_sealing "rules",
     every_failure_of_watching "watch",
     every_failure_of_swapping "swap",

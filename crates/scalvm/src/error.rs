@@ -52,6 +52,20 @@ pub enum MapError {
     ExecGain,
 }
 
+/// Why a range is not mapped by one large leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotLarge {
+    /// Nothing is mapped at the address.
+    NotMapped,
+    /// It cannot be, as long as the mapping is what it is: not all of the range is private anonymous memory
+    /// of one entry, which has something in it, may be accessed, and whose address space alone has it.
+    Unsuitable,
+    /// Somebody uses one of its pages right now.
+    InUse,
+    /// No row of free frames, or no memory for what else it takes.
+    OutOfMemory,
+}
+
 /// Which limit of an address space would be exceeded; see [`MapLimits`](crate::MapLimits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {

@@ -189,6 +189,8 @@ pub struct Mapping {
     /// False for frames that the manager does not own (devices): entered as uncached or
     /// write-combining.
     pub managed: bool,
+    /// Whether a large leaf maps it, and the pages around it.
+    pub large: bool,
 }
 
 /// The accessed and dirty bits that [`Pmap::harvest`] clears.

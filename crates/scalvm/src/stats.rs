@@ -121,6 +121,12 @@ stats! {
     flushes,
     /// Large leaves made for parts of devices.
     large_devices,
+    /// Faults that brought a row of pages, mapped by a large leaf.
+    large_faults,
+    /// Faults that would have done so if there had been a row of free frames, and memory for what else it takes.
+    large_fallbacks,
+    /// Ranges whose pages were joined, to be mapped by a large leaf.
+    large_joins,
     /// Large leaves split, since a part of what they map was changed.
     large_splits,
 }
@@ -178,6 +184,9 @@ pub(crate) enum Event {
     Repay,
     Flush,
     LargeDevice,
+    LargeFault,
+    LargeFallback,
+    LargeJoin,
     LargeSplit,
 }
 

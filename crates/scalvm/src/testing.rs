@@ -286,6 +286,7 @@ unsafe impl Pmap<TestMachine> for TestPmap {
             accessed: true,
             dirty: how.access == Access::Write,
             managed: how.cache == Cache::WriteBack,
+            large: false,
         };
         let old = self.mappings.lock().unwrap().insert(va, new);
         Ok((
@@ -323,6 +324,7 @@ unsafe impl Pmap<TestMachine> for TestPmap {
                     accessed: false,
                     dirty: false,
                     managed: true,
+                    large: false,
                 }
             });
         }

@@ -1,5 +1,6 @@
 //! The manager itself: [`Vm`] owns the frames, the pools of all structures, and the counters.
 
+use core::sync::atomic::AtomicU8;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::AtomicUsize;
@@ -15,6 +16,7 @@ use crate::kmem::kernel_map::{Kept, KernelBody};
 use crate::kmem::vmem::Arenas;
 use crate::kmem::{Caches, Debug, Heap, Pool, Ptr, Types};
 use crate::machine::Machine;
+use crate::map::large::JoinHand;
 use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
 use crate::object::{MdlBlock, ObjectBody};
@@ -22,6 +24,7 @@ use crate::page::{DIRTY, Frames, Page, State, WRITING};
 use crate::pageout::Pageout;
 use crate::pager::{Compressor, DirtyObjects, Swap, Tracks};
 use crate::pmap::{Debt, TableFrames};
+use crate::request::LargePages;
 use crate::stats::{Counters, Event, PageCounts, Stats};
 
 /// Words that waiters for busy pages sleep on; pages share them by frame number.
@@ -58,6 +61,9 @@ pub struct Vm<M: Machine> {
     pub(crate) pageout: Pageout,
     /// Bytes that new maps keep free below what grows.
     pub(crate) guard_gap: AtomicUsize,
+    /// A [`LargePages`](crate::LargePages).
+    pub(crate) large_pages: AtomicU8,
+    pub(crate) join_hand: JoinHand,
     next_id: AtomicU64,
     /// The frame of zeros that reads of untouched memory share, plus one; 0 before it is needed.
     zero: AtomicU64,
@@ -94,6 +100,8 @@ impl<M: Machine> Vm<M> {
             dirty: DirtyObjects::new(),
             pageout: Pageout::new(),
             guard_gap: AtomicUsize::new(256 * PAGE_SIZE),
+            large_pages: AtomicU8::new(LargePages::Asked as u8),
+            join_hand: JoinHand::new(),
             next_id: AtomicU64::new(1),
             zero: AtomicU64::new(0),
             waits: [const { AtomicU32::new(0) }; WAIT_WORDS],
@@ -173,6 +181,9 @@ impl<M: Machine> Vm<M> {
             lent_copies: event(Event::LendCopy),
             flushes: event(Event::Flush),
             large_devices: event(Event::LargeDevice),
+            large_faults: event(Event::LargeFault),
+            large_fallbacks: event(Event::LargeFallback),
+            large_joins: event(Event::LargeJoin),
             large_splits: event(Event::LargeSplit),
         }
     }

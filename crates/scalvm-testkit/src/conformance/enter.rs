@@ -105,6 +105,7 @@ fn enter_replaces<P: Port>(exam: &Exam<P>) {
         accessed: true,
         dirty: true,
         managed: true,
+        large: false,
     };
     assert_eq!(old, Some(mapping), "what was there");
     assert!(

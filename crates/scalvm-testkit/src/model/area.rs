@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scalvm::{Advice, Inherit, Prot, Share, Watch};
+use scalvm::{Advice, Inherit, Large, Prot, Share, Watch};
 
 use super::bytes::Bytes;
 use super::object::ObjectRef;
@@ -22,6 +22,8 @@ pub struct Attributes {
     pub inherit: Inherit,
     /// How it is used.
     pub advice: Advice,
+    /// Whether large leaves are wanted.
+    pub large: Large,
     /// Whether it was wired.
     pub wired: bool,
     /// Whether it is left out of dumps.

@@ -144,6 +144,7 @@ impl Space {
                 share: a.share,
                 inherit: a.inherit,
                 advice: a.advice,
+                large: a.large,
                 wired: a.wired,
                 no_dump: a.no_dump,
                 on_fault: a.on_fault,

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scalvm::{Advice, Extract, Inherit, MapError, Prot, Share, Wire};
+use scalvm::{Advice, Extract, Inherit, Large, MapError, Prot, Share, Wire};
 
 use super::area::{Area, Attributes};
 use super::object::{Kind, Object, ObjectRef};
@@ -53,6 +53,7 @@ impl Space {
                 share,
                 inherit: new.inherit,
                 advice: Advice::Normal,
+                large: Large::Unsaid,
                 no_dump: false,
                 wired: self.rules.future.is_some(),
                 on_fault: self.rules.future == Some(Wire::OnFault),
@@ -110,6 +111,11 @@ impl Space {
     /// Sets how a range is used.
     pub fn advise(&mut self, start: usize, len: usize, advice: Advice) -> Result<(), MapError> {
         self.set(start, len, |attributes| attributes.advice = advice)
+    }
+
+    /// Sets whether large leaves are wanted for a range.
+    pub fn advise_large(&mut self, start: usize, len: usize, large: Large) -> Result<(), MapError> {
+        self.set(start, len, |attributes| attributes.large = large)
     }
 
     /// Sets whether a range is left out of dumps.

@@ -19,7 +19,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 20] = [
+const THEMES: [&[Op]; 21] = [
     &[],
     &[],
     &[],
@@ -195,6 +195,22 @@ const THEMES: [&[Op]; 20] = [
         Op::Balance,
         Op::Inherit,
     ],
+    // Memory that comes in rows, is split, and joined again.
+    &[
+        Op::AdviseLarge,
+        Op::Join,
+        Op::Fill,
+        Op::MapAnonymous,
+        Op::Store,
+        Op::Load,
+        Op::Unmap,
+        Op::Protect,
+        Op::Fork,
+        Op::DropMap,
+        Op::Discard,
+        Op::Trim,
+        Op::Remap,
+    ],
     // What leaves because it is told to, files and memory.
     &[
         Op::PageOut,
@@ -254,9 +270,21 @@ impl Program {
             }
         }
         let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
-        let span = [12, 12, 24, 40, 200, 4096][rng.below(6) as usize];
+        // Many want large leaves wherever they can be; then numbers must be large enough to reach them.
+        let rows = machine.space >= NARROW && (theme.contains(&Op::Join) || rng.below(4) == 0);
+        let spans = [[12, 12, 24, 40, 200, 4096], [40, 80, 80, 200, 200, 4096]];
+        let span = spans[usize::from(rows)][rng.below(6) as usize];
         let step = |op, args| Step { op, args };
         let mut first = Vec::new();
+        if rows {
+            first.push(step(Op::NewMap, [0; 6]));
+            // Wanted everywhere, or nowhere yet.
+            let wanted = [8, 8, 9][rng.below(3) as usize];
+            first.push(step(Op::AdviseLarge, [0, 0, 0, wanted, 0, 0]));
+            // The arena, so that there are some.
+            let arena = [0, 13, 26].map(|page| [0, 6 * 4 * page, 13, 0, 0, 0]);
+            first.extend(arena.map(|args| step(Op::MapAnonymous, args)));
+        }
         if machine.paging.is_some() {
             // Most have swap from the beginning, up to three devices.
             for _ in 0..[1, 1, 2, 3, 0][rng.below(5) as usize] {

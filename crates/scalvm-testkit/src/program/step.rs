@@ -95,6 +95,10 @@ verbs! {
     Poison "poison" 3,
     /// Gives advice.
     Advise "advise" 3,
+    /// Says whether large leaves are wanted for a range.
+    AdviseLarge "advise-large" 4,
+    /// Joins pages, so that a large leaf maps them.
+    Join "join" 4,
     /// Discards a range.
     Discard "discard" 6,
     /// Gives a range up, to be discarded when memory is short.

@@ -343,7 +343,6 @@ impl Runner<'_> {
         }
         let bytes = self.bytes(len);
         let kit = self.kit;
-        let mut held = Vec::new();
         for (piece, (addr, at, n)) in mdl.pieces().zip(Self::pieces(addr, len)) {
             let is = kit.bytes(piece.frame).as_slice()[piece.offset..][..piece.len].to_vec();
             self.spaces[which].model.found(addr, &is);
@@ -355,8 +354,10 @@ impl Runner<'_> {
                 let stored = model.store(addr, &bytes[at..at + n]);
                 self.same("what a device writes", stored, Ok(()))?;
             }
-            held.push(kit.bytes(piece.frame));
         }
+        // One page may be in the range twice.
+        let used = || mdl.pieces().map(|piece| kit.bytes(piece.frame)).collect();
+        let held: Vec<_> = used();
         let range = (page_floor(addr), held.len() * PAGE_SIZE);
         match meanwhile {
             2 => self.at_range(
@@ -375,8 +376,7 @@ impl Runner<'_> {
             ),
             _ => Ok(()),
         }?;
-        let now: Vec<_> = mdl.pieces().map(|piece| kit.bytes(piece.frame)).collect();
-        if now != held {
+        if used() != held {
             return wrong("what a device uses has changed");
         }
         Ok(())

@@ -157,6 +157,11 @@ impl Runner<'_> {
         if bytes != must {
             return wrong(format!("{:?} is mapped, which has other bytes", is.frame));
         }
+        let writable = is.prot.contains(Prot::WRITE);
+        if writable && self.has_rows && area.source.is_none() && area.own(page).is_none() {
+            // It came with what was stored to beside it; from now on it is as if it had been stored to itself.
+            area.make_own(page);
+        }
         let owner = match (&area.layer, &area.source) {
             (Some((layer, first)), _) if area.own(page).is_some() => {
                 Owner::Own(Rc::as_ptr(layer) as usize, first + page)
@@ -164,7 +169,6 @@ impl Runner<'_> {
             (_, Some((object, first))) => Owner::Object(Rc::as_ptr(object) as usize, first + page),
             _ => Owner::Zero,
         };
-        let writable = is.prot.contains(Prot::WRITE);
         if writable && area.attributes.share == Share::Private && !matches!(owner, Owner::Own(..)) {
             return wrong("writable, though the private mapping has no copy of its own");
         }

@@ -1,6 +1,6 @@
 //! What the numbers of a step mean: each gives something sensible, whatever it is.
 
-use scalvm::{Access, Advice, Inherit, PAGE_SIZE, Prot};
+use scalvm::{Access, Advice, Inherit, Large, PAGE_SIZE, Prot};
 
 use crate::model::Space;
 
@@ -124,6 +124,17 @@ pub fn limit(arg: &mut u32) -> Option<u64> {
 /// Advice.
 pub fn advice(arg: u32) -> Advice {
     [Advice::Normal, Advice::Random, Advice::Sequential][arg as usize % 3]
+}
+
+/// Whether large leaves are wanted: mostly.
+pub fn large(arg: u32) -> Large {
+    [
+        Large::Asked,
+        Large::Asked,
+        Large::Never,
+        Large::Asked,
+        Large::Unsaid,
+    ][arg as usize % 5]
 }
 
 /// A kind of access.

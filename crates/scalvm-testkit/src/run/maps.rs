@@ -1,7 +1,7 @@
 //! Steps that are about address spaces.
 
 use scalvm::{
-    Advice, MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Prot, Remap, Share, Source,
+    Advice, Large, MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Prot, Remap, Share, Source,
     page_ceil,
 };
 
@@ -200,6 +200,7 @@ impl<'v> Runner<'v> {
             },
             inherit: request.inherit,
             advice: Advice::Normal,
+            large: Large::Unsaid,
             wired: space.rules.future.is_some(),
             no_dump: false,
             on_fault: false,

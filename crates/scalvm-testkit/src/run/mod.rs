@@ -19,6 +19,7 @@ mod ballast;
 mod compare;
 mod decode;
 mod finish;
+mod large;
 mod maps;
 mod objects;
 mod paging;
@@ -84,8 +85,10 @@ pub struct Ran {
     pub given_up_gone: u64,
     /// Pages that left because a program said so.
     pub paged_out: u64,
-    /// Large leaves that were made, and that were split.
+    /// Large leaves that were made for devices, and that were split.
     pub large: [u64; 2],
+    /// Faults that brought rows, and ranges that were joined.
+    pub rows: [u64; 2],
     /// How often memory was so short that an operation could not be done.
     pub short: u64,
 }
@@ -134,6 +137,7 @@ pub fn run(program: &Program, options: Options) -> Result<Ran, Failure> {
                 given_up_gone: stats.given_up_gone,
                 paged_out: stats.paged_out,
                 large: [stats.large_devices, stats.large_splits],
+                rows: [stats.large_faults, stats.large_joins],
                 short,
             });
         }

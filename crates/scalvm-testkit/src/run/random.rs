@@ -62,6 +62,9 @@ impl AddAssign for Ran {
         for (sum, large) in self.large.iter_mut().zip(other.large) {
             *sum += large;
         }
+        for (sum, rows) in self.rows.iter_mut().zip(other.rows) {
+            *sum += rows;
+        }
         self.short += other.short;
     }
 }

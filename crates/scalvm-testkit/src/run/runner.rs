@@ -71,6 +71,8 @@ pub struct Runner<'v> {
     pub(super) ballast: Ballast,
     /// How often memory was really short.
     pub(super) short: u64,
+    /// Whether pages may have come that nobody stored to, since large leaves were wanted.
+    pub(super) has_rows: bool,
     /// Writes that had failed when the step began.
     pub(super) failed_writes: u64,
     /// Whether a space was ever forked, or a part of one copied; whether private memory was ever shared by that.
@@ -120,6 +122,7 @@ impl<'v> Runner<'v> {
                 Ballast::new(kit, u64::from(paging.room))
             }),
             short: 0,
+            has_rows: false,
             failed_writes: 0,
             forked: false,
             shared: false,
@@ -202,6 +205,8 @@ impl<'v> Runner<'v> {
             Op::Protect => self.protect(a),
             Op::Inherit => self.inherit(a),
             Op::Advise => self.advise(a),
+            Op::AdviseLarge => self.advise_large(a),
+            Op::Join => self.join(a),
             Op::Discard => self.discard(a),
             Op::Free => self.free(a),
             Op::Punch => self.punch(a),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use scalvm_machine::{Runtime, Threads};
+use scalvm_machine::{Runtime, Tables, Threads};
 use scalvm_testkit::program::mix;
 use scalvm_testkit::{CPUS, Kit, Order};
 use shuttle::rand::RngCore;
@@ -19,6 +19,8 @@ pub trait Crew {
     fn kit(&self) -> Kit;
     /// The same with a kernel half in all address spaces, and memory that can be added.
     fn kernel_kit(&self) -> Kit;
+    /// The same with narrow tables, whose large leaves map eight pages.
+    fn narrow_kit(&self) -> Kit;
     /// A number that is different in every round.
     fn seed(&self) -> u64;
     /// Carries out all acts at the same time, each on a processor of its own as far as there are so many; and what the disk is asked for, in
@@ -41,6 +43,13 @@ fn kernel_order(runtime: Box<dyn Runtime>) -> Order {
     Order {
         kernel: true,
         spare: 64,
+        ..order(runtime)
+    }
+}
+
+fn narrow_order(runtime: Box<dyn Runtime>) -> Order {
+    Order {
+        tables: Tables::Narrow,
         ..order(runtime)
     }
 }
@@ -83,6 +92,10 @@ impl Crew for Scheduled {
 
     fn kernel_kit(&self) -> Kit {
         Kit::with(kernel_order(Box::new(Tasks::default())))
+    }
+
+    fn narrow_kit(&self) -> Kit {
+        Kit::with(narrow_order(Box::new(Tasks::default())))
     }
 
     fn seed(&self) -> u64 {
@@ -165,6 +178,10 @@ impl Crew for Hosted {
 
     fn kernel_kit(&self) -> Kit {
         Kit::with(kernel_order(Box::new(Threads::new())))
+    }
+
+    fn narrow_kit(&self) -> Kit {
+        Kit::with(narrow_order(Box::new(Threads::new())))
     }
 
     fn seed(&self) -> u64 {

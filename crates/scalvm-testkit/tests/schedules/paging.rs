@@ -17,6 +17,12 @@ const SWAP: usize = 77;
 /// itself, all that can leaves in [`evict`].
 pub fn paging(crew: &dyn Crew, slots: u64, compressed: u64) -> Kit {
     let kit = crew.kit();
+    start(&kit, slots, compressed);
+    kit
+}
+
+/// Has a machine page, to so many slots of a swap device and so many frames of compressed pages.
+pub fn start(kit: &Kit, slots: u64, compressed: u64) {
     let vm = kit.vm();
     let marks = Paging {
         low: 0,
@@ -25,7 +31,7 @@ pub fn paging(crew: &dyn Crew, slots: u64, compressed: u64) -> Kit {
     };
     vm.start_paging(marks).expect("memory");
     if slots > 0 {
-        add_swap(&kit, slots);
+        add_swap(kit, slots);
     }
     if compressed > 0 {
         vm.set_compressor(&Lz4, compressed).expect("memory");
@@ -34,7 +40,6 @@ pub fn paging(crew: &dyn Crew, slots: u64, compressed: u64) -> Kit {
         high: 1 << 30,
         ..marks
     });
-    kit
 }
 
 /// Adds a swap device.

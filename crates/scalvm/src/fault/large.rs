@@ -1,31 +1,18 @@
-//! Faults that map many pages by one large leaf (see [`Pmap`]).
+//! Faults that map many pages by one large leaf (see [`Pmap`]): parts of devices, and untouched memory for
+//! which large leaves are wanted (`map/large.rs`).
 //!
 //! Everything but the page table knows single pages alone. A large leaf is entered only with the object
 //! that has the pages locked, and so are pages removed and flushed while others may fault: so nothing is
 //! left to be flushed where one is entered, as [`Pmap::enter_large`] asks.
 
-use core::ops::Range;
-
-use crate::addr::{Frame, PAGE_SHIFT};
+use crate::addr::{Access, Frame, PAGE_SHIFT};
 use crate::fault::enter::Faulting;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::object::ObjectBody;
-use crate::pmap::{Enter, Pmap};
+use crate::pmap::{Cache, Enter, Pmap};
 use crate::stats::Event;
 use crate::vm::Vm;
-
-impl<M: Machine> Faulting<M> {
-    /// The addresses around the fault that a large leaf could map, if they lie in the entry.
-    fn large_range(&self) -> Option<Range<usize>> {
-        let pages = self.map.pmap.large_pages();
-        let bytes = pages << PAGE_SHIFT;
-        let start = self.va & !(bytes - 1);
-        let inside = pages > 1 && start >= self.entry.start.get();
-        let end = start.checked_add(bytes)?;
-        (inside && end <= self.entry.end.get()).then_some(start..end)
-    }
-}
 
 impl<M: Machine> Vm<M> {
     /// Enters the part of a device around a page by a large leaf. False where that cannot be done;
@@ -38,7 +25,7 @@ impl<M: Machine> Vm<M> {
         index: u32,
         how: Enter,
     ) -> bool {
-        let Some(range) = at.large_range() else {
+        let Some(range) = at.entry.large_range(at.va) else {
             return false;
         };
         let before = (at.va - range.start) >> PAGE_SHIFT;
@@ -63,6 +50,64 @@ impl<M: Machine> Vm<M> {
         if entered {
             self.count(Event::LargeDevice);
         }
+        entered
+    }
+
+    /// Whether a write of an untouched page of an object should bring a row of pages.
+    #[inline]
+    pub(super) fn wants_row(&self, at: &Faulting<M>, object: Ptr<ObjectBody<M>>) -> bool {
+        object.private
+            && at.access == Access::Write
+            && self.wants_large(&at.map, at.entry.attributes())
+    }
+
+    /// Brings a row of pages of zeros for the untouched range around a write, and maps it by one large leaf.
+    /// False where that cannot be done: the fault goes on as one of a single page. (Where memory ends half
+    /// way, some pages have come that are not mapped.)
+    #[cold]
+    pub(super) fn enter_large_zeros(&self, at: &Faulting<M>, object: Ptr<ObjectBody<M>>) -> bool {
+        let Some(range) = at.entry.large_range(at.va) else {
+            return false;
+        };
+        let Some((first, last)) = at.entry.indices(&range) else {
+            return false;
+        };
+        let is_untouched = || object.takes_rows() && !object.has_any(first, last);
+        let guard = object.lock(self);
+        let untouched = is_untouched();
+        drop(guard);
+        if !untouched {
+            return false;
+        }
+        let Some(row) = self.new_row(range.len() >> PAGE_SHIFT) else {
+            self.count(Event::LargeFallback);
+            return false;
+        };
+        (0..row.len()).for_each(|n| self.machine.zero_frame(row.page(n).frame()));
+        let guard = object.lock(self);
+        let mut inserted = 0;
+        if is_untouched() {
+            // The shared page of zeros, where it was read.
+            self.unmap_range(at.map, range.clone());
+            inserted = self.insert_row(&guard, first, &row);
+        }
+        self.give_back(&row, inserted);
+        let how = Enter {
+            frame: row.page(0).frame(),
+            prot: at.prot,
+            access: at.access,
+            cache: Cache::WriteBack,
+            origin: (object.id, u64::from(first)),
+        };
+        let entered = inserted == row.len() && self.enter_row(at.map, range, how);
+        let zeroed = inserted as u64;
+        self.counters
+            .add(self.machine.cpu(), Event::ZeroFill, zeroed);
+        self.count(if entered {
+            Event::LargeFault
+        } else {
+            Event::LargeFallback
+        });
         entered
     }
 }

@@ -18,7 +18,7 @@
 //! this costs nothing.
 //!
 //! A page of zeros is made with no object locked, so that faults on one object seldom wait for each
-//! other.
+//! other. In its place a row of them may come, which a large leaf maps (`large`).
 
 mod enter;
 mod large;
@@ -192,6 +192,9 @@ impl<'v, M: Machine> Map<'v, M> {
                 }
                 Err(Miss::NeedZeros) => {
                     drop(guard);
+                    if vm.wants_row(&place, object) && vm.enter_large_zeros(&place, object) {
+                        return Step::Done(Fault::Resolved);
+                    }
                     match vm.zeroed_page() {
                         Ok(page) => *zeros = Some(page),
                         Err(OutOfMemory) => return Step::Done(Fault::OutOfMemory),

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::map::tree::Ranged;
 use crate::map::{Attributes, Map, MapEntry, MapWrite};
 use crate::object::{Kind, NewObject, ObjectBody};
-use crate::request::{Advice, MapRequest, Place, Share, Source, Wire};
+use crate::request::{Advice, Large, MapRequest, Place, Share, Source, Wire};
 use crate::vm::Vm;
 
 /// The most pages in one entry, and the first page number that no object has.
@@ -41,6 +41,7 @@ impl<'v, M: Machine> Map<'v, M> {
             max_prot: request.max_prot,
             inherit: request.inherit,
             advice: Advice::Normal,
+            large: Large::Unsaid,
             share: request.share,
             promised: false,
             no_reserve: request.no_reserve && vm.may_skip_reserve(),

@@ -20,7 +20,7 @@ use crate::map::MapBody;
 use crate::map::tree::{Node, Ranged};
 use crate::map::watch::{Watch, WatchEvents};
 use crate::object::ObjectBody;
-use crate::request::{Advice, Inherit, Share};
+use crate::request::{Advice, Inherit, Large, Share};
 use crate::sync::Field;
 
 /// Tag of the list of an object's entries.
@@ -33,6 +33,7 @@ pub(crate) struct Attributes {
     pub max_prot: Prot,
     pub inherit: Inherit,
     pub advice: Advice,
+    pub large: Large,
     pub share: Share,
     pub wired: bool,
     /// Counted among what was promised (K2 in `commit`).
@@ -245,6 +246,7 @@ impl Attributes {
             | u64::from(self.max_prot.bits()) << 4
             | (self.inherit as u64) << 8
             | (self.advice as u64) << 12
+            | (self.large as u64) << 14
             | (self.share as u64) << 16
             | u64::from(self.prot.bits()) << 17
             | u64::from(self.wired) << 20
@@ -276,6 +278,11 @@ impl Attributes {
                 0 => Advice::Normal,
                 1 => Advice::Random,
                 _ => Advice::Sequential,
+            },
+            large: match word >> 14 & 3 {
+                0 => Large::Unsaid,
+                1 => Large::Asked,
+                _ => Large::Never,
             },
             share: if word >> 16 & 1 == 0 {
                 Share::Private

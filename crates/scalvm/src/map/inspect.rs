@@ -49,6 +49,8 @@ pub struct PageInfo {
     pub place: PagePlace,
     /// Whether the page tables of this address space map it.
     pub mapped: bool,
+    /// Whether a large leaf maps it, with the pages around it.
+    pub large: bool,
     /// Whether it was used since that was last forgotten, as far as is known.
     pub accessed: bool,
     /// Whether there is no copy of it that is as good, on a disk or in the compressor, as far as is known.
@@ -111,6 +113,7 @@ impl PageInfo {
                 None => PagePlace::Nowhere,
             },
             mapped: mapping.is_some(),
+            large: mapping.is_some_and(|mapping| mapping.large),
             accessed: mapping.is_some_and(|mapping| mapping.accessed),
             ..PageInfo::default()
         }

@@ -20,6 +20,7 @@ use crate::addr::PAGE_SHIFT;
 use crate::kmem::Ptr;
 use crate::link::{Linked, Links, List};
 use crate::machine::{Machine, Rank};
+use crate::map::body::MapRead;
 use crate::map::{Map, MapBody};
 use crate::pmap::Pmap;
 use crate::sync::{Field, SpinLock};
@@ -159,6 +160,8 @@ pub struct MapInfo {
     pub resident: u64,
     /// Pages in wired entries.
     pub wired: u64,
+    /// Pages of memory that large leaves map.
+    pub large: u64,
     /// Bytes in all entries.
     pub bytes: u64,
     /// Entries.
@@ -172,6 +175,11 @@ pub struct MapInfo {
 impl<M: Machine> MapBody<M> {
     fn resident(&self) -> u64 {
         self.pmap.counts().mapped as u64
+    }
+
+    /// Pages of memory that large leaves map.
+    pub fn large(&self) -> u64 {
+        (self.pmap.counts().large * self.pmap.large_pages()) as u64
     }
 
     /// Notes how many pages are in the page tables, before some leave them: so the most is known
@@ -279,11 +287,27 @@ impl<M: Machine> Vm<M> {
                 id: limits.id,
                 resident: map.resident(),
                 wired: (map.wired.get() >> PAGE_SHIFT) as u64,
+                large: map.large(),
                 bytes: map.bytes.get() as u64,
                 entries: map.entries.get() as u64,
                 soft: limit(&limits.soft),
                 hard: limit(&limits.hard),
             });
+        }
+    }
+
+    /// Of the address spaces with a number not below this one that can be locked now, the one with the least. (L1)
+    pub(crate) fn next_map(&self, least: u64) -> Option<MapRead<'_, M>> {
+        let _list = self.spaces.lock.lock(&self.machine, Rank::Maps);
+        let maps = || self.spaces.list.iter();
+        let mut least = least;
+        loop {
+            let id = |map: &Ptr<MapBody<M>>| map.target().limits.id;
+            let next = maps().filter(|map| id(map) >= least).min_by_key(id)?;
+            if let Some(locked) = next.try_read(self) {
+                return Some(locked);
+            }
+            least = id(&next) + 1;
         }
     }
 

@@ -10,6 +10,7 @@ mod extract;
 mod force;
 mod grow;
 mod inspect;
+pub(crate) mod large;
 pub(crate) mod limit;
 mod need;
 mod page_out;

@@ -21,7 +21,7 @@ impl<'v, M: Machine> Map<'v, M> {
         MapUsage {
             mapped_bytes: map.map.bytes.get() as u64,
             resident_pages: counts.mapped as u64,
-            large_pages: (counts.large * map.map.pmap.large_pages()) as u64,
+            large_pages: map.map.large(),
             table_frames: counts.tables as u64,
             entries: map.map.entries.get() as u64,
             wired_bytes: map.map.wired.get() as u64,
@@ -46,6 +46,7 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         share: attributes.share,
         inherit: attributes.inherit,
         advice: attributes.advice,
+        large: attributes.large,
         wired: attributes.wired,
         no_dump: attributes.no_dump,
         on_fault: attributes.on_fault,

@@ -55,6 +55,28 @@ pub enum Advice {
     Sequential,
 }
 
+/// Whether large leaves are wanted for a range of private anonymous memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Large {
+    /// It was not said.
+    Unsaid,
+    /// They are.
+    Asked,
+    /// They are not.
+    Never,
+}
+
+/// For which private anonymous memory large leaves are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LargePages {
+    /// None, whatever is asked for.
+    Never,
+    /// What asks for them.
+    Asked,
+    /// All but what asks for none.
+    Always,
+}
+
 /// When the pages of wired memory are brought in. Once they are, they stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wire {
@@ -170,6 +192,8 @@ pub struct Region {
     pub inherit: Inherit,
     /// How it is used.
     pub advice: Advice,
+    /// Whether large leaves are wanted.
+    pub large: Large,
     /// Whether its pages stay in memory.
     pub wired: bool,
     /// Whether it is to be left out where memory is dumped.

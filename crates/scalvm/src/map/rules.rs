@@ -41,6 +41,8 @@ pub(crate) struct Rules {
     ceiling: Field<usize>,
     future: Field<u8>,
     refuse_exec_gain: Field<bool>,
+    /// No large leaves for anonymous memory (`large`).
+    pub refuse_large: Field<bool>,
 }
 
 impl Rules {
@@ -54,6 +56,7 @@ impl Rules {
             ceiling: Field::new(high),
             future: Field::new(0),
             refuse_exec_gain: Field::new(false),
+            refuse_large: Field::new(false),
         }
     }
 
@@ -63,6 +66,7 @@ impl Rules {
         self.floor.set(parent.floor.get());
         self.ceiling.set(parent.ceiling.get());
         self.refuse_exec_gain.set(parent.refuse_exec_gain.get());
+        self.refuse_large.set(parent.refuse_large.get());
     }
 
     /// Where what may lie anywhere is put first.

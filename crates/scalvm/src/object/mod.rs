@@ -11,6 +11,7 @@ mod pages;
 mod punch;
 mod ranges;
 mod resize;
+mod row;
 mod separate;
 mod snapshot;
 mod transfer;

@@ -416,7 +416,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Puts a page of zeros where the object has nothing.
-    fn insert_zeros(
+    pub(super) fn insert_zeros(
         &self,
         object: Ptr<ObjectBody<M>>,
         index: u32,

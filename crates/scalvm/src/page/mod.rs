@@ -17,6 +17,7 @@ mod list;
     reason = "one type per file, and the type is Page"
 )]
 mod page;
+mod row;
 mod run;
 mod segment;
 mod state;
@@ -27,6 +28,7 @@ mod r#use;
 pub(crate) use buddy::MAX_ORDER;
 pub(crate) use list::PageList;
 pub(crate) use page::{Page, UNLINKED};
+pub(crate) use row::Row;
 pub(crate) use segment::Segments;
 pub(crate) use state::State;
 pub(crate) use r#use::Identity;

@@ -39,6 +39,8 @@ impl<M: Machine> KernelBody<M> {
         let pmap = M::Pmap::new_kernel(&vm.machine, vm, low..high)?;
         // From here on it ends by itself.
         let space = vm.map_with(pmap, low, middle, 0)?;
+        // What is wanted of programs' memory is not of the kernel's.
+        space.allow_large(false);
         let arena = ArenaBody::make(vm, "kernel", PAGE_SIZE as u64, 0)?;
         let result = Self::finish(vm, &space, arena, middle, high);
         match result {

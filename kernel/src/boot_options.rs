@@ -32,6 +32,8 @@ pub struct BootOptions {
     /// `scalvm.refuse-exec-gain=1`: nobody may write and execute memory, or make it executable, as after
     /// PR_SET_MDWE.
     pub refuse_exec_gain: bool,
+    /// `transparent_hugepage=always|madvise|never`, as on Linux: for which memory large pages are wanted.
+    pub large_pages: Vec<u8>,
     /// What stands behind ` -- `: the first program and its arguments. Spaces in them are `%20`,
     /// and so on.
     pub program: Vec<Vec<u8>>,
@@ -73,6 +75,7 @@ impl BootOptions {
             b"scalvm.cols" => self.columns = number(value).or(self.columns),
             b"scalvm.swap" => self.swap = value.to_vec(),
             b"scalvm.compress" => self.compress = number(value).unwrap_or(self.compress),
+            b"transparent_hugepage" => self.large_pages = value.to_vec(),
             b"root" => self.root = value.to_vec(),
             b"scalvm.policy" => self.policy = value.to_vec(),
             _ => {}

@@ -40,6 +40,7 @@ extern "C" fn kernel_main(start_info: u64) -> ! {
     archive.give_back();
     let result = unpacked.and_then(|()| {
         mm::paging::start(&options);
+        mm::large::configure(&options.large_pages);
         arch::serial::listen();
         // From now on no input is lost.
         arch::print::tell(format_args!("ready"));

@@ -3,8 +3,9 @@
 use linux_raw_sys::general as nr;
 use linux_raw_sys::prctl::{
     PR_CAPBSET_READ, PR_GET_DUMPABLE, PR_GET_MDWE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS,
-    PR_GET_PDEATHSIG, PR_MDWE_NO_INHERIT, PR_MDWE_REFUSE_EXEC_GAIN, PR_SET_DUMPABLE, PR_SET_MDWE,
-    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
+    PR_GET_PDEATHSIG, PR_GET_THP_DISABLE, PR_MDWE_NO_INHERIT, PR_MDWE_REFUSE_EXEC_GAIN,
+    PR_SET_DUMPABLE, PR_SET_MDWE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
+    PR_SET_THP_DISABLE,
 };
 
 use super::{Errno, Result};
@@ -52,6 +53,10 @@ fn prctl(operation: u32, arg: usize, rest: [usize; 3]) -> Result {
         PR_SET_MDWE => return refuse_exec_gain(arg),
         PR_GET_MDWE if arg != 0 || rest != [0; 3] => return Err(Errno::EINVAL),
         PR_GET_MDWE => return Ok(me.map().mdwe() as usize),
+        PR_SET_THP_DISABLE if rest != [0; 3] => return Err(Errno::EINVAL),
+        PR_SET_THP_DISABLE => me.map().allow_large(arg == 0),
+        PR_GET_THP_DISABLE if arg != 0 || rest != [0; 3] => return Err(Errno::EINVAL),
+        PR_GET_THP_DISABLE => return Ok(usize::from(!me.map().allows_large())),
         // Nothing takes any out of the bounding set.
         PR_CAPBSET_READ if arg < Capabilities::COUNT as usize => return Ok(1),
         _ => return Err(Errno::EINVAL),

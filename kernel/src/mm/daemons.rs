@@ -3,7 +3,7 @@
 use crate::arch::time::{SECOND, now_ns};
 use crate::fs::{block, ext2};
 use crate::linux::Errno;
-use crate::mm::VM;
+use crate::mm::{VM, large};
 use crate::task::{self, State, WaitQueue};
 
 /// How often what is dirty is looked through.
@@ -14,6 +14,7 @@ const DIRTY_AGE: u64 = 30 * SECOND;
 /// Starts the threads. Not before processes can be.
 pub fn start() -> Result<(), Errno> {
     task::start_kernel_thread(keep_free)?;
+    task::start_kernel_thread(large::join_pages)?;
     // Only disks have pages that are written back; and a machine without them that has nothing to do
     // need not wake up.
     if block::count() > 0 {

@@ -9,6 +9,7 @@ pub mod debug;
 mod heap;
 mod hw;
 mod init;
+pub mod large;
 pub mod paging;
 pub mod typed;
 pub mod user;

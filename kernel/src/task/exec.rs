@@ -166,6 +166,7 @@ pub fn exec(frame: &mut Frame, path: &[u8], args: Strings, env: &Strings) -> Res
     };
     let loaded = load(&context, path, args, env, &executor)?;
     loaded.space.inherit_mdwe(&process.map());
+    loaded.space.allow_large(process.map().allows_large());
     let actions = memory::arc(Mutex::new(process.actions().lock().for_exec()))?;
     let files = process.own_files()?;
 

@@ -19,15 +19,31 @@ PROBE("madvise MADV_COLD") { return hint(20); }
 PROBE("madvise MADV_PAGEOUT") { return hint(21); }
 PROBE("madvise MADV_MERGEABLE") { return hint(MADV_MERGEABLE); }
 PROBE("madvise MADV_UNMERGEABLE") { return hint(MADV_UNMERGEABLE); }
-PROBE("madvise MADV_HUGEPAGE") { return hint(MADV_HUGEPAGE); }
-PROBE("madvise MADV_NOHUGEPAGE") { return hint(MADV_NOHUGEPAGE); }
+PROBE("madvise MADV_HUGEPAGE")
+{
+	char *p = large_row();
+	CALL(madvise(p, 2 << 20, MADV_HUGEPAGE));
+	p[5] = 5;
+	HOLDS(large_kib(p) == 2048);
+	return WORKS;
+}
+
+PROBE("madvise MADV_NOHUGEPAGE")
+{
+	char *p = large_row();
+	CALL(madvise(p, 2 << 20, MADV_HUGEPAGE));
+	CALL(madvise(p, 2 << 20, MADV_NOHUGEPAGE));
+	p[5] = 5;
+	HOLDS(large_kib(p) == 0);
+	return WORKS;
+}
+
 PROBE("madvise MADV_COLLAPSE")
 {
-	char *p = anonymous(1024);
-	p = (char *)(((uintptr_t)p + (2 << 20) - 1) & -(2L << 20));
+	char *p = large_row();
 	memset(p, 5, 2 << 20);
 	CALL(madvise(p, 2 << 20, 25));
-	HOLDS(p[12345] == 5);
+	HOLDS(p[12345] == 5 && large_kib(p) == 2048);
 	return WORKS;
 }
 

@@ -322,7 +322,11 @@ PROBE("prctl PR_SET_MDWE")
 
 PROBE("prctl PR_SET_THP_DISABLE")
 {
+	char *p = large_row();
 	CALL(prctl(41, 1, 0, 0, 0));
+	CALL(madvise(p, 2 << 20, MADV_HUGEPAGE));
+	p[5] = 5;
+	HOLDS(prctl(42, 0, 0, 0, 0) == 1 && large_kib(p) == 0);
 	return WORKS;
 }
 

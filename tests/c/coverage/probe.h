@@ -154,4 +154,24 @@ static int child_writes(void *at)
 	return *(volatile unsigned char *)at = 55;
 }
 
+/* Memory that is joined with no other, of which one large page could map all. */
+__attribute__((unused))
+static char *large_row(void)
+{
+	const long size = 2L << 20;
+	char *p = mmap(NULL, (size_t)(3 * size), PROT_NONE, ANON, -1, 0);
+
+	need(p != MAP_FAILED);
+	p = (char *)(((uintptr_t)p + 2 * (uintptr_t)size - 1) & -(uintptr_t)size);
+	need(mprotect(p, (size_t)size, RW) == 0);
+	return p;
+}
+
+/* KiB of it that large pages map. */
+__attribute__((unused))
+static long large_kib(const char *p)
+{
+	return smaps(p, "AnonHugePages");
+}
+
 #endif

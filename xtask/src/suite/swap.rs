@@ -1,6 +1,6 @@
 //! More memory than there is: programs in little memory, with a disk to put pages back to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -41,6 +41,7 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     test("swap/compressed", &|| compressed(lab));
     test("swap/all-stores", &|| all_stores(lab));
     test("swap/encrypted", &|| encrypted(lab));
+    test("swap/large", &|| large(lab));
     test("swap/commands", &|| commands(lab));
     test("swap/off", &|| off(lab));
     test("swap/fails", &|| fails(lab));
@@ -112,6 +113,48 @@ fn write_lines(file: &Path, lines: u32) -> Result<()> {
         writeln!(out, "{number:010} abcd")?;
     }
     Ok(out.flush()?)
+}
+
+/// 64 MiB of large pages take as many faults as there are of them; and with less memory than that they leave page by page, and
+/// come back.
+fn large(lab: &Lab) -> Result<()> {
+    let counts = "grep -E '^(pgfault|thp_)' /proc/vmstat";
+    let script = |rounds: u32| format!("{counts}; /tests/large {rounds}; {counts}");
+    let told = |here: &Outcome| -> Result<HashMap<String, u64>> {
+        let Some((before, after)) = here.output.split_once("nothing wrong\n") else {
+            bail!("status {}\n{}", here.status, here.output);
+        };
+        let read = |text: &str| -> HashMap<String, u64> {
+            let lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines
+                .filter_map(|(name, count)| Some((name.into(), count.parse().ok()?)))
+                .collect()
+        };
+        let (before, after) = (read(before), read(after));
+        let more = |(name, count): (String, u64)| {
+            let was = before.get(&name).copied().unwrap_or(0);
+            (name, count - was)
+        };
+        Ok(after.into_iter().map(more).collect())
+    };
+    let roomy = lab.guest(&["/bin/sh", "-c", &script(1)]).run()?;
+    let roomy = told(&roomy)?;
+    // A few hundred are those of the programs themselves.
+    if roomy["thp_fault_alloc"] != 32 || roomy["thp_split_pmd"] != 0 || roomy["pgfault"] > 600 {
+        bail!("with room: {roomy:?}");
+    }
+    let short = lab
+        .guest(&["/bin/sh", "-c", &script(3)])
+        .mem(MEM)
+        .swap(SWAP)
+        .patience(PATIENCE)
+        .run()?;
+    let short = told(&short)?;
+    let large = short["thp_fault_alloc"];
+    if large < 8 || short["thp_split_pmd"] < large / 2 {
+        bail!("without: {short:?}");
+    }
+    Ok(())
 }
 
 /// Twenty processes, of 16 MiB each, find what they wrote.

@@ -7,11 +7,15 @@
 //! A page counts as a process's (Rss) if its page tables map it, or it is the process's own and in memory, whether or not
 //! it was used since the process was forked.
 
-use scalvm::{Advice, Inherit, PAGE_SIZE, PageInfo, PagePlace, Prot, Region, Share, WatchEvents};
+use scalvm::{
+    Advice, Inherit, Large, LargePages, PAGE_SIZE, PageInfo, PagePlace, Prot, Region, Share,
+    WatchEvents,
+};
 
 use super::maps;
 use crate::fs::text::Text;
 use crate::linux::Errno;
+use crate::mm::VM;
 use crate::task::{Process, Space};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -39,6 +43,8 @@ pub(super) struct Sums {
     /// Of files.
     pub file: u64,
     lazy_free: u64,
+    /// Anonymous memory that large pages map.
+    large: u64,
     pub swap: u64,
     swap_pss: u64,
 }
@@ -92,6 +98,7 @@ impl Sums {
             (wired, &mut self.pss_locked, part),
             (page.accessed, &mut self.referenced, PAGE),
             (page.given_up, &mut self.lazy_free, PAGE),
+            (page.large, &mut self.large, PAGE),
         ] {
             *sum += if counts { bytes } else { 0 };
         }
@@ -110,7 +117,7 @@ impl Sums {
         kib(text, "Pss_Dirty:", self.pss_dirty >> PARTS)?;
         more.iter()
             .try_for_each(|(name, pss)| kib(text, name, pss >> PARTS))?;
-        // Nothing is mapped by large pages, and no pages are merged.
+        // No pages are merged, and large ones are private memory's.
         for (name, bytes) in [
             ("Shared_Clean:", self.shared_clean),
             ("Shared_Dirty:", self.shared_dirty),
@@ -120,7 +127,7 @@ impl Sums {
             ("Anonymous:", self.anonymous),
             ("KSM:", 0),
             ("LazyFree:", self.lazy_free),
-            ("AnonHugePages:", 0),
+            ("AnonHugePages:", self.large),
             ("ShmemPmdMapped:", 0),
             ("FilePmdMapped:", 0),
             ("Shared_Hugetlb:", 0),
@@ -164,7 +171,8 @@ pub(super) fn smaps(process: &Process, text: &mut Text) -> Result<(), Errno> {
         let mut sums = Sums::default();
         sums.add_region(&space, &region);
         sums.tell(false, text)?;
-        writeln!(text, "{:<16}{:8}", "THPeligible:", 0)?;
+        let eligible = u8::from(is_eligible(&space, &region));
+        writeln!(text, "{:<16}{eligible:8}", "THPeligible:")?;
         flags(&region, text)?;
     }
     Ok(())
@@ -181,6 +189,19 @@ pub(super) fn rollup(process: &Process, text: &mut Text) -> Result<(), Errno> {
     text.pad(start, maps::NAME_COLUMN)?;
     writeln!(text, "[rollup]")?;
     Sums::of(&space).tell(true, text)
+}
+
+/// Whether faults may bring large pages there.
+fn is_eligible(space: &Space, region: &Region) -> bool {
+    let wanted = match VM.large_pages() {
+        LargePages::Never => false,
+        LargePages::Asked => region.large == Large::Asked,
+        LargePages::Always => region.large != Large::Never,
+    };
+    let size = space.large_bytes();
+    let has_room = region.start.next_multiple_of(size) + size <= region.end;
+    let is_private = region.share == Share::Private && region.object_id.is_none();
+    wanted && space.allows_large() && is_private && has_room
 }
 
 /// What Linux calls the flags of a mapping.
@@ -214,6 +235,8 @@ fn flags(region: &Region, text: &mut Text) -> Result<(), Errno> {
         (!shared && has(Prot::WRITE), "ac "),
         (region.inherit == Inherit::Zero, "wf "),
         (region.no_dump, "dd "),
+        (region.large == Large::Asked, "hg "),
+        (region.large == Large::Never, "nh "),
         (region.sealed, "sl "),
         (watches(WatchEvents::MINOR), "ui "),
     ] {

@@ -220,6 +220,7 @@ fn meminfo(text: &mut Text) -> Result<(), Errno> {
         ("AnonPages", private_pages(&stats, shared)),
         ("Mapped", pages.file_mapped),
         ("Shmem", shared),
+        ("AnonHugePages", large_pages()),
         ("Slab", stats.frames_kernel),
         ("SReclaimable", 0),
         ("SUnreclaim", stats.frames_kernel),
@@ -236,6 +237,13 @@ fn meminfo(text: &mut Text) -> Result<(), Errno> {
         writeln!(text, "{:8} kB", pages * (PAGE_SIZE as u64 / 1024))?;
     }
     Ok(())
+}
+
+/// Pages of memory that large ones map.
+fn large_pages() -> u64 {
+    let mut pages = 0;
+    VM.each_map(|map| pages += map.large);
+    pages
 }
 
 /// Pages of anonymous objects that are not those of files in memory.
@@ -270,6 +278,10 @@ fn vmstat(text: &mut Text) -> Result<(), Errno> {
         ("pglazyfree", stats.given_up),
         ("pglazyfreed", stats.given_up_gone),
         ("workingset_refault", stats.refaults),
+        ("thp_fault_alloc", stats.large_faults),
+        ("thp_fault_fallback", stats.large_fallbacks),
+        ("thp_collapse_alloc", stats.large_joins),
+        ("thp_split_pmd", stats.large_splits),
         ("swap_ra", stats.ahead),
         ("swap_ra_hit", stats.ahead_hits),
         ("zswpin", stats.decompressed),

@@ -5,19 +5,20 @@
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED,
-    MADV_DONTNEED_LOCKED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_NOHUGEPAGE, MADV_NORMAL,
-    MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_REMOVE,
-    MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
+    MADV_COLD, MADV_COLLAPSE, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK,
+    MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK,
+    MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+    MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
 };
 use scalvm::{
-    Access, Advice, FaultError, Inherit, MapError, PAGE_MASK, Prot, Region, Share, page_ceil,
+    Access, Advice, FaultError, Inherit, Large, MapError, NotLarge, PAGE_MASK, Prot, Region, Share,
+    page_ceil,
 };
 
 use super::super::{Errno, Result};
 use crate::arch::layout::USER_HIGH;
 use crate::fs::userfault;
-use crate::mm::user;
+use crate::mm::{large, user};
 use crate::task::{self, Space, with_memory};
 
 /// What a step on one mapping returns.
@@ -82,6 +83,7 @@ fn is_known(advice: u32) -> bool {
             | MADV_PAGEOUT
             | MADV_POPULATE_READ
             | MADV_POPULATE_WRITE
+            | MADV_COLLAPSE
             | MADV_HUGEPAGE
             | MADV_NOHUGEPAGE
             | MADV_DONTDUMP
@@ -166,7 +168,13 @@ fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) ->
             refuse(region.wired)?;
             space.page_out(at, len)?;
         }
-        // Advice that need not be followed.
+        MADV_HUGEPAGE => {
+            space.advise_large(at, len, Large::Asked)?;
+            large::asked();
+        }
+        MADV_NOHUGEPAGE => space.advise_large(at, len, Large::Never)?,
+        MADV_COLLAPSE => collapse(space, region, at, at + len)?,
+        // What is inherited is usual already.
         _ => {}
     }
     Ok(())
@@ -184,6 +192,28 @@ fn restore(
         Share::Private => Inherit::Copy,
     };
     space.inherit(at, len, inherit)
+}
+
+/// Has large pages map a part of one mapping, as far as whole ones lie in it. As on Linux, all are tried; what is
+/// told is why the last one failed. Advice that allows none, or a mapping in which none has room, is EINVAL.
+fn collapse(space: &Space, region: &Region, at: usize, end: usize) -> Step {
+    let size = space.large_bytes();
+    let has_room = |start: usize, end: usize| start.next_multiple_of(size) + size <= end;
+    let allowed = space.allows_large() && region.large != Large::Never;
+    let (first, last) = (at.next_multiple_of(size), end & !(size - 1));
+    if !allowed || !has_room(region.start, region.end) || first > last {
+        return Err(Errno::EINVAL);
+    }
+    let mut failed = None;
+    for at in (first..last).step_by(size) {
+        failed = match space.make_large(at) {
+            Ok(()) => failed,
+            Err(NotLarge::OutOfMemory) => Some(Errno::ENOMEM),
+            Err(NotLarge::InUse) => Some(Errno::EAGAIN),
+            Err(NotLarge::NotMapped | NotLarge::Unsuitable) => Some(Errno::EINVAL),
+        };
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Touches each page of a range.

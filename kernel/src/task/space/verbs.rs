@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 
 use scalvm::{
-    Access, Advice, FaultError, Inherit, MapError, MapRequest, Place, Prot, Remap, Source,
+    Access, Advice, FaultError, Inherit, Large, MapError, MapRequest, Place, Prot, Remap, Source,
     WatchedFault,
 };
 
@@ -122,6 +122,11 @@ impl Space {
     /// [`Map::advise`](scalvm::Map::advise).
     pub fn advise(&self, start: usize, len: usize, advice: Advice) -> Result<(), MapError> {
         with_memory(|| self.map.advise(start, len, advice))
+    }
+
+    /// [`Map::advise_large`](scalvm::Map::advise_large).
+    pub fn advise_large(&self, start: usize, len: usize, large: Large) -> Result<(), MapError> {
+        with_memory(|| self.map.advise_large(start, len, large))
     }
 
     /// [`Map::discard`](scalvm::Map::discard).

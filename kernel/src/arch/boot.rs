@@ -106,8 +106,8 @@ global_asm!(
     main = sym crate::kernel_main,
 );
 
-/// Bytes of the stack on which the kernel starts.
-const BOOT_STACK: usize = 64 * 1024;
+/// Bytes of the stack on which the kernel starts. Without optimisation across crates the parts of a disk are moved there more than once.
+const BOOT_STACK: usize = 256 * 1024;
 
 unsafe extern "C" {
     static boot_pml4: [u64; 512];

@@ -4,6 +4,7 @@
 //! `dispatch` that knows the numbers of its calls; a number that nobody knows is printed once and
 //! fails with ENOSYS.
 
+pub mod calls;
 mod errno;
 pub mod files;
 pub mod futex;
@@ -38,6 +39,7 @@ pub type Result = core::result::Result<usize, Errno>;
 #[inline(always)]
 pub fn system_call(frame: &mut Frame) -> bool {
     let number = frame.rax;
+    calls::made(number);
     let result = match number as u32 {
         // These change all registers.
         nr::__NR_rt_sigreturn => return finish(frame, signal::sigreturn),
@@ -52,7 +54,7 @@ pub fn system_call(frame: &mut Frame) -> bool {
             dispatch(number, args)
         }
     };
-    frame.rax = to_word(result);
+    frame.rax = to_word(number, result);
     if task::must_look() {
         task::look(frame, Some(number));
         return false;
@@ -62,18 +64,22 @@ pub fn system_call(frame: &mut Frame) -> bool {
 
 #[inline(never)]
 fn finish(frame: &mut Frame, call: fn(&mut Frame) -> core::result::Result<(), Errno>) -> bool {
+    let number = frame.rax;
     if let Err(error) = call(frame) {
-        frame.rax = to_word(Err(error));
+        frame.rax = to_word(number, Err(error));
     }
     task::before_return(frame);
     false
 }
 
 #[inline(always)]
-fn to_word(result: Result) -> usize {
+fn to_word(number: usize, result: Result) -> usize {
     match result {
         Ok(word) => word,
-        Err(error) => error.0.wrapping_neg() as isize as usize,
+        Err(error) => {
+            calls::failed(number, error);
+            error.0.wrapping_neg() as isize as usize
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::arch::time::{SECOND, now_ns, wall_ns};
 use crate::fs::text::Text;
 use crate::fs::{block, mount, names, pipe, swap, table};
 use crate::ipc::shm;
-use crate::linux::Errno;
+use crate::linux::{Errno, calls};
 use crate::mm::{VM, commit, paging};
 use crate::task;
 
@@ -74,6 +74,7 @@ pub(super) const FILES: &[(&str, SystemText)] = &[
     ("sys/vm/overcommit_ratio", |text| {
         number(text, commit::ratio().into())
     }),
+    ("syscalls", syscalls),
     ("sysvipc/shm", segments),
     ("uptime", uptime),
     ("version", |text| {
@@ -134,6 +135,17 @@ fn filesystems(text: &mut Text) -> Result<(), Errno> {
         writeln!(text, "{nodev}\t{kind}")?;
     }
     Ok(())
+}
+
+/// The system calls that were made since the start: how often, how often they failed, and with which error last.
+fn syscalls(text: &mut Text) -> Result<(), Errno> {
+    let mut result = writeln!(text, "call made failed error");
+    calls::for_each(|name, made, failed, error| {
+        if result.is_ok() {
+            result = writeln!(text, "{name} {made} {failed} {error}");
+        }
+    });
+    result
 }
 
 /// System V's shared memory.

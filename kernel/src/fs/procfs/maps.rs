@@ -20,12 +20,6 @@ pub(super) fn regions(space: &Space) -> impl Iterator<Item = Region> {
     })
 }
 
-/// A line for each mapping.
-pub(super) fn maps(process: &Process, text: &mut Text) -> Result<(), Errno> {
-    let space = process.map();
-    regions(&space).try_for_each(|region| line(&space, &region, text))
-}
-
 /// The line that tells of one mapping.
 pub(super) fn line(space: &Space, region: &Region, text: &mut Text) -> Result<(), Errno> {
     let heap = space.heap();

@@ -2,10 +2,11 @@
 //!
 //! Nothing is kept: a [`ProcNode`] is a word for what is asked, made when a walk comes by. Files
 //! are texts, made anew when they are read from their start ([`ProcText`]): [`system`] has those of
-//! the kernel, [`process`], [`maps`] and [`smaps`] those of a process; [`pagemap`] is one of words, and
-//! [`mem`] the memory itself.
+//! the kernel, [`process`] those of a process; [`maps`] and [`smaps`] have one for each mapping ([`Mappings`]),
+//! [`pagemap`] is one of words, and [`mem`] the memory itself.
 
 pub mod kmem;
+mod mappings;
 mod maps;
 mod mem;
 mod name;
@@ -23,6 +24,7 @@ use super::inode::{FileIo, Node};
 use super::memory;
 use super::text::Text;
 use crate::linux::Errno;
+use mappings::Mappings;
 use mem::Memory;
 use node::{ProcNode, What};
 use open::ProcText;
@@ -49,8 +51,11 @@ fn written<T: core::str::FromStr>(bytes: &[u8]) -> Result<T, Errno> {
 
 /// What opening the file gives: its text, or what stands in the place of one.
 fn file(what: What) -> Result<Arc<dyn FileIo>, Errno> {
-    match what.memory_of() {
-        Some(pid) => Ok(Memory::of(&*node::process(pid)?)?),
+    if let Some(pid) = what.memory_of() {
+        return Ok(Memory::of(&*node::process(pid)?)?);
+    }
+    match what.mappings_of() {
+        Some((pid, make)) => Ok(memory::arc(Mappings::new(pid, make))?),
         None => Ok(memory::arc(ProcText::new(what))?),
     }
 }

@@ -6,10 +6,11 @@ use core::any::Any;
 
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
 
+use super::mappings::MappingText;
 use super::name::{Digits, Name, number};
 use super::pagemap::PageMap;
 use super::process::{
-    FILES as PROCESS_FILES, LINKS, MEMORY, PAGEMAP, WRITABLE as PROCESS_WRITABLE,
+    BY_MAPPING, FILES as PROCESS_FILES, LINKS, MEMORY, PAGEMAP, WRITABLE as PROCESS_WRITABLE,
 };
 use super::system::{FILES, WRITABLE};
 use super::tree::{all_below, below, depth, first_below, last_name};
@@ -84,6 +85,16 @@ impl What {
             What::ProcessFile(pid, index) if PROCESS_FILES[index].0 == MEMORY => Some(pid),
             _ => None,
         }
+    }
+
+    /// The process of whose mappings the file tells, and how, if it is one of those.
+    pub fn mappings_of(self) -> Option<(Pid, MappingText)> {
+        let What::ProcessFile(pid, index) = self else {
+            return None;
+        };
+        let name = PROCESS_FILES[index].0;
+        let entry = BY_MAPPING.iter().find(|(entry, _)| *entry == name)?;
+        Some((pid, entry.1))
     }
 
     /// What takes the bytes that are written to the file, if it can be written.

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use scalvm::PAGE_SIZE;
 
+use super::mappings::MappingText;
 use super::node::{self, What};
 use super::system::TICK;
 use super::{ProcessText, Writer, maps, pagemap, smaps, written};
@@ -20,13 +21,16 @@ use crate::tty;
 pub(super) const PAGEMAP: &str = "pagemap";
 pub(super) const MEMORY: &str = "mem";
 
-/// The files: name, and what makes the text.
+/// The files whose text is made mapping by mapping: name, and what makes that of one.
+pub(super) const BY_MAPPING: &[(&str, MappingText)] =
+    &[("maps", maps::line), ("smaps", smaps::smap)];
+
+/// The files: name, and what makes the text. Those of memory and of mappings are read in other ways.
 pub(super) const FILES: &[(&str, ProcessText)] = &[
     ("clear_refs", |_, _| Err(Errno::EINVAL)),
     ("cmdline", |process, text| text.bytes(&process.args())),
     ("comm", |process, text| writeln!(text, "{}", name(process))),
-    ("maps", maps::maps),
-    // Its bytes are no text: see `mem`.
+    ("maps", |_, _| Err(Errno::EIO)),
     (MEMORY, |_, _| Err(Errno::EIO)),
     ("mounts", mounts),
     ("oom_score", |process, text| {
@@ -37,7 +41,7 @@ pub(super) const FILES: &[(&str, ProcessText)] = &[
     }),
     (PAGEMAP, |_, _| Err(Errno::EINVAL)),
     ("resident_limit", resident_limit),
-    ("smaps", smaps::smaps),
+    ("smaps", |_, _| Err(Errno::EIO)),
     ("smaps_rollup", smaps::rollup),
     ("stat", stat),
     ("statm", statm),

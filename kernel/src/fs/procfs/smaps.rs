@@ -161,21 +161,18 @@ fn kib(text: &mut Text, name: &str, bytes: u64) -> Result<(), Errno> {
     writeln!(text, "{name:<16}{:8} kB", bytes / 1024)
 }
 
-pub(super) fn smaps(process: &Process, text: &mut Text) -> Result<(), Errno> {
-    let space = process.map();
-    for region in maps::regions(&space) {
-        maps::line(&space, &region, text)?;
-        kib(text, "Size:", (region.end - region.start) as u64)?;
-        kib(text, "KernelPageSize:", PAGE)?;
-        kib(text, "MMUPageSize:", PAGE)?;
-        let mut sums = Sums::default();
-        sums.add_region(&space, &region);
-        sums.tell(false, text)?;
-        let eligible = u8::from(is_eligible(&space, &region));
-        writeln!(text, "{:<16}{eligible:8}", "THPeligible:")?;
-        flags(&region, text)?;
-    }
-    Ok(())
+/// The lines that tell of one mapping.
+pub(super) fn smap(space: &Space, region: &Region, text: &mut Text) -> Result<(), Errno> {
+    maps::line(space, region, text)?;
+    kib(text, "Size:", (region.end - region.start) as u64)?;
+    kib(text, "KernelPageSize:", PAGE)?;
+    kib(text, "MMUPageSize:", PAGE)?;
+    let mut sums = Sums::default();
+    sums.add_region(space, region);
+    sums.tell(false, text)?;
+    let eligible = u8::from(is_eligible(space, region));
+    writeln!(text, "{:<16}{eligible:8}", "THPeligible:")?;
+    flags(region, text)
 }
 
 pub(super) fn rollup(process: &Process, text: &mut Text) -> Result<(), Errno> {

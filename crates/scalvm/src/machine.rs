@@ -157,6 +157,13 @@ pub unsafe trait Machine: Sync + Sized + 'static {
     /// Wakes all that [`wait`](Machine::wait) on `word`, which has changed. Locks may be held.
     fn wake(&self, word: &AtomicU32);
 
+    /// Whether the calling thread is to end, so that its faults need no room made for them: where memory has run out,
+    /// what it has is what others wait for.
+    #[inline(always)]
+    fn is_ending(&self) -> bool {
+        false
+    }
+
     /// Nanoseconds since some time in the past, never fewer than before. For ages of what waits to be
     /// written back; without it everything is as old as can be.
     #[inline(always)]

@@ -27,6 +27,8 @@ pub(crate) struct TestMachine {
     allowed: AtomicI64,
     /// Calls of `flush`.
     pub flushes: AtomicU64,
+    /// Whether all threads are to end.
+    pub ending: AtomicBool,
     /// Whether somebody is pinned under each number.
     pinned: [AtomicBool; MAX_CPUS],
     /// How often each rank of locks has been asked for.
@@ -61,6 +63,7 @@ impl TestMachine {
             frames,
             allowed: AtomicI64::new(i64::MAX),
             flushes: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
             pinned: [const { AtomicBool::new(false) }; MAX_CPUS],
             asked: [const { AtomicUsize::new(0) }; Rank::Frames as usize + 1],
             sleepers: Mutex::new(()),
@@ -157,6 +160,10 @@ unsafe impl Machine for TestMachine {
                     .unwrap(),
             );
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
     }
 
     fn wake(&self, _word: &AtomicU32) {

@@ -100,6 +100,10 @@ unsafe impl Machine for Hw {
         task::pause();
     }
 
+    fn is_ending(&self) -> bool {
+        task::is_ending()
+    }
+
     fn wait(&self, word: &AtomicU32, value: u32) {
         task::wait_on_word(word, value);
     }

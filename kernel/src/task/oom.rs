@@ -100,11 +100,14 @@ fn make_room(room: &mut Room, tries: &mut u32) -> bool {
         return VM.make_room(room);
     }
     match sched::current_arc() {
-        // What ends needs no memory, and its own is what others wait for.
-        Some(thread) if thread.is_killed() => false,
-        Some(_) => VM.make_room(room) || end_somebody(),
+        Some(_) => !is_ending() && (VM.make_room(room) || end_somebody()),
         None => VM.make_room(room),
     }
+}
+
+/// Whether the thread is to end. What ends needs no memory, and its own is what others wait for.
+pub fn is_ending() -> bool {
+    sched::current_arc().is_some_and(|thread| thread.is_killed())
 }
 
 /// Ends a process, or waits for one that ends. False if there is none, or it is the caller's.

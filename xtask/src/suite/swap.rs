@@ -46,6 +46,7 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     test("swap/off", &|| off(lab));
     test("swap/fails", &|| fails(lab));
     test("swap/oom", &|| oom(lab));
+    test("swap/oom-locked", &|| oom_locked(lab));
     test("swap/oom-choice", &|| oom_choice(lab));
     test("swap/rest", &|| rest(lab));
     test("swap/promises", &|| promises(lab));
@@ -340,6 +341,18 @@ fn oom(lab: &Lab) -> Result<()> {
         {
             bail!("swap {swap:?}: the kernel said:\n{}", notices.join("\n"));
         }
+    }
+    Ok(())
+}
+
+/// So is one that locks all of its memory, of which it has more than there is, in the middle of the call: it
+/// brought in the rest of it, page by page, by taking those of all others.
+fn oom_locked(lab: &Lab) -> Result<()> {
+    for swap in [0, SWAP] {
+        let script = "/tests/lockall 1000; echo status $?; /tests/lockall 8; seq 3";
+        let guest = lab.guest(&["/bin/sh", "-c", script]).mem(MEM);
+        let guest = if swap > 0 { guest.swap(swap) } else { guest };
+        expect(&guest.run()?, "Killed\nstatus 137\nlocked\n1\n2\n3\n")?;
     }
     Ok(())
 }

@@ -86,10 +86,11 @@ impl<'v, M: Machine> Map<'v, M> {
         outcome
     }
 
-    /// The same, waiting for I/O, and making room in memory, as often as need be. It does not wait for
-    /// watchers: [`FaultError::Watched`] tells of them.
+    /// The same, waiting for I/O, and making room in memory, as often as need be; no room for a thread that
+    /// [is to end](Machine::is_ending). It does not wait for watchers: [`FaultError::Watched`] tells of them.
     pub fn fault_wait(&self, addr: usize, access: Access) -> Result<(), FaultError> {
         let mut room = self.vm.room();
+        let mut make_room = || !self.vm.machine.is_ending() && self.vm.make_room(&mut room);
         loop {
             return Err(match self.fault(addr, access) {
                 Fault::Resolved => return Ok(()),
@@ -97,7 +98,7 @@ impl<'v, M: Machine> Map<'v, M> {
                     ticket.wait(self.vm);
                     continue;
                 }
-                Fault::OutOfMemory if self.vm.make_room(&mut room) => continue,
+                Fault::OutOfMemory if make_room() => continue,
                 Fault::NoMapping => FaultError::NoMapping,
                 Fault::Protection => FaultError::Protection,
                 Fault::BeyondEnd => FaultError::BeyondEnd,

@@ -15,7 +15,7 @@ use crate::request::Wire;
 impl<'v, M: Machine> Map<'v, M> {
     /// Brings in what the wired entries of a range lack, but for those that are wired on fault: after a
     /// mapping was made, grew, moved or got more rights. Goes on where a page cannot be brought, and tells
-    /// the first error. Blocks for I/O.
+    /// the first error; but ends where memory has run out. Blocks for I/O.
     pub fn bring_wired(&self, start: usize, len: usize) -> Result<(), FaultError> {
         let end = self.range(start, len).map_err(|_| FaultError::NoMapping)?;
         self.meet_holders(start, end);
@@ -28,7 +28,11 @@ impl<'v, M: Machine> Map<'v, M> {
             if let Some(access) = touch(&region) {
                 let (from, to) = (region.start.max(start), region.end.min(end));
                 for page in (from..to).step_by(PAGE_SIZE) {
-                    result = result.and(self.touch_all(page, page + PAGE_SIZE, access));
+                    match self.touch_all(page, page + PAGE_SIZE, access) {
+                        // Each of those behind it would search for room as well, in vain.
+                        Err(FaultError::OutOfMemory) => return Err(FaultError::OutOfMemory),
+                        brought => result = result.and(brought),
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::vec::Vec;
 
 use crate::pager::Runs;
@@ -144,6 +144,36 @@ fn more_memory_than_there_is() {
         written > 4 * requests.len(),
         "pages are written in clusters"
     );
+    drop(map);
+    nothing_left(&vm);
+}
+
+/// It went on, with a search for each page behind: mlockall(2) of more than there is did not end.
+#[test]
+fn bringing_in_what_is_wired_ends_where_memory_does() {
+    let (vm, _) = manager(200, 0);
+    let pages = 600;
+    let (map, at) = filled(&vm, pages, 0);
+    map.wire_all(Wire::Now).unwrap();
+    let brought = map.bring_wired(at, pages * PAGE_SIZE);
+    assert_eq!(brought, Err(FaultError::OutOfMemory));
+    let searches = vm.stats().searches;
+    assert!((1..10).contains(&searches), "{searches} searches");
+    drop(map);
+    nothing_left(&vm);
+}
+
+/// It put pages of others away for the memory of a process that was to end because there was none.
+#[test]
+fn no_room_is_made_for_who_is_to_end() {
+    let (vm, disk) = manager(200, 1000);
+    let (map, at) = filled(&vm, 600, 0);
+    vm.machine().ending.store(true, Relaxed);
+    let got = (0..600).find(|i| put(&map, at + i * PAGE_SIZE, 1).is_err());
+    assert!(got.is_some_and(|got| got < 200), "{got:?}");
+    assert_eq!(disk.requests.lock().unwrap().len(), 0);
+    vm.machine().ending.store(false, Relaxed);
+    put(&map, at + 599 * PAGE_SIZE, 1).unwrap();
     drop(map);
     nothing_left(&vm);
 }

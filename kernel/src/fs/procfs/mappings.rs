@@ -3,11 +3,14 @@
 //! The text of a mapping is made when a read comes to it, so that a short read of a process with many mappings is
 //! soon done, and takes little memory. Mappings that change between two reads make the text one of no single moment,
 //! as on Linux.
+//!
+//! Also as there, a read gives no more texts than have room in a page: programs take a read that does not fill their buffer
+//! for the last one.
 
 use alloc::sync::Arc;
 use core::any::Any;
 
-use scalvm::Region;
+use scalvm::{PAGE_SIZE, Region};
 
 use super::node;
 use crate::fs::buffer::Buf;
@@ -81,6 +84,9 @@ impl Mappings {
                     Err(error) if done == 0 => return Err(error),
                     _ => break,
                 }
+            }
+            if done > 0 && done + rest.len() > PAGE_SIZE {
+                break;
             }
             let len = rest.len().min(buf.len());
             match buf.put(rest) {

@@ -1,19 +1,18 @@
-//! Swap areas: disks on which memory is put back when it is short.
+//! Swap areas: disks, and files on them, to which memory is put back when it is short.
 //!
 //! The manager keeps the books; here is what Linux's programs want of an area: the header that
-//! mkswap(8) writes, its name, and errors. Files cannot be swapped on: those in memory as on Linux,
-//! and those on disks neither.
+//! mkswap(8) writes, its name, and errors. Files in memory cannot be swapped on, as on Linux.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use linux_raw_sys::general::{S_IFBLK, S_IFMT};
-use scalvm::{Cipher, PAGE_SIZE, SwapError, SwapId, SwapInfo, SwapOptions};
+use scalvm::{Cipher, PAGE_SIZE, Pager, SwapError, SwapId, SwapInfo, SwapOptions};
 
-use super::inode::Node;
-use super::{block, dev};
+use super::ext2::swap as files;
+use super::inode::{Kind, Node};
+use super::{block, dev, memory, names};
 use crate::linux::Errno;
-use crate::mm::{Object, VM, commit};
+use crate::mm::{Hw, Object, VM, commit};
 use crate::sync::Mutex;
 use crate::task::{State, WaitQueue};
 
@@ -36,30 +35,101 @@ pub fn set_cipher(cipher: &'static dyn Cipher) {
     *CIPHER.lock() = Some(cipher);
 }
 
-/// Puts memory back on the disk that this node stands for, if mkswap(8) has made it an area. The
-/// higher the priority the earlier; without one, after all that came before. Blocks.
+/// Where an area lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The disk of this number.
+    Disk(usize),
+    /// The file in this place of [`files`].
+    File(usize),
+}
+
+impl Place {
+    /// What the manager is told of it.
+    fn cookie(self) -> usize {
+        match self {
+            Place::File(number) => number,
+            Place::Disk(index) => files::PLACES + index,
+        }
+    }
+
+    /// What a cookie stands for.
+    fn of(cookie: usize) -> Place {
+        match cookie.checked_sub(files::PLACES) {
+            None => Place::File(cookie),
+            Some(index) => Place::Disk(index),
+        }
+    }
+
+    /// Where memory is put back to: its pages from this one on. Blocks.
+    fn store(self, first: u64) -> Result<&'static dyn Pager<Hw>, Errno> {
+        match self {
+            Place::Disk(index) => block::swap_store(index, first),
+            Place::File(number) => Ok(files::store(number)),
+        }
+    }
+
+    /// Gives it back. Blocks.
+    fn release(self) {
+        match self {
+            Place::Disk(index) => block::release(index),
+            Place::File(number) => files::release(number),
+        }
+    }
+
+    /// Its path, and what kind of an area it is.
+    fn name(self) -> Result<(Vec<u8>, &'static [u8]), Errno> {
+        match self {
+            Place::Disk(index) => {
+                let mut path = memory::vec(b"/dev/")?;
+                memory::extend(&mut path, &dev::disk_name(index))?;
+                Ok((path, b"partition"))
+            }
+            Place::File(number) => {
+                let node = files::node(number).ok_or(Errno::ENOENT)?;
+                Ok((names::path_of(&node)?, b"file"))
+            }
+        }
+    }
+}
+
+/// Puts memory back on the disk that this node stands for, or to this file on a disk, if mkswap(8) has made it an
+/// area. The higher the priority the earlier; without one, after all that came before. Blocks.
 pub fn turn_on(node: &Node, priority: Option<i16>) -> Result<(), Errno> {
-    let index = disk_of(node)?;
-    start(index, priority, true)
+    let (place, object) = match node.kind() {
+        Kind::BlockDevice => {
+            let index = dev::disk_index(node.stat().rdev)?;
+            (Place::Disk(index), block::claim_swap(index)?)
+        }
+        _ => {
+            let (number, object) = files::claim(node)?;
+            (Place::File(number), object)
+        }
+    };
+    start(place, &object, priority, true)
 }
 
 /// The same for a disk of this name, all of which is used if it has no header. Blocks.
 pub fn turn_on_at_boot(name: &[u8]) -> Result<(), Errno> {
-    start(dev::disk_named(name)?, None, false)
+    let index = dev::disk_named(name)?;
+    start(Place::Disk(index), &block::claim_swap(index)?, None, false)
 }
 
 /// Brings back what is there, and no longer uses it. ENOMEM if there is no room for it: then nothing
 /// has changed. EINVAL if it is no area. Blocks.
 pub fn turn_off(node: &Node) -> Result<(), Errno> {
-    let index = disk_of(node)?;
-    let id = id_of(index).ok_or(Errno::EINVAL)?;
+    let place = match node.kind() {
+        Kind::BlockDevice => Place::Disk(dev::disk_index(node.stat().rdev)?),
+        _ => Place::File(files::number_of(node)?),
+    };
+    let id = id_of(place).ok_or(Errno::EINVAL)?;
     LEAVING.fetch_add(1, Relaxed);
     let result = VM.remove_swap(id).map_err(errno);
     LEAVING.fetch_sub(1, Relaxed);
     LEFT.wake_all();
     result?;
     commit::apply();
-    block::release(index);
+    place.release();
     Ok(())
 }
 
@@ -73,13 +143,14 @@ pub fn wait_for_turning_off(until: u64) -> bool {
     true
 }
 
-/// Shows each area: the disk's name, and the manager's figures.
-pub fn for_each(mut each: impl FnMut(&[u8], SwapInfo) -> Result<(), Errno>) -> Result<(), Errno> {
-    for index in 0..block::count() {
-        let mut found = None;
-        VM.each_swap(|info| found = found.or((info.cookie == index).then_some(info)));
-        if let Some(info) = found {
-            each(&dev::disk_name(index), info)?;
+/// Shows each area: its path and kind, and the manager's figures.
+pub fn for_each(
+    mut each: impl FnMut(&[u8], &[u8], SwapInfo) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    for cookie in 0..files::PLACES + block::count() {
+        if let Some(info) = info_of(cookie) {
+            let (path, kind) = Place::of(cookie).name()?;
+            each(&path, kind, info)?;
         }
     }
     Ok(())
@@ -95,37 +166,38 @@ pub fn totals() -> (u64, u64) {
     (pages, free)
 }
 
-/// The number of the disk that a node stands for; EINVAL if it is something else.
-fn disk_of(node: &Node) -> Result<usize, Errno> {
-    let stat = node.stat();
-    if stat.mode & S_IFMT != S_IFBLK {
-        return Err(Errno::EINVAL);
-    }
-    dev::disk_index(stat.rdev)
-}
-
-/// What the manager calls the area on a disk.
-fn id_of(index: usize) -> Option<SwapId> {
+/// What the manager knows of the area with this cookie.
+fn info_of(cookie: usize) -> Option<SwapInfo> {
     let mut found = None;
     VM.each_swap(|info| {
-        if info.cookie == index {
-            found = Some(info.id);
+        if info.cookie == cookie {
+            found = Some(info);
         }
     });
     found
 }
 
-fn start(index: usize, priority: Option<i16>, needs_header: bool) -> Result<(), Errno> {
-    let object = block::claim_swap(index)?;
-    let result = add(index, &object, priority, needs_header);
+/// What the manager calls the area in a place.
+fn id_of(place: Place) -> Option<SwapId> {
+    info_of(place.cookie()).map(|info| info.id)
+}
+
+/// Makes a place that was claimed an area, or gives it back.
+fn start(
+    place: Place,
+    object: &Object,
+    priority: Option<i16>,
+    needs_header: bool,
+) -> Result<(), Errno> {
+    let result = add(place, object, priority, needs_header);
     if result.is_err() {
-        block::release(index);
+        place.release();
     }
     result
 }
 
 fn add(
-    index: usize,
+    place: Place,
     object: &Object,
     priority: Option<i16>,
     needs_header: bool,
@@ -141,8 +213,9 @@ fn add(
         priority: priority.unwrap_or_else(lowest_priority),
         cipher: *CIPHER.lock(),
     };
-    let store = block::swap_store(index, first)?;
-    VM.add_swap(store, index, pages, how).map_err(errno)?;
+    let store = place.store(first)?;
+    VM.add_swap(store, place.cookie(), pages, how)
+        .map_err(errno)?;
     commit::apply();
     Ok(())
 }

@@ -34,6 +34,7 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     test("disk/ext2-deep", &|| deep(lab));
     test("disk/ext2-memory", &|| little_memory(lab));
     test("disk/ext2-refused", &|| refused(lab));
+    test("disk/ext2-swap", &|| swap(lab));
 }
 
 /// A disk of so many bytes with a file system that holds what is in a folder, if one is given.
@@ -101,6 +102,32 @@ fn root(lab: &Lab) -> Result<()> {
         }
     }
     ext2::check(&disk)
+}
+
+/// Memory is put back to a file, with Linux's errors for what must not happen to it meanwhile.
+fn swap(lab: &Lab) -> Result<()> {
+    let disk = disk(lab, "ext2-swap.img", 192 << 20, None)?;
+    let script = "exec 2>&1; cd /mnt; dd if=/dev/zero of=file bs=1M count=128 2>/dev/null; \
+                  swapon file; mkswap file >/dev/null; swapon file; \
+                  awk 'NR > 1 { print $1, $2, $3, $5 }' /proc/swaps; \
+                  swapon file; rm file; mv file other; : >other; mv other file; rm other; \
+                  echo >>file; true >file; truncate -s 1M file; \
+                  /tests/patterns 8 16 2; awk '/pswp/ { print ($2 > 1000) }' /proc/vmstat; \
+                  cd /; umount /mnt; cd /mnt; swapoff file; swapoff file; wc -l </proc/swaps; \
+                  rm file; truncate -s 1M file; mkswap file >/dev/null; swapon file; true";
+    let here = on_mount(lab, &disk, 64 << 20, script)?;
+    expect(
+        &here,
+        "swapon: file: Invalid argument\n/mnt/file file 131068 -2\n\
+         swapon: file: Device or resource busy\n\
+         rm: can't remove 'file': Operation not permitted\n\
+         mv: can't rename 'file': Operation not permitted\n\
+         mv: can't rename 'other': Operation not permitted\n\
+         sh: write error: Text file busy\n/bin/sh: can't create file: Text file busy\n\
+         truncate: file: truncate: Text file busy\n8 of 8 found what they wrote\n1\n1\n\
+         umount: can't unmount /mnt: Device or resource busy\n\
+         swapoff: file: Invalid argument\n1\nswapon: file: file has holes\n",
+    )
 }
 
 /// What a name of a tree stands for: kind and rights, and the bytes of a file or where a link leads.

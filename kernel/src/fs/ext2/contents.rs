@@ -8,6 +8,8 @@
 //! 2. A file that has ever been mapped shared by somebody who may write it is *filled*: its pages have
 //!    blocks as soon as they are in memory, since a store through a mapping tells nobody.
 //! 3. No block lies beyond the end of a file.
+//! 4. While memory is put back to a file (see [`swap`](super::swap)) all of its pages have blocks, which the
+//!    extents know; nobody writes to it, maps it to be written, changes its size or removes a name of it.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -33,6 +35,7 @@ pub(super) struct Contents {
     /// Held by whoever writes to the file, or changes its size: one after the other.
     pub changes: SleepMutex<()>,
     is_filled: AtomicBool,
+    is_swap: AtomicBool,
 }
 
 impl Contents {
@@ -45,6 +48,7 @@ impl Contents {
             extents: Mutex::new(Extents::new()),
             changes: SleepMutex::new(()),
             is_filled: AtomicBool::new(false),
+            is_swap: AtomicBool::new(false),
         })
     }
 
@@ -56,6 +60,24 @@ impl Contents {
     /// Whether its holes get blocks as they are brought to memory.
     pub fn is_filled(&self) -> bool {
         self.is_filled.load(Relaxed)
+    }
+
+    /// ETXTBSY while memory is put back to it, as on Linux. The changes are locked.
+    pub fn check_no_swap(&self) -> Result<(), Errno> {
+        match self.is_swap() {
+            true => Err(Errno::ETXTBSY),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether memory is put back to it.
+    pub fn is_swap(&self) -> bool {
+        self.is_swap.load(Relaxed)
+    }
+
+    /// Notes whether memory is put back to it. The changes are locked.
+    pub fn set_swap(&self, is_swap: bool) {
+        self.is_swap.store(is_swap, Relaxed);
     }
 
     /// Puts what is dirty to the disk. Blocks.
@@ -117,10 +139,12 @@ impl Ext2Node {
     /// Makes the file mapped by somebody who may write it through the mapping. Blocks.
     pub fn fill(&self) -> Result<(), Errno> {
         let contents = self.bytes()?;
+        contents.check_no_swap()?;
         if contents.is_filled() {
             return Ok(());
         }
         let _changes = contents.changes.lock_killable()?;
+        contents.check_no_swap()?;
         let metadata = self.volume.metadata.lock();
         contents.is_filled.store(true, Relaxed);
         // Pages that were being read before this have come.

@@ -37,6 +37,7 @@ impl FileIo for Ext2Node {
             return Ok(0);
         }
         let _changes = contents.changes.lock_killable()?;
+        contents.check_no_swap()?;
         let object = &contents.object;
         let old = object.size();
         // Others may have written since the end was looked up.
@@ -85,6 +86,7 @@ impl FileIo for Ext2Node {
             return Err(Errno::EFBIG);
         }
         let _changes = contents.changes.lock_killable()?;
+        contents.check_no_swap()?;
         if size < contents.object.size() {
             self.shrink(size)?;
         } else {
@@ -101,6 +103,7 @@ impl FileIo for Ext2Node {
             .filter(|end| *end <= MAX_SIZE)
             .ok_or(Errno::EFBIG)?;
         let _changes = contents.changes.lock_killable()?;
+        contents.check_no_swap()?;
         let old = contents.object.size();
         if end > old {
             // No block may lie beyond the end of a file.

@@ -11,6 +11,7 @@
 //! | [`allocator`], [`way`], [`map`], [`directory`] | what is done with them |
 //! | [`volume`], [`node`], [`verbs`], [`reap`] | a mount, its inodes, their names, their end |
 //! | [`contents`], [`extents`], [`pager`], [`data`] | the bytes of files |
+//! | [`swap`] | files that memory is put back to |
 //!
 //! # One cache
 //!
@@ -49,6 +50,7 @@ mod node;
 mod pager;
 mod reap;
 mod superblock;
+pub(super) mod swap;
 mod verbs;
 mod volume;
 mod way;

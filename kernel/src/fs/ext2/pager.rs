@@ -145,10 +145,16 @@ impl Ext2Node {
         }
     }
 
-    /// Writes the pages of a request. Takes no memory and no lock that anybody blocks with.
-    fn write_pages(&self, contents: &Contents, io: Io<Hw>) {
-        let (first, count) = (io.index(), io.len_bytes().div_ceil(PAGE_SIZE));
+    /// Writes the pages of a request, whose blocks are known; or reads them. The request's pages are those of the
+    /// file from `shift` on. Takes no memory and no lock that anybody blocks with.
+    pub(super) fn carry_pages(&self, contents: &Contents, io: Io<Hw>, shift: u64, write: bool) {
+        let (first, count) = (io.index() + shift, io.len_bytes().div_ceil(PAGE_SIZE));
         let mut scatter = self.volume.device.disk().scatter(io);
+        let carry = |scatter: &mut Scatter<'_>, row: &mut Row| match row.take() {
+            Some((pages, at)) if write => scatter.write(pages, at),
+            Some((pages, at)) => scatter.read(pages, at),
+            None => {}
+        };
         let mut row = Row::default();
         for i in 0..count {
             let index = first + i as u64;
@@ -156,9 +162,7 @@ impl Ext2Node {
             match block {
                 Some(block) if row.add(i, block) => {}
                 _ => {
-                    if let Some((pages, at)) = row.take() {
-                        scatter.write(pages, at);
-                    }
+                    carry(&mut scatter, &mut row);
                     match block {
                         Some(block) => drop(row.add(i, block)),
                         // It was truncated meanwhile.
@@ -169,9 +173,7 @@ impl Ext2Node {
                 }
             }
         }
-        if let Some((pages, at)) = row.take() {
-            scatter.write(pages, at);
-        }
+        carry(&mut scatter, &mut row);
     }
 }
 
@@ -208,7 +210,7 @@ impl Pager<Hw> for Files {
         clear_tail(vm, &io);
         let file = file(&io);
         match file.as_ref().map(|file| (file, file.bytes())) {
-            Some((file, Ok(contents))) => file.write_pages(contents, io),
+            Some((file, Ok(contents))) => file.carry_pages(contents, io, 0, true),
             _ => vm.io_done(io, Err(PagerError::Gone)),
         }
     }

@@ -166,8 +166,17 @@ fn find(metadata: &Metadata, dir: &Ext2Node, name: &[u8]) -> Result<(Spot, Arc<E
     Ok((spot, dir.volume.node(metadata, spot.ino)?))
 }
 
+/// Names of a file that memory is put back to stay: EPERM, as on Linux.
+fn check_stays(node: &Ext2Node) -> Result<(), Errno> {
+    match &node.contents {
+        Some(contents) if contents.is_swap() => Err(Errno::EPERM),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the last name of an inode can be taken for that of a directory, or of something else.
 fn check_goes(metadata: &Metadata, node: &Ext2Node, directory: bool) -> Result<(), Errno> {
+    check_stays(node)?;
     match node.directory() {
         Ok(_) if !directory => Err(Errno::EISDIR),
         Ok(entries) if !metadata.is_empty(&entries)? => Err(Errno::ENOTEMPTY),
@@ -237,6 +246,7 @@ pub(super) fn rename(
     let mut guard = dir.volume.metadata.lock();
     let metadata = &mut *guard;
     let (_, node) = find(metadata, dir, name)?;
+    check_stays(&node)?;
     let is_directory = node.directory().is_ok();
     let moves_up = is_directory && !core::ptr::eq(dir, &**to);
     if is_directory && is_within(to, &node) {

@@ -185,12 +185,15 @@ fn swaps(text: &mut Text) -> Result<(), Errno> {
     const KIND_COLUMN: usize = 40;
     const LONG: u64 = 10_000_000;
     text.bytes(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")?;
-    swap::for_each(|name, info| {
+    swap::for_each(|path, kind, info| {
         let start = text.len();
-        text.bytes(b"/dev/")?;
-        text.bytes(name)?;
-        text.pad(start, KIND_COLUMN)?;
-        text.bytes(b"partition")?;
+        text.bytes(path)?;
+        text.pad(start, KIND_COLUMN.max(path.len() + 1))?;
+        text.bytes(kind)?;
+        // Linux's tabs are set for the longer word.
+        if kind.len() < 8 {
+            text.bytes(b"\t")?;
+        }
         for pages in [info.pages, info.used] {
             let kib = pages * (PAGE_SIZE as u64 / 1024);
             let tab = if kib < LONG { "\t" } else { "" };

@@ -1,5 +1,7 @@
 //! Whether what processors have cached is what the tables say.
 
+use std::collections::BTreeMap;
+
 use scalvm::{Frame, PAGE_SHIFT};
 
 use crate::cpu::KERNEL_START;
@@ -13,6 +15,24 @@ impl Emulated {
     pub fn assert_no_stale(&self, root: Frame) {
         if let Some(stale) = self.find_stale(root) {
             panic!("stale translation: {stale}");
+        }
+    }
+
+    /// Panics if processors have translations of one frame cached by which caches treat it in two ways: real ones
+    /// may lose what is written then.
+    pub fn assert_one_way(&self) {
+        let mut ways = BTreeMap::new();
+        for number in 0..self.cpus() {
+            for (page, cached) in &self.core(number).pages {
+                let way = *ways.entry(cached.frame).or_insert(cached.cache);
+                assert!(
+                    way == cached.cache,
+                    "machine check: {:?} is treated in two ways, {way:#x} and by processor {number} for page \
+                     {page:#x} {:#x}",
+                    cached.frame,
+                    cached.cache
+                );
+            }
         }
     }
 

@@ -29,7 +29,7 @@
 //!
 //! let frame = tables.take().unwrap();
 //! let how = Enter {
-//!     frame, prot: Prot::RW, access: Access::Write, cache: Cache::WriteBack, origin: (0, 0),
+//!     frame, prot: Prot::RW, access: Access::Write, cache: Cache::WriteBack, managed: true, origin: (0, 0),
 //! };
 //! let (_, debt) = space.enter(&machine, &tables, 0x40_0000, how)?;
 //! debt.pay(&machine, &space, &tables);

@@ -30,6 +30,7 @@ fn enter(machine: &Emulated, tables: &TableArena, space: &X86Pmap, va: usize) ->
         prot: Prot::RW,
         access: Access::Write,
         cache: Cache::WriteBack,
+        managed: true,
         origin: (0, 0),
     };
     let (old, debt) = space.enter(machine, tables, va, how).unwrap();

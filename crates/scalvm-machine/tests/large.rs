@@ -36,6 +36,7 @@ impl Setup {
             prot: Prot::RW,
             access: Access::Read,
             cache: Cache::WriteBack,
+            managed: true,
             origin: (0, 0),
         };
         assert_eq!(space.enter_large(&machine, &tables, VA, how), Ok(true));

@@ -52,6 +52,7 @@ impl Setup {
             prot,
             access,
             cache,
+            managed: true,
             origin: (0, 0),
         };
         self.space
@@ -476,4 +477,38 @@ fn memory_that_is_not_there_is_a_machine_check() {
     assert_ne!(machine.frame_ptr(Frame(16)), machine.frame_ptr(Frame(17)));
     let text = panic_of(|| assert!(!machine.frame_ptr(Frame(20)).is_null()));
     assert!(text.contains("machine check"), "{text}");
+}
+
+#[test]
+fn a_frame_that_caches_treat_in_two_ways_is_told() {
+    let setup = Setup::new();
+    let frame = setup.frame_with(1);
+    let enter = |va, cache| {
+        let how = Enter {
+            frame,
+            prot: Prot::RW,
+            access: Access::Read,
+            cache,
+            managed: false,
+            origin: (0, 0),
+        };
+        let entered = setup
+            .space
+            .enter(&setup.machine, &setup.tables, va, how)
+            .unwrap();
+        setup.pay(entered.1);
+    };
+    let [one, other] = &setup.cpus;
+    enter(VA, Cache::WriteThrough);
+    enter(VA + PAGE_SIZE, Cache::WriteThrough);
+    assert_eq!(one.load_u64(VA), Ok(1));
+    assert_eq!(other.load_u64(VA + PAGE_SIZE), Ok(1));
+    setup.machine.assert_one_way();
+    enter(VA + PAGE_SIZE, Cache::Uncached);
+    assert_eq!(other.load_u64(VA + PAGE_SIZE), Ok(1));
+    let told = panic_of(|| setup.machine.assert_one_way());
+    assert!(told.contains("is treated in two ways"), "{told}");
+    enter(VA, Cache::Uncached);
+    assert_eq!(one.load_u64(VA), Ok(1));
+    setup.machine.assert_one_way();
 }

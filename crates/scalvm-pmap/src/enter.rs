@@ -102,7 +102,10 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     #[inline(always)]
     pub fn put(self, way: Way, va: usize, how: Enter) -> Entered {
         let index = Self::index(va, 0);
-        let new = F::touched(F::leaf(how.frame, how.prot, how.cache), how.access);
+        let new = F::touched(
+            F::leaf(how.frame, how.prot, how.cache, how.managed),
+            how.access,
+        );
         if way.leaves.load(index) != 0 {
             return Self::replace(way.leaves, way.writable, va, new);
         }
@@ -169,7 +172,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
             let end = frames.len().min(i + LINE - (first + i) % LINE);
             for (i, &frame) in frames.iter().enumerate().take(end).skip(i) {
                 if frame.is_some() && leaves.load(first + i) == 0 {
-                    leaves.fill(first + i, F::leaf(frame, prot, Cache::WriteBack));
+                    leaves.fill(first + i, F::leaf(frame, prot, Cache::WriteBack, true));
                     entered |= 1 << i;
                     count += 1;
                 }

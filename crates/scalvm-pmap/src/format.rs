@@ -22,8 +22,8 @@ pub unsafe trait Format: Send + Sync + 'static {
     /// How many entries of the root belong to the user half, from the first on; a power of two.
     const USER_ENTRIES: usize;
 
-    /// A leaf that nobody has used yet.
-    fn leaf(frame: Frame, prot: Prot, cache: Cache) -> u64;
+    /// A leaf that nobody has used yet; [`managed`](Format::managed) tells again what is given here.
+    fn leaf(frame: Frame, prot: Prot, cache: Cache, managed: bool) -> u64;
     /// The leaf after this access.
     fn touched(leaf: u64, access: Access) -> u64;
     /// `new` with what `old`, a leaf for the same frame, says about its use.
@@ -41,7 +41,7 @@ pub unsafe trait Format: Send + Sync + 'static {
     fn accessed(leaf: u64) -> bool;
     /// Whether the MMU has written through the leaf since this was last cleared.
     fn dirty(leaf: u64) -> bool;
-    /// Whether the leaf was made for ordinary memory.
+    /// Whether the leaf was made for a frame that is the manager's.
     fn managed(leaf: u64) -> bool;
     /// Whether caches treat both leaves' frames the same way.
     fn same_cache(leaf: u64, other: u64) -> bool;

@@ -165,7 +165,10 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
             spare.push(aside);
             return Ok(false);
         }
-        let leaf = F::touched(F::leaf(how.frame, how.prot, how.cache), how.access);
+        let leaf = F::touched(
+            F::leaf(how.frame, how.prot, how.cache, how.managed),
+            how.access,
+        );
         self.pmap.put_aside(self.tables, aside);
         table.fill(index, F::large(leaf));
         self.mark(table, 1, line_of(index));
@@ -179,7 +182,7 @@ impl<F: Format, M: Machine, T: TableFrames> Space<'_, F, M, T> {
     /// returned. Else it is split, and nothing is entered yet.
     pub fn enter_in_large(self, va: usize, how: Enter) -> Option<Mapping> {
         let large = self.large_at(va)?;
-        let new = F::leaf(how.frame, how.prot, how.cache);
+        let new = F::leaf(how.frame, how.prot, how.cache, how.managed);
         let entry = large.table.load(large.index);
         let here = F::small(entry, (va - large.base) >> PAGE_SHIFT);
         let same = F::frame(here) == how.frame

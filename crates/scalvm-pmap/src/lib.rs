@@ -53,7 +53,7 @@ mod x86_64;
 pub use format::Format;
 pub use machine::TableMachine;
 pub use radix::RadixPmap;
-pub use x86_64::{X86, X86_64};
+pub use x86_64::{PAGE_ATTRIBUTES, X86, X86_64};
 
 /// The page tables of x86_64 with four levels: 256 TiB of addresses, the lower half for users.
 pub type X86Pmap = RadixPmap<X86_64>;

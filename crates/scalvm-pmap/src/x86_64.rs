@@ -1,7 +1,8 @@
 //! The format of x86_64.
 //!
-//! Duties of the kernel: `EFER.NXE` and `CR0.WP` on, and entry 1 of the page attribute table set to
-//! write-combining (at reset it is write-through, which is slower but right).
+//! Duties of the kernel: `EFER.NXE` and `CR0.WP` on, and in the page attribute table ([`PAGE_ATTRIBUTES`]) entry 1
+//! set to write-combining and entry 2 to write-through. (At reset they are write-through and uncached, which is
+//! slower but right.)
 //!
 //! The right to read cannot be withheld: every leaf grants it. The processor caches a translation
 //! only after it has set the accessed bit of its leaf (Intel SDM volume 3, 4.10.2.3), so a leaf
@@ -9,8 +10,8 @@
 //! translation may stay cached until the debt for that is paid. A fault drops what the processor
 //! has cached for its address (4.10.4.1), so added rights need no flush either.
 //!
-//! A large leaf has bit 7 set, which in a leaf belongs to the number of its cache attributes; none that
-//! is used here needs that bit.
+//! A large leaf has bit 7 set, which in a leaf belongs to the number of its entry in the page attribute table; the
+//! first four do without that bit.
 
 use scalvm::{Access, Cache, Clear, Frame, PAGE_SHIFT, Prot};
 
@@ -25,6 +26,10 @@ pub struct X86<const LEVELS: usize, const LEAF_BITS: u32>;
 /// The format of x86_64 with four levels.
 pub type X86_64 = X86<4, 9>;
 
+/// What the kernel writes to the model-specific register 0x277, the page attribute table, on each processor, before
+/// anything is mapped but by entries 0 and 3: write-back, write-combining, write-through and uncached, twice.
+pub const PAGE_ATTRIBUTES: u64 = 0x0004_0106_0004_0106;
+
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
@@ -36,7 +41,7 @@ const PAT: u64 = 1 << 7;
 /// Of an entry at level 1: a large leaf.
 const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
-/// Ours: the frame is ordinary memory.
+/// Ours: the frame is the manager's.
 const MANAGED: u64 = 1 << 9;
 /// Ours: the accessed bit was cleared, and the translation may be cached all the same.
 const SEEN: u64 = 1 << 10;
@@ -52,15 +57,17 @@ unsafe impl<const LEVELS: usize, const LEAF_BITS: u32> Format for X86<LEVELS, LE
     const USER_ENTRIES: usize = 256;
 
     #[inline(always)]
-    fn leaf(frame: Frame, prot: Prot, cache: Cache) -> u64 {
+    fn leaf(frame: Frame, prot: Prot, cache: Cache, managed: bool) -> u64 {
         let write = if prot.contains(Prot::WRITE) { WRITE } else { 0 };
         let nx = if prot.contains(Prot::EXEC) { 0 } else { NX };
         let cache = match cache {
-            Cache::WriteBack => MANAGED,
-            Cache::Uncached => PCD | PWT,
+            Cache::WriteBack => 0,
             Cache::WriteCombining => PWT,
+            Cache::WriteThrough => PCD,
+            Cache::Uncached => PCD | PWT,
         };
-        frame.address() & FRAME | PRESENT | USER | write | nx | cache
+        let managed = if managed { MANAGED } else { 0 };
+        frame.address() & FRAME | PRESENT | USER | write | nx | cache | managed
     }
 
     #[inline(always)]

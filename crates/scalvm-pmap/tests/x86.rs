@@ -19,6 +19,7 @@ fn how(frame: u64, prot: Prot, access: Access) -> Enter {
         prot,
         access,
         cache: Cache::WriteBack,
+        managed: true,
         origin: (0, 0),
     }
 }
@@ -138,12 +139,14 @@ fn a_leaf_has_the_bits_of_the_manual() {
     assert_eq!(setup.read(VA, 0), 0x8000_0000_0000_7267);
     let uncached = Enter {
         cache: Cache::Uncached,
+        managed: false,
         ..how(8, Prot::RW, Access::Read)
     };
     setup.pay(setup.enter(VA, uncached).1);
     assert_eq!(setup.read(VA, 0), 0x8000_0000_0000_803f);
     let combining = Enter {
         cache: Cache::WriteCombining,
+        managed: false,
         ..how(8, Prot::READ, Access::Read)
     };
     assert_eq!(
@@ -153,6 +156,22 @@ fn a_leaf_has_the_bits_of_the_manual() {
     );
     assert_eq!(setup.read(VA, 0), 0x8000_0000_0000_802d);
     assert!(!setup.query(VA).unwrap().managed);
+    let through = Enter {
+        cache: Cache::WriteThrough,
+        ..combining
+    };
+    setup.pay(setup.enter(VA, through).1);
+    assert_eq!(setup.read(VA, 0), 0x8000_0000_0000_8035);
+    let back = Enter {
+        cache: Cache::WriteBack,
+        ..combining
+    };
+    assert_eq!(setup.pay(setup.enter(VA, back).1), page(VA));
+    assert_eq!(setup.read(VA, 0), 0x8000_0000_0000_8025);
+    assert!(
+        !setup.query(VA).unwrap().managed,
+        "as memory, and yet not ours"
+    );
     for level in 1..4 {
         assert_eq!(setup.read(VA, level) & 0x8000_0000_0000_0fff, 0x27);
     }

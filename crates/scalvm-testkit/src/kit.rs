@@ -234,9 +234,10 @@ impl Kit {
         pmap.query(self.vm.machine(), va)
     }
 
-    /// Panics if a processor has cached more of a space than its tables say.
+    /// Panics if a processor has cached more of a space than its tables say, or some have one frame treated in two ways.
     pub fn check_translations(&self, pmap: &<Hw as Machine>::Pmap) {
         self.vm.machine().assert_no_stale(Pmap::<Hw>::root(pmap));
+        self.vm.machine().assert_one_way();
     }
 
     /// What a frame holds.

@@ -389,6 +389,7 @@ unsafe impl Pmap<BrokenMachine> for Broken {
                 prot,
                 access,
                 cache,
+                managed: true,
                 origin: (0, 0),
             };
             let entered = self.0.enter(&machine.emulated, tables, va, how);

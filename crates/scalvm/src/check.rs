@@ -30,6 +30,7 @@ impl<M: Machine> Vm<M> {
         self.mdl_blocks
             .check_invariants(&self.machine, &self.frames);
         self.tracks.check_invariants(&self.machine, &self.frames);
+        self.devices.check();
         self.heap.check_invariants(&self.machine, &self.frames);
         self.check_arenas();
         self.caches.check_invariants(self);

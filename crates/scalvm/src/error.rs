@@ -140,6 +140,27 @@ pub enum ServeError {
     Pager(PagerError),
 }
 
+/// Why a device object cannot be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// It would be too large, or there are no such frames.
+    BadRange,
+    /// Some of the frames are the manager's.
+    Memory,
+    /// There is, or is mapped still, another object with some of the frames that has them treated otherwise by
+    /// caches.
+    OtherCache,
+    /// No memory.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for DeviceError {
+    fn from(_: OutOfMemory) -> DeviceError {
+        DeviceError::OutOfMemory
+    }
+}
+
 /// Why a range of frames cannot be a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SegmentError {
@@ -237,6 +258,17 @@ impl fmt::Display for ServeError {
     }
 }
 
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DeviceError::BadRange => "no such frames",
+            DeviceError::Memory => "frames of ordinary memory",
+            DeviceError::OtherCache => "frames that caches treat otherwise for another object",
+            DeviceError::OutOfMemory => "out of memory",
+        })
+    }
+}
+
 impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -260,6 +292,7 @@ impl fmt::Display for PagerError {
 
 impl core::error::Error for OutOfMemory {}
 impl core::error::Error for PagerError {}
+impl core::error::Error for DeviceError {}
 impl core::error::Error for SegmentError {}
 impl core::error::Error for MapError {}
 impl core::error::Error for FaultError {}

@@ -117,7 +117,7 @@ pub use map::{
     Extract, Map, MapInfo, MapLimits, PageInfo, PagePlace, Passing, PrivatePages, ResidentInfo,
     Unfinished, Watch, WatchEvents, Which,
 };
-pub use object::{HeldPage, Loan, Mdl, MdlPiece, Object};
+pub use object::{HeldPage, Loan, Mdl, MdlPiece, Object, ObjectPages};
 pub use pageout::{Paging, PolicyKind, Room};
 pub use pager::{
     Cipher, Codec, CompressorStats, Io, Pager, Request, Stream, SwapError, SwapId, SwapInfo,

@@ -156,21 +156,25 @@ pub struct Enter {
     pub access: Access,
     /// How caches treat it.
     pub cache: Cache,
+    /// Whether the frame is the manager's: told again by [`Mapping::managed`].
+    pub managed: bool,
     /// The object this page belongs to, and its page number there: for ports where the kernel
     /// underneath maps objects, not frames.
     pub origin: (u64, u64),
 }
 
-/// How the processor's caches treat a mapping.
+/// How the processor's caches treat a mapping. A machine that lacks one takes the next one that is stricter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Cache {
-    /// Ordinary memory.
+    /// What is read and written is cached: ordinary memory, and what is like it.
     #[default]
     WriteBack,
-    /// Device registers.
-    Uncached,
-    /// Frame buffers.
+    /// What is read is cached; what is written reaches the device at once.
+    WriteThrough,
+    /// Nothing is cached, but writes may wait and be put together: frame buffers.
     WriteCombining,
+    /// Each access reaches the device as it is made: registers.
+    Uncached,
 }
 
 /// One mapping, as [`Pmap::query`] finds it and range operations show it.
@@ -186,8 +190,7 @@ pub struct Mapping {
     pub accessed: bool,
     /// Whether the MMU has seen a write since the bit was last cleared.
     pub dirty: bool,
-    /// False for frames that the manager does not own (devices): entered as uncached or
-    /// write-combining.
+    /// False for frames that the manager does not own (devices).
     pub managed: bool,
     /// Whether a large leaf maps it, and the pages around it.
     pub large: bool,

@@ -292,7 +292,7 @@ unsafe impl Pmap<TestMachine> for TestPmap {
             prot: how.prot,
             accessed: true,
             dirty: how.access == Access::Write,
-            managed: how.cache == Cache::WriteBack,
+            managed: how.managed,
             large: false,
         };
         let old = self.mappings.lock().unwrap().insert(va, new);

@@ -19,7 +19,7 @@ use crate::machine::Machine;
 use crate::map::large::JoinHand;
 use crate::map::limit::Maps;
 use crate::map::{MapBody, MapEntry};
-use crate::object::{MdlBlock, ObjectBody};
+use crate::object::{Devices, MdlBlock, ObjectBody};
 use crate::page::{DIRTY, Frames, Page, State, WRITING};
 use crate::pageout::Pageout;
 use crate::pager::{Compressor, DirtyObjects, Swap, Tracks};
@@ -58,6 +58,7 @@ pub struct Vm<M: Machine> {
     pub(crate) promises: Promises,
     pub(crate) counters: Counters,
     pub(crate) dirty: DirtyObjects<M>,
+    pub(crate) devices: Devices<M>,
     pub(crate) pageout: Pageout,
     /// Bytes that new maps keep free below what grows.
     pub(crate) guard_gap: AtomicUsize,
@@ -98,6 +99,7 @@ impl<M: Machine> Vm<M> {
             promises: Promises::new(),
             counters: Counters::new(),
             dirty: DirtyObjects::new(),
+            devices: Devices::new(),
             pageout: Pageout::new(),
             guard_gap: AtomicUsize::new(256 * PAGE_SIZE),
             large_pages: AtomicU8::new(LargePages::Asked as u8),

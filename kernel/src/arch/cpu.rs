@@ -4,12 +4,19 @@ use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use scalvm_pmap::PAGE_ATTRIBUTES;
 use x86_64::registers::control::{Cr4, Cr4Flags};
+use x86_64::registers::model_specific::Msr;
 
 static HAS_RDRAND: AtomicBool = AtomicBool::new(false);
 
-/// Looks at what there is, and turns on what protects the kernel.
+/// The page attribute table.
+const PAT: u32 = 0x277;
+
+/// Looks at what there is, turns on what protects the kernel, and says how pages may be cached.
 pub fn init() {
+    // SAFETY: all that is mapped yet is ordinary memory, by the entry that stays as it is.
+    unsafe { Msr::new(PAT).write(PAGE_ATTRIBUTES) };
     HAS_RDRAND.store(__cpuid(1).ecx & 1 << 30 != 0, Relaxed);
     if __cpuid(0).eax >= 7 {
         const SMEP: u32 = 1 << 7;

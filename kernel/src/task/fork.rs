@@ -93,6 +93,7 @@ pub fn clone(frame: &Frame, request: &CloneRequest) -> Result<Pid, Errno> {
     thread.segments.fs.set(tls);
     thread.segments.gs.set(me.segments.gs.get());
     thread.mask.set(me.mask.get());
+    thread.policy.set(me.policy.get());
     if !request.has(CLONE_VM) || request.has(CLONE_VFORK) {
         thread.alt_stack.set(me.alt_stack.get());
     } else {

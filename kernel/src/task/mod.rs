@@ -9,7 +9,7 @@
 //! Files: `process`, `thread`, `space`, `kernel_stack` (what they are), `table` (all of them), `pid` (their
 //! numbers), `sched` (who runs),
 //! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4),
-//! `groups`, `settings`, `signal`, `kernel` (threads without a program), `oom` (when memory
+//! `groups`, `settings`, `policy`, `signal`, `kernel` (threads without a program), `oom` (when memory
 //! runs out).
 //!
 //! [`Mutex`]: crate::sync::Mutex
@@ -24,6 +24,7 @@ mod kernel;
 mod kernel_stack;
 mod oom;
 mod pid;
+pub mod policy;
 mod process;
 mod reap;
 mod sched;

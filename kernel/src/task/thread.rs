@@ -8,6 +8,7 @@ use core::sync::atomic::{
 
 use super::Pid;
 use super::kernel_stack::KernelStack;
+use super::policy::Policy;
 use super::process::Process;
 use super::signal::{AltStack, FaultContext, Pending, SigInfo, SigSet};
 use super::{sched, table, timers};
@@ -61,6 +62,8 @@ pub struct Thread {
     pub(super) fault: Cell<FaultContext>,
     /// The thread is to end, though its process goes on.
     pub(super) end: AtomicBool,
+    /// From which nodes its memory is to come.
+    pub policy: Cell<Option<Policy>>,
     /// Where zero is written, and a futex woken, when the thread ends.
     pub clear_child_tid: AtomicUsize,
     /// Where the list of locks begins that are given up when the thread ends, if it has one.
@@ -115,6 +118,7 @@ impl Thread {
             alt_stack: Cell::new(AltStack::NONE),
             fault: Cell::new(FaultContext::NONE),
             end: AtomicBool::new(false),
+            policy: Cell::new(None),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
         })

@@ -222,22 +222,30 @@ fn enter_without_memory<P: Port>(exam: &Exam<P>) {
 fn enter_tells_managed<P: Port>(exam: &Exam<P>) {
     let watch = exam.watch();
     let space = Space::active(exam, &watch);
-    let caches = [Cache::WriteBack, Cache::Uncached, Cache::WriteCombining];
+    let caches = [
+        Cache::WriteBack,
+        Cache::WriteThrough,
+        Cache::WriteCombining,
+        Cache::Uncached,
+    ];
     for (n, cache) in caches.into_iter().enumerate() {
         let va = exam.base() + n * PAGE_SIZE;
         // The same frame, treated otherwise: what is cached of the first must not stay.
-        for cache in [caches[(n + 1) % 3], cache] {
-            let frame = space.frame(n);
-            space.enter(
-                va,
-                Enter {
-                    cache,
-                    ..how(frame, Prot::RW, Access::Read)
-                },
-            );
-            space.expect(va, n, Prot::RW);
-            let managed = space.query(va).map(|m| m.managed);
-            assert_eq!(managed, Some(cache == Cache::WriteBack), "{cache:?}");
+        for cache in [caches[(n + 1) % caches.len()], cache] {
+            for managed in [true, false] {
+                let frame = space.frame(n);
+                space.enter(
+                    va,
+                    Enter {
+                        cache,
+                        managed,
+                        ..how(frame, Prot::RW, Access::Read)
+                    },
+                );
+                space.expect(va, n, Prot::RW);
+                let told = space.query(va).map(|m| m.managed);
+                assert_eq!(told, Some(managed), "{cache:?}");
+            }
         }
     }
     space.end();

@@ -290,6 +290,7 @@ pub(super) fn how(frame: Frame, prot: Prot, access: Access) -> Enter {
         prot,
         access,
         cache: Cache::WriteBack,
+        managed: true,
         origin: (1, 0),
     }
 }

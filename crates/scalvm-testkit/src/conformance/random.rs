@@ -218,13 +218,17 @@ impl<'a, P: Port> Program<'a, P> {
             prot if prot.contains(Prot::EXEC) => Access::Exec,
             _ => Access::Read,
         };
-        let cache = if self.rng.one_in(10) {
-            Cache::Uncached
-        } else {
-            Cache::WriteBack
+        let managed = !self.rng.one_in(10);
+        let cache = match self.rng.below(4) {
+            _ if managed => Cache::WriteBack,
+            0 => Cache::WriteBack,
+            1 => Cache::WriteThrough,
+            2 => Cache::WriteCombining,
+            _ => Cache::Uncached,
         };
         let how = Enter {
             cache,
+            managed,
             ..how(self.space.frame(frame), prot, access)
         };
         self.say(|| format!("enter {va:#x} {frame} {prot:?} {access:?} {cache:?}"));
@@ -236,7 +240,6 @@ impl<'a, P: Port> Program<'a, P> {
             Err(OutOfMemory) => assert!(limit.is_some(), "there was memory"),
             Ok((old, debt)) => {
                 self.compare(va, old);
-                let managed = cache == Cache::WriteBack;
                 let before = self.pages.get(&va).filter(|before| before.frame == frame);
                 let wrote = access == Access::Write;
                 let page = Page {

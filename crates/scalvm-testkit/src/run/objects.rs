@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use scalvm::{Access, Cache, FaultError, Frame, PAGE_SIZE, PagerError};
+use scalvm::{Access, Cache, DeviceError, FaultError, Frame, PAGE_SIZE, PagerError};
 
 use super::decode::{self, draw};
 use super::runner::{Check, Held, Open, Runner, wrong};
@@ -61,15 +61,32 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
-    pub(super) fn new_device(&mut self) -> Check {
-        // The frames have other bytes otherwise than the model of a second object knows.
-        if self.objects.len() == OBJECTS || self.device.upgrade().is_some() {
+    pub(super) fn new_device(&mut self, [cache, part, ..]: [u32; 6]) -> Check {
+        if self.objects.len() == OBJECTS {
             return Ok(());
         }
+        let cache = [
+            Cache::WriteBack,
+            Cache::WriteThrough,
+            Cache::WriteCombining,
+            Cache::Uncached,
+        ][cache as usize % 4];
+        let (device, other) = &self.device;
+        if device.upgrade().is_some() {
+            // The frames have other bytes otherwise than the model of a second object knows, so there is none; but
+            // one that would have a part of them treated otherwise is refused.
+            if cache == *other {
+                return Ok(());
+            }
+            let first = Frame(DEVICE.0 + u64::from(part) % DEVICE_FRAMES as u64);
+            let real = self.retry(false, |r| {
+                let made = r.kit.vm().new_device(first, PAGE_SIZE as u64, cache);
+                made.map(drop)
+            })?;
+            return self.same("a device otherwise", real, Err(DeviceError::OtherCache));
+        }
         let size = (DEVICE_FRAMES * PAGE_SIZE) as u64;
-        let real = self.retry(true, |r| {
-            r.kit.vm().new_device(DEVICE, size, Cache::Uncached)
-        })?;
+        let real = self.retry(true, |r| r.kit.vm().new_device(DEVICE, size, cache))?;
         let Ok(real) = real else {
             return wrong("no new object");
         };
@@ -78,7 +95,7 @@ impl<'v> Runner<'v> {
                 .write(Frame(DEVICE.0 + page as u64), 0, &[0; PAGE_SIZE]);
         }
         let model = Object::new(Kind::Device, 0, size);
-        self.device = Rc::downgrade(&model);
+        self.device = (Rc::downgrade(&model), cache);
         self.open(real, model, None);
         Ok(())
     }

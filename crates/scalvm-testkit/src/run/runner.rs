@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use scalvm::{HeldPage, Loan, Map, PAGE_SIZE, Room};
+use scalvm::{Cache, HeldPage, Loan, Map, PAGE_SIZE, Room};
 
 use super::ballast::Ballast;
 use super::paging::Swap;
@@ -51,7 +51,7 @@ pub struct Runner<'v> {
     pub(super) kit: &'v Kit,
     pub(super) setup: Machine,
     pub(super) files: Vec<Rc<RefCell<File>>>,
-    pub(super) device: Weak<RefCell<Object>>,
+    pub(super) device: (Weak<RefCell<Object>>, Cache),
     pub(super) spaces: Vec<Pair<'v>>,
     pub(super) objects: Vec<Open<'v>>,
     pub(super) holds: Vec<Held<'v>>,
@@ -108,7 +108,7 @@ impl<'v> Runner<'v> {
             kit,
             setup,
             files,
-            device: Weak::new(),
+            device: (Weak::new(), Cache::Uncached),
             spaces,
             objects,
             holds,
@@ -146,7 +146,7 @@ impl<'v> Runner<'v> {
             Op::NewMap => self.new_map(),
             Op::NewAnonymous => self.new_anonymous(a),
             Op::NewFile => self.new_file(a),
-            Op::NewDevice => self.new_device(),
+            Op::NewDevice => self.new_device(a),
             Op::FailIo => self.say_and(|kit| kit.fail_io(1 + u64::from(a[0] % 4))),
             Op::FailAllocation => self.say_and(|kit| kit.fail_allocation(1 + u64::from(a[0] % 12))),
             Op::Pump => self.say_and(|kit| kit.pump(a[0])),

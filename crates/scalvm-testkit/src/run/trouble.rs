@@ -1,7 +1,8 @@
 //! Errors that come of failures which the runner arranged.
 
 use scalvm::{
-    FaultError, MapError, OutOfMemory, PagerError, ServeError, SwapError, Unfinished, WatchedFault,
+    DeviceError, FaultError, MapError, OutOfMemory, PagerError, ServeError, SwapError, Unfinished,
+    WatchedFault,
 };
 
 /// What kind of arranged failure an error tells of.
@@ -27,6 +28,12 @@ pub trait Error: Copy + PartialEq + std::fmt::Debug {
 impl Error for OutOfMemory {
     fn cause(self) -> Option<Cause> {
         Some(Cause::Allocation)
+    }
+}
+
+impl Error for DeviceError {
+    fn cause(self) -> Option<Cause> {
+        (self == DeviceError::OutOfMemory).then_some(Cause::Allocation)
     }
 }
 

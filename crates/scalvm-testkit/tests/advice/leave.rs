@@ -1,7 +1,7 @@
 //! What leaves next, and what leaves now; what comes because it was asked for.
 
-use scalvm::{Access, FaultError, MapError, PAGE_SIZE, PagePlace, Paging, PolicyKind, Prot, Share};
-use scalvm::{SwapOptions, Unfinished};
+use scalvm::{Access, FaultError, MapError, ObjectPages, PAGE_SIZE, PagePlace, Paging};
+use scalvm::{PolicyKind, Prot, Share, SwapOptions, Unfinished};
 
 use crate::common::*;
 use crate::{paging, places, resident};
@@ -143,6 +143,50 @@ fn clean_pages_of_files_are_dropped_and_dirty_ones_stay() {
     assert_eq!(file.drop_clean(0, u64::MAX), 1);
     assert_eq!((file.resident(), kit.vm().stats().dropped), (0, 4));
     drop((map, file));
+    nothing_left(&kit);
+}
+
+#[test]
+fn pages_of_an_object_are_counted_by_where_they_are() {
+    let kit = paging(PolicyKind::ClockPro);
+    kit.swap_on(SWAP, 64, SwapOptions::default()).expect("swap");
+    let file = kit.open(0, 8 * PAGE_SIZE as u64);
+    let map = new_map(&kit);
+    map_object(&map, &file, 0, 8, Share::Shared);
+    run_on(&kit, 0, &map);
+    for n in 0..4 {
+        load(&kit, 0, &map, page(n)).expect("loaded");
+    }
+    // By a program, so that only its page table knows.
+    store(&kit, 0, &map, page(2), 5).expect("stored");
+    let page_size = PAGE_SIZE as u64;
+    let all = file.count(0, u64::MAX);
+    assert_eq!(
+        (all.resident, all.dirty, all.writing, all.away),
+        (4, 1, 0, 0)
+    );
+    assert_eq!(file.count(2 * page_size + 1, 1).dirty, 1, "a page in part");
+    assert_eq!(file.count(3 * page_size, page_size).dirty, 0);
+    assert_eq!(file.count(4 * page_size, u64::MAX), ObjectPages::default());
+    assert_eq!(file.count(0, 0), ObjectPages::default());
+    assert_eq!(file.sync(0, u64::MAX), Ok(()));
+    assert_eq!(file.count(0, u64::MAX).dirty, 0);
+    take_off(&kit, 0, &map);
+    drop((map, file));
+
+    let shm = kit.vm().new_anonymous(8 * page_size).expect("memory");
+    let map = new_map(&kit);
+    map_object(&map, &shm, 0, 8, Share::Shared);
+    (0..6).for_each(|n| set(&map, page(n), 1));
+    assert_eq!(map.page_out(page(1), 2 * PAGE_SIZE), Ok(2));
+    let all = shm.count(0, u64::MAX);
+    assert_eq!(
+        (all.resident, all.dirty, all.writing, all.away),
+        (4, 0, 0, 2)
+    );
+    assert_eq!((shm.resident(), shm.put_back()), (4, 2));
+    assert_eq!(shm.count(2 * page_size, 2 * page_size).away, 1);
+    drop((map, shm));
     nothing_left(&kit);
 }
 

@@ -1,6 +1,8 @@
 //! Zero pages, exhaustion, devices, neighbours.
 
-use scalvm::{Access, Cache, FaultError, MapRequest, PAGE_SIZE, Place, Prot, Share};
+use scalvm::{
+    Access, Cache, DeviceError, FaultError, Frame, MapRequest, PAGE_SIZE, Place, Prot, Share,
+};
 use scalvm_machine::Tables;
 use scalvm_testkit::{DEVICE, DEVICE_FRAMES, Kit, Order};
 
@@ -160,7 +162,7 @@ fn a_device_is_mapped_where_it_lies() {
     let mapping = kit.mapping(map.pmap(), page(1)).expect("mapped");
     assert_eq!(
         (mapping.frame, mapping.managed),
-        (scalvm::Frame(DEVICE.0 + 1), false)
+        (Frame(DEVICE.0 + 1), false)
     );
     assert_eq!(
         kit.bytes(mapping.frame).as_slice()[8..16],
@@ -237,4 +239,62 @@ fn two_faults_on_pages_of_one_cluster_read_it_once() {
     assert_eq!(fault(&kit, &map, page(3), Access::Read), Ok(()));
     let reads = kit.reads();
     assert_eq!(reads, 1);
+}
+
+#[test]
+fn a_frame_of_a_device_is_treated_in_one_way_at_a_time() {
+    let kit = kit();
+    let vm = kit.vm();
+    let size = DEVICE_FRAMES * PAGE_SIZE;
+    let page_size = PAGE_SIZE as u64;
+    let back = vm.new_device(DEVICE, size as u64, Cache::WriteBack);
+    let back = back.expect("memory");
+    let map = new_map(&kit);
+    let request = MapRequest::object(&back, 0, size, Prot::RW, Share::Shared);
+    assert_eq!(map.map(request.at(Place::Fixed(AT))), Ok(AT));
+    run_on(&kit, 0, &map);
+    store(&kit, 0, &map, page(2), 5).expect("stored");
+    let mapping = kit.mapping(map.pmap(), page(2)).expect("mapped");
+    assert!(!mapping.managed, "cached as memory is, and yet a device's");
+    // Its last page, with one behind it that is nobody's.
+    let last = Frame(DEVICE.0 + DEVICE_FRAMES as u64 - 1);
+    let refused = |cache| vm.new_device(last, 2 * page_size, cache).map(drop);
+    let other = Err(DeviceError::OtherCache);
+    assert_eq!(refused(Cache::WriteThrough), other);
+    assert_eq!(refused(Cache::Uncached), other);
+    assert_eq!(refused(Cache::WriteBack), Ok(()));
+    let beside = vm.new_device(Frame(last.0 + 1), page_size, Cache::Uncached);
+    drop(beside.expect("memory"));
+    // A mapping keeps the frames, too.
+    drop(back);
+    assert_eq!(refused(Cache::WriteCombining), other);
+    assert_eq!(map.unmap(AT, size), Ok(()));
+    assert_eq!(refused(Cache::WriteCombining), Ok(()));
+    let through = vm.new_device(DEVICE, size as u64, Cache::WriteThrough);
+    let through = through.expect("memory");
+    let request = MapRequest::object(&through, 0, size, Prot::RW, Share::Shared);
+    assert_eq!(map.map(request.at(Place::Fixed(AT))), Ok(AT));
+    assert_eq!(load(&kit, 0, &map, page(2)), Ok(5));
+    kit.check_translations(map.pmap());
+    drop((map, through));
+    nothing_left(&kit);
+}
+
+#[test]
+fn frames_of_memory_are_no_device() {
+    let kit = kit();
+    let made = |first, size| {
+        kit.vm()
+            .new_device(Frame(first), size, Cache::Uncached)
+            .map(drop)
+    };
+    let page_size = PAGE_SIZE as u64;
+    assert_eq!(made(0, 1 << 30), Err(DeviceError::Memory));
+    assert_eq!(made(DEVICE.0, (1 << 44) + 1), Err(DeviceError::BadRange));
+    assert_eq!(
+        made(u64::MAX - 1, 4 * page_size),
+        Err(DeviceError::BadRange)
+    );
+    assert_eq!(made(1 << 52, page_size), Err(DeviceError::BadRange));
+    nothing_left(&kit);
 }

@@ -131,6 +131,7 @@ impl<M: Machine> Vm<M> {
             prot: at.granted(),
             access: at.access,
             cache: Cache::WriteBack,
+            managed: true,
             origin: (object.id, u64::from(index)),
         };
         let entered = at.map.pmap.enter(&self.machine, self, at.va, how);
@@ -170,6 +171,7 @@ impl<M: Machine> Vm<M> {
             prot: at.granted(),
             access: at.access,
             cache: Cache::WriteBack,
+            managed: true,
             origin: (0, 0),
         };
         let entered = at.map.pmap.enter(&self.machine, self, at.va, how);
@@ -197,6 +199,7 @@ impl<M: Machine> Vm<M> {
             prot: at.prot,
             access: at.access,
             cache,
+            managed: false,
             origin: (object.id, u64::from(index)),
         };
         if self.enter_large_device(at, object, index, how) {

@@ -5,7 +5,7 @@
 //!   handle to it exists, and it may stand on another object, which shows through where the amap
 //!   has nothing. Never a chain: the one underneath is not private.
 //! - **vnode**: an amap whose anons the vnode pager brings and puts back.
-//! - **device**: a run of frames that are not the manager's.
+//! - **device**: a run of frames that are not the manager's (`device`).
 //!
 //! Invariants:
 //! - **O1** `refs` counts handles, map entries, and private objects that stand on this one.
@@ -38,7 +38,7 @@ use crate::pmap::Cache;
 use crate::sync::{Field, SpinGuard, SpinLock};
 use crate::vm::Vm;
 
-/// Tag of the list of a family's members.
+/// Tag of the list of a family's members, or of all device objects.
 pub(crate) struct InFamily;
 /// Tag of the list of the private objects that stand on one.
 pub(crate) struct OnTop;
@@ -337,8 +337,10 @@ impl<M: Machine> Vm<M> {
         if let Some(tracks) = object.tracks.get() {
             self.tracks.free(&self.machine, &self.frames, tracks);
         }
-        if let Kind::Vnode(vnode) = object.kind {
-            vnode.released(object.cookie.get());
+        match object.kind {
+            Kind::Vnode(vnode) => vnode.released(object.cookie.get()),
+            Kind::Device(..) => self.devices.leave(&self.machine, object),
+            Kind::Anonymous => {}
         }
         self.objects.free(&self.machine, &self.frames, object);
     }

@@ -1,7 +1,9 @@
 //! Objects: what can be mapped (`vm_object_t` in the seed).
 
 mod body;
+mod census;
 mod chunks;
+mod device;
 mod drop;
 mod give_up;
 mod held;
@@ -16,18 +18,19 @@ mod separate;
 mod snapshot;
 mod transfer;
 
-use crate::addr::{Frame, PAGE_SHIFT, Prot};
+use crate::addr::{PAGE_SHIFT, Prot};
 use crate::error::{OutOfMemory, PagerError};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::MapEntry;
 use crate::pager::Pager;
-use crate::pmap::Cache;
 use crate::request::Share;
 use crate::vm::Vm;
 
 use body::pages_of;
 pub(crate) use body::{InFamily, Kind, NewObject, ObjectBody, ObjectGuard};
+pub use census::ObjectPages;
+pub(crate) use device::Devices;
 pub use held::HeldPage;
 pub(crate) use held::Hold;
 pub use loan::Loan;
@@ -64,17 +67,6 @@ impl<M: Machine> Vm<M> {
         size: u64,
     ) -> Result<Object<'_, M>, OutOfMemory> {
         self.new_object(Kind::Vnode(pager), cookie, size)
-    }
-
-    /// An object of `size` bytes that are frames from `first` on, which are not the manager's: a
-    /// device.
-    pub fn new_device(
-        &self,
-        first: Frame,
-        size: u64,
-        cache: Cache,
-    ) -> Result<Object<'_, M>, OutOfMemory> {
-        self.new_object(Kind::Device(first, cache), 0, size)
     }
 
     fn new_object(
@@ -128,28 +120,6 @@ impl<'v, M: Machine> Object<'v, M> {
     /// the object to somebody.
     pub fn holders(&self) -> u32 {
         self.body.refs()
-    }
-
-    /// Pages in memory.
-    pub fn resident(&self) -> u64 {
-        self.count_pages(|is_resident| is_resident)
-    }
-
-    /// Pages of an anonymous object that were put back.
-    pub fn put_back(&self) -> u64 {
-        self.count_pages(|is_resident| !is_resident)
-    }
-
-    /// The pages of which this is true, given whether they are in memory.
-    fn count_pages(&self, which: impl Fn(bool) -> bool) -> u64 {
-        let _guard = self.body.lock(self.vm);
-        let mut count = 0;
-        if let Some(amap) = self.body.amap.get() {
-            amap.for_each(0, u32::MAX, |_, anon| {
-                count += u64::from(which(anon.page.get().is_some()));
-            });
-        }
-        count
     }
 
     /// Whether some mapping may write it now or, by its greatest rights, later.

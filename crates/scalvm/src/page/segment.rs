@@ -105,6 +105,12 @@ impl Segments {
         self.slots[..self.count.load(Acquire)].iter()
     }
 
+    /// Whether any frame from `start` to `end`, exclusive, lies in a segment.
+    pub fn have_any(&self, start: Frame, end: Frame) -> bool {
+        self.ready()
+            .any(|other| start.0 < other.end.load(Relaxed) && other.start.load(Relaxed) < end.0)
+    }
+
     /// Usable frames of all segments.
     #[inline]
     pub fn total(&self) -> u64 {
@@ -125,10 +131,7 @@ impl Segments {
         if start.0 >= end.0 || usable(end.0 - start.0) == 0 {
             return Err(SegmentError::TooSmall);
         }
-        if self
-            .ready()
-            .any(|other| start.0 < other.end.load(Relaxed) && other.start.load(Relaxed) < end.0)
-        {
+        if self.have_any(start, end) {
             return Err(SegmentError::Overlap);
         }
         let count = self.count.load(Relaxed);

@@ -126,7 +126,7 @@ impl<M: Machine> Vm<M> {
 
     /// Gathers the dirty bits of all page tables into the pages, so that a write from now on sets
     /// them again.
-    pub(super) fn harvest_dirty(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
+    pub(crate) fn harvest_dirty(&self, object: Ptr<ObjectBody<M>>, first: u32, last: u32) {
         let guard = object.lock(self);
         let pages = u64::from(last - first) + 1;
         self.each_range(&guard, object, first, pages, |map, range| {

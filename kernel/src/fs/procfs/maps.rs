@@ -74,9 +74,9 @@ pub(super) fn line(space: &Space, region: &Region, text: &mut Text) -> Result<()
     text.bytes(b"\n")
 }
 
-/// Pages mapped: of files and shared memory, of code, of memory that only the process writes.
-pub(super) fn shares(process: &Process) -> (u64, u64, u64) {
-    let (mut shared, mut code, mut data) = (0, 0, 0);
+/// Pages in mappings: of code, and of memory that only the process writes.
+pub(super) fn code_and_data(process: &Process) -> (u64, u64) {
+    let (mut code, mut data) = (0, 0);
     for region in regions(&process.map()) {
         let pages = ((region.end - region.start) / PAGE_SIZE) as u64;
         if region.prot.contains(Prot::EXEC) {
@@ -84,11 +84,8 @@ pub(super) fn shares(process: &Process) -> (u64, u64, u64) {
         } else if region.share == Share::Private && region.prot.contains(Prot::WRITE) {
             data += pages;
         }
-        if region.object_id.is_some() {
-            shared += pages;
-        }
     }
-    (shared, code, data)
+    (code, data)
 }
 
 /// Bytes of the stack.

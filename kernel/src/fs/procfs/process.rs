@@ -203,9 +203,8 @@ fn stat(process: &Process, text: &mut Text) -> Result<(), Errno> {
 fn statm(process: &Process, text: &mut Text) -> Result<(), Errno> {
     let usage = process.map().usage();
     let pages = usage.mapped_bytes / PAGE_SIZE as u64;
-    let (mapped, code, data) = maps::shares(process);
-    // How many of them are shared pages is not counted: these at most.
-    let shared = mapped.min(usage.resident_pages);
+    let (code, data) = maps::code_and_data(process);
+    let shared = smaps::mapped_of_objects(&process.map());
     writeln!(
         text,
         "{pages} {} {shared} {code} 0 {data} 0",
@@ -239,7 +238,7 @@ fn status(process: &Process, text: &mut Text) -> Result<(), Errno> {
         process.files().lock().end()
     )?;
     if !process.is_zombie() {
-        let (_, code, data) = maps::shares(process);
+        let (code, data) = maps::code_and_data(process);
         let page = PAGE_SIZE as u64;
         writeln!(text, "VmSize:\t{:8} kB", kib(usage.mapped_bytes))?;
         writeln!(text, "VmLck:\t{:8} kB", kib(usage.wired_bytes))?;

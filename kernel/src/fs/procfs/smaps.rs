@@ -142,6 +142,18 @@ impl Sums {
     }
 }
 
+/// Pages of files and of shared memory that the page tables map.
+pub(super) fn mapped_of_objects(space: &Space) -> u64 {
+    let mut count = 0;
+    for region in maps::regions(space).filter(|region| region.object_id.is_some()) {
+        each_page(space, region.start, region.end, |page| {
+            let in_memory = matches!(page.place, PagePlace::Memory(_));
+            count += u64::from(in_memory && page.mapped && !page.own);
+        });
+    }
+    count
+}
+
 /// Calls `f` for each page of a range, as far as it is still mapped.
 pub(super) fn each_page(space: &Space, start: usize, end: usize, mut f: impl FnMut(PageInfo)) {
     let mut at = start;

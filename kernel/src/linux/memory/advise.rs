@@ -3,9 +3,11 @@
 //! As on Linux, advice is followed mapping by mapping: holes are passed over and told of in the end, any
 //! other error ends the call where it is met.
 
+use alloc::sync::Arc;
+
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
-    MADV_COLD, MADV_COLLAPSE, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK,
+    CAP_SYS_NICE, MADV_COLD, MADV_COLLAPSE, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK,
     MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK,
     MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
     MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
@@ -15,10 +17,12 @@ use scalvm::{
     page_ceil,
 };
 
+use super::super::files::file;
 use super::super::{Errno, Result};
+use super::cross;
 use crate::arch::layout::USER_HIGH;
-use crate::fs::userfault;
-use crate::mm::{large, user};
+use crate::fs::{pidfd, userfault};
+use crate::mm::large;
 use crate::task::{self, Space, with_memory};
 
 /// What a step on one mapping returns.
@@ -26,9 +30,6 @@ type Step = core::result::Result<(), Errno>;
 
 /// The descriptors that mean the caller itself, by its thread or its process.
 const PIDFD_SELF: [i32; 2] = [-10000, -10001];
-
-/// The most ranges of process_madvise(2).
-const MAX_RANGES: usize = 1024;
 
 /// The calls whose numbers are known here.
 pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
@@ -227,19 +228,37 @@ fn populate(space: &Space, at: usize, len: usize, access: Access) -> Step {
     })
 }
 
-/// process_madvise(2), for the caller itself: there are no descriptors of processes that lead to their memory.
-/// Returns the bytes of the ranges for which the advice was followed.
+/// process_madvise(2). Returns the bytes of the ranges for which the advice was followed. Of others' memory it
+/// takes advice that loses nothing.
 fn process_madvise(pidfd: i32, ranges: usize, count: usize, advice: u32, flags: u32) -> Result {
-    if flags != 0 || count > MAX_RANGES {
+    if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    if !PIDFD_SELF.contains(&pidfd) {
-        return Err(Errno::EBADF);
+    cross::total((ranges, count))?;
+    let me = task::current();
+    let space = if PIDFD_SELF.contains(&pidfd) {
+        me.map()
+    } else {
+        let process = pidfd::process(&*file(pidfd as usize)?)?;
+        if process.is_zombie() {
+            return Err(Errno::ESRCH);
+        }
+        process.map()
+    };
+    if !Arc::ptr_eq(&space, &me.map()) {
+        if !matches!(
+            advice,
+            MADV_COLD | MADV_PAGEOUT | MADV_WILLNEED | MADV_COLLAPSE
+        ) {
+            return Err(Errno::EINVAL);
+        }
+        if !me.may(CAP_SYS_NICE) {
+            return Err(Errno::EPERM);
+        }
     }
-    let space = task::current().map();
     let mut done = 0;
     for number in 0..count {
-        let [at, len] = user::read::<[usize; 2]>(ranges + number * size_of::<[usize; 2]>())?;
+        let (at, len) = cross::piece((ranges, count), number)?;
         match madvise(&space, at, len, advice) {
             Ok(_) => done += len,
             Err(error) if done == 0 => return Err(error),

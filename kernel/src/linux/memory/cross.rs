@@ -26,10 +26,10 @@ pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
 }
 
 /// A list of pieces of memory: where it lies, how many there are.
-type Pieces = (usize, usize);
+pub(super) type Pieces = (usize, usize);
 
 /// One piece: its address and its length.
-fn piece(pieces: Pieces, nth: usize) -> core::result::Result<(usize, usize), Errno> {
+pub(super) fn piece(pieces: Pieces, nth: usize) -> core::result::Result<(usize, usize), Errno> {
     let [address, len] = user::read::<[usize; 2]>(pieces.0 + nth * size_of::<[usize; 2]>())?;
     if len > isize::MAX as usize {
         return Err(Errno::EINVAL);
@@ -38,7 +38,7 @@ fn piece(pieces: Pieces, nth: usize) -> core::result::Result<(usize, usize), Err
 }
 
 /// The bytes of all pieces; each is looked at before anything is copied.
-fn total(pieces: Pieces) -> core::result::Result<usize, Errno> {
+pub(super) fn total(pieces: Pieces) -> core::result::Result<usize, Errno> {
     if pieces.1 > MAX_PIECES {
         return Err(Errno::EINVAL);
     }

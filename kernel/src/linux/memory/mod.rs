@@ -7,6 +7,7 @@ mod advise;
 mod cross;
 mod lock;
 mod mmap;
+mod policy;
 mod remap;
 mod residency;
 mod seal;
@@ -58,6 +59,7 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
         .or_else(|| shm::dispatch(number, a))
         .or_else(|| cross::dispatch(number, a))
         .or_else(|| userfault::dispatch(number, a))
+        .or_else(|| policy::dispatch(number, a))
 }
 
 /// The rights that PROT_ bits mean.

@@ -1,9 +1,10 @@
-//! What is in memory, and what is on disk: mincore(2), msync(2).
+//! What is in memory, and what is on disk: mincore(2), cachestat(2), msync(2).
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{MS_ASYNC, MS_INVALIDATE, MS_SYNC};
-use scalvm::{PAGE_MASK, PAGE_SIZE, PageInfo, Share, page_ceil};
+use scalvm::{ObjectPages, PAGE_MASK, PAGE_SIZE, PageInfo, Share, page_ceil};
 
+use super::super::files::file;
 use super::super::{Errno, Result};
 use crate::arch::layout::USER_HIGH;
 use crate::mm::user;
@@ -16,8 +17,25 @@ const STEP: usize = 64;
 pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     Some(match number as u32 {
         nr::__NR_mincore => mincore(&task::current().map(), a[0], a[1], a[2]),
+        nr::__NR_cachestat => cachestat(a[0], a[1], a[2], a[3] as u32),
         _ => return None,
     })
+}
+
+/// Counts the pages of a part of a file: in memory, dirty, being written, put back; those put back lately are not
+/// told apart.
+fn cachestat(fd: usize, range: usize, result: usize, flags: u32) -> Result {
+    let file = file(fd)?;
+    let [at, len] = user::read::<[u64; 2]>(range)?;
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let len = if len == 0 { u64::MAX } else { len };
+    let object = file.io().and_then(|io| io.object(file.node()));
+    let pages = object.map_or(ObjectPages::default(), |object| object.count(at, len));
+    let counts = [pages.resident, pages.dirty, pages.writing, pages.away, 0];
+    user::write(result, &counts)?;
+    Ok(0)
 }
 
 /// As on Linux what lies behind a hole is synced as well, but not where all that is asked for is to begin. MS_INVALIDATE has

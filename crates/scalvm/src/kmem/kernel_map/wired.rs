@@ -76,6 +76,7 @@ impl<M: Machine> KernelBody<M> {
             prot: Prot::RW,
             access: Access::Write,
             cache: Cache::WriteBack,
+            managed: true,
             origin: (0, 0),
         };
         match self.pmap().enter(&vm.machine, vm, va, how) {

@@ -43,7 +43,7 @@ pub unsafe trait Format: Send + Sync + 'static {
     fn dirty(leaf: u64) -> bool;
     /// Whether the leaf was made for a frame that is the manager's.
     fn managed(leaf: u64) -> bool;
-    /// Whether caches treat both leaves' frames the same way.
+    /// Whether caches treat both leaves' frames the same way, and both are the manager's or neither.
     fn same_cache(leaf: u64, other: u64) -> bool;
     /// Whether a processor may hold a translation made from this leaf.
     fn may_be_cached(leaf: u64) -> bool;

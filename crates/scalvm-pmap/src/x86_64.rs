@@ -132,7 +132,7 @@ unsafe impl<const LEVELS: usize, const LEAF_BITS: u32> Format for X86<LEVELS, LE
 
     #[inline(always)]
     fn same_cache(leaf: u64, other: u64) -> bool {
-        (leaf ^ other) & CACHE == 0
+        (leaf ^ other) & (CACHE | MANAGED) == 0
     }
 
     #[inline(always)]

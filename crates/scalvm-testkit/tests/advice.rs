@@ -4,6 +4,8 @@ mod common;
 
 #[path = "advice/give_up.rs"]
 mod give_up;
+#[path = "advice/guard.rs"]
+mod guard;
 #[path = "advice/inspect.rs"]
 mod inspect;
 #[path = "advice/large.rs"]

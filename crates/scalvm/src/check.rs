@@ -225,6 +225,7 @@ impl<M: Machine> Map<'_, M> {
             }
         }
         self.each_mapped(entry.start.get(), entry.end.get(), |mapping| {
+            assert!(!attributes.guarded, "S7: a guard is mapped");
             assert!(
                 attributes.allowed().contains(mapping.prot - Prot::READ),
                 "S3: {:?} granted of {:?}",

@@ -98,7 +98,7 @@ pub enum PagerError {
 /// Why an access to memory cannot succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FaultError {
-    /// There is no mapping at the address.
+    /// There is no mapping at the address, or a guard.
     NoMapping,
     /// The mapping does not allow this access.
     Protection,
@@ -120,7 +120,7 @@ pub enum FaultError {
 pub enum ServeError {
     /// The address is not at the start of a page, or nobody watches what is mapped there for this.
     NotWatched,
-    /// There is a page already.
+    /// There is a page already, or a guard.
     Present,
     /// There is no page.
     Absent,

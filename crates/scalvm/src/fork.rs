@@ -124,6 +124,7 @@ impl<M: Machine> Vm<M> {
         let attributes = Attributes {
             share: given.share,
             poisoned: attributes.poisoned && own,
+            guarded: attributes.guarded && inherit != Inherit::Zero,
             ..attributes.unwired().unwatched()
         }
         .promise();

@@ -40,6 +40,10 @@ pub struct Attributes {
     pub write_protected: bool,
     /// Whether its pages are lost.
     pub poisoned: bool,
+    /// Whether nothing may be there.
+    pub guarded: bool,
+    /// What was noted of it.
+    pub tag: u32,
 }
 
 impl Attributes {

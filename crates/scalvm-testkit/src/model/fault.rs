@@ -12,6 +12,9 @@ impl Space {
         if !area.attributes.prot.contains(access.needs()) {
             return Err(FaultError::Protection);
         }
+        if area.attributes.guarded {
+            return Err(FaultError::NoMapping);
+        }
         if area.attributes.poisoned {
             return Err(FaultError::Poisoned);
         }
@@ -69,6 +72,9 @@ impl Space {
         let allowed = attributes.prot | attributes.max_prot;
         if !allowed.contains(access.needs()) || forbidden {
             return Err(FaultError::Protection);
+        }
+        if attributes.guarded {
+            return Err(FaultError::NoMapping);
         }
         if attributes.poisoned {
             return Err(FaultError::Poisoned);

@@ -113,6 +113,8 @@ pub struct Object {
     /// Whether a fork has made a copy of it: from then on a page that is held for reading may be what the
     /// object had when it was held, while one that is held for writing is the object's still.
     pub copied: Cell<bool>,
+    /// Whether holes are refused.
+    pub kept: bool,
     size: u64,
     /// Pages in memory: all that were ever written, for a file those that the disk does not have yet.
     pages: BTreeMap<u64, Bytes>,
@@ -131,6 +133,7 @@ impl Object {
             cookie,
             kind,
             copied: Cell::new(false),
+            kept: false,
             size,
             pages: BTreeMap::new(),
             unsettled: BTreeMap::new(),

@@ -11,30 +11,15 @@ use super::space::{Space, pages};
 const MOST_PAGES: u64 = 1 << 32;
 
 impl Space {
-    /// Whether a remap is refused. Where the old range is full, but not certainly a single mapping, it may be
-    /// refused for that too, with `NotMapped`: that is told by false.
+    /// Whether a remap is refused.
     pub fn may_remap(
         &self,
         old: usize,
         old_len: usize,
         new_len: usize,
         how: Remap,
-    ) -> (bool, Result<(), MapError>) {
-        let Ok(range) = self.range(old, old_len) else {
-            return (true, Err(MapError::BadRange));
-        };
-        let new_end = page_ceil(new_len).and_then(|len| old.checked_add(len));
-        let kept = old..range.end.min(new_end.unwrap_or(usize::MAX));
-        let single = !self.is_full(&kept) || self.is_single(&kept);
-        (single, self.may_remap_single(range, new_len, how))
-    }
-
-    fn may_remap_single(
-        &self,
-        old: Range<usize>,
-        new_len: usize,
-        how: Remap,
     ) -> Result<(), MapError> {
+        let old = self.range(old, old_len)?;
         let new_len = page_ceil(new_len)
             .filter(|&len| len != 0)
             .ok_or(MapError::BadRange)?;
@@ -46,7 +31,7 @@ impl Space {
             }
         }
         old.start.checked_add(new_len).ok_or(MapError::NoSpace)?;
-        let (start, area) = self.area(old.start).ok_or(MapError::NotMapped)?;
+        self.area(old.start).ok_or(MapError::NotMapped)?;
         self.unsealed(&old)?;
         if let Remap::Fixed(to) = how {
             self.unsealed(&(to..to + new_len))?;
@@ -58,6 +43,9 @@ impl Space {
         if !self.is_full(&(old.start..old.end.min(old.start + new_len))) {
             return Err(MapError::NotMapped);
         }
+        // What is added goes on with the last area.
+        let end = old.end.min(old.start + new_len);
+        let (start, area) = self.area(end - 1).ok_or(MapError::NotMapped)?;
         if new_len > old.len() {
             let replaced = match how {
                 Remap::Fixed(to) => self.bytes(&(to..to + new_len), |_| true),
@@ -80,20 +68,16 @@ impl Space {
         let first = area
             .source
             .as_ref()
-            .map_or(0, |(_, first)| first + pages(old.start - start));
+            .map_or(0, |(_, first)| first + pages(end - start));
         let added = pages(new_len).saturating_sub(pages(old.len()));
-        let end = match area.source {
-            Some(_) => first + pages(new_len),
-            None => added,
-        };
+        let end = first + added;
         if added > 0 && end > MOST_PAGES {
             return Err(MapError::BadOffset);
         }
         Ok(())
     }
 
-    /// Carries out what a remap does that fails since what it should move is no single mapping: it has
-    /// shrunk.
+    /// Carries out what a remap does that fails since what it should move has a hole: it has shrunk.
     pub fn shrink(&mut self, old: usize, old_len: usize, new_len: usize) {
         let kept = page_ceil(new_len).expect("not refused");
         let len = page_ceil(old_len).expect("not refused");
@@ -139,8 +123,8 @@ impl Space {
         Ok(())
     }
 
-    /// Whether moving a range away, which leaves one of its kind behind, is refused; with whether that may
-    /// be for a reason of its own, as in [`may_remap`](Space::may_remap).
+    /// Whether moving a range away, which leaves one of its kind behind, is refused. Where the range is full, but not
+    /// certainly a single mapping, it may be refused for that too, with `NotMapped`: that is told by false.
     pub fn may_remap_keeping(
         &self,
         old: usize,

@@ -141,11 +141,18 @@ impl Space {
     /// Lengthens what lies above an address down to it, if that grows.
     pub fn grow_down(&mut self, addr: usize) -> Result<(), MapError> {
         let va = page_floor(addr);
-        if self.area(va).is_some() {
-            return Ok(());
+        if let Some((_, here)) = self.area(va) {
+            return if here.attributes.guarded {
+                Err(MapError::NotMapped)
+            } else {
+                Ok(())
+            };
         }
         let (&end, area) = self.areas.range(va..).next().ok_or(MapError::NotMapped)?;
-        let attributes = area.attributes;
+        let attributes = Attributes {
+            guarded: false,
+            ..area.attributes
+        };
         if !attributes.grows {
             return Err(MapError::NotMapped);
         }

@@ -153,6 +153,8 @@ impl Space {
                 watch: a.watch,
                 write_protected: a.write_protected,
                 poisoned: a.poisoned,
+                guarded: a.guarded,
+                tag: a.tag,
                 offset: source
                     .as_ref()
                     .map_or(0, |(_, first)| first * PAGE_SIZE as u64),

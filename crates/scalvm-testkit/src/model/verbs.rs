@@ -62,6 +62,8 @@ impl Space {
                 watch: None,
                 write_protected: false,
                 poisoned: false,
+                guarded: false,
+                tag: 0,
             },
             layer: match share {
                 Share::Private => Area::empty_layer(),
@@ -170,6 +172,28 @@ impl Space {
         }
     }
 
+    /// Forgets what private mappings wrote in a range without holes, and has accesses to it fail.
+    pub fn guard(&mut self, start: usize, len: usize) -> Result<(), MapError> {
+        let range = self.range(start, len)?;
+        self.may_discard(&range)?;
+        self.only_mapped(start, len)?;
+        self.discard(start, len)?;
+        self.set(start, len, |attributes| {
+            attributes.guarded = true;
+            attributes.poisoned = false;
+        })
+    }
+
+    /// Has them fail no more.
+    pub fn unguard(&mut self, start: usize, len: usize) -> Result<(), MapError> {
+        self.set(start, len, |attributes| attributes.guarded = false)
+    }
+
+    /// Notes a number with a range.
+    pub fn set_tag(&mut self, start: usize, len: usize, tag: u32) -> Result<(), MapError> {
+        self.set(start, len, |attributes| attributes.tag = tag)
+    }
+
     /// Lets what private memory holds, with nothing underneath, become zeros some day.
     pub fn free(&mut self, start: usize, len: usize) -> Result<(), MapError> {
         let range = self.range(start, len)?;
@@ -186,7 +210,7 @@ impl Space {
         let range = self.range(start, len)?;
         for (start, area) in self.within(&range) {
             if let (Share::Shared, Some((object, first))) = (area.attributes.share, &area.source) {
-                if !matches!(object.borrow().kind, Kind::Anonymous) {
+                if !matches!(object.borrow().kind, Kind::Anonymous) || object.borrow().kept {
                     return Err(MapError::Protection);
                 }
                 object
@@ -307,6 +331,7 @@ impl Space {
                 Inherit::Zero => {
                     copy.attributes.poisoned = false;
                     copy.attributes.share = Share::Private;
+                    copy.attributes.guarded = false;
                     copy.layer = Area::empty_layer();
                     copy.source = None;
                 }

@@ -30,6 +30,7 @@ impl Attributes {
     pub fn renew(&mut self) {
         self.write_protected = false;
         self.poisoned = false;
+        self.guarded = false;
     }
 
     /// Whether the watcher is told of such events.
@@ -39,7 +40,7 @@ impl Attributes {
 
     /// The most that a page table may grant.
     pub fn allowed(&self) -> Prot {
-        if self.poisoned {
+        if self.poisoned || self.guarded {
             Prot::empty()
         } else if self.write_protected {
             self.prot - Prot::WRITE

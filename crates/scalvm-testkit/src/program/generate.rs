@@ -75,6 +75,19 @@ const THEMES: [&[Op]; 21] = [
         Op::Wire,
         Op::DropMap,
     ],
+    // What has guards, is moved and grows.
+    &[
+        Op::Guard,
+        Op::Unguard,
+        Op::SetTag,
+        Op::Remap,
+        Op::Fork,
+        Op::MapAnonymous,
+        Op::Protect,
+        Op::Wire,
+        Op::Store,
+        Op::Load,
+    ],
     // Memory that grows, meets limits, and is moved away.
     &[
         Op::MapGrowing,

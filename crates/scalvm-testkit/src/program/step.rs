@@ -93,6 +93,12 @@ verbs! {
     MovePage "move-page" 4,
     /// Says that a page is lost.
     Poison "poison" 3,
+    /// Makes guards of a range, where nothing may be.
+    Guard "guard" 4,
+    /// Takes them away.
+    Unguard "unguard" 3,
+    /// Notes a number with a range.
+    SetTag "set-tag" 2,
     /// Gives advice.
     Advise "advise" 3,
     /// Says whether large leaves are wanted for a range.
@@ -169,6 +175,8 @@ verbs! {
     SetSize "set-size" 6,
     /// Punches a hole into an object.
     PunchObject "punch-object" 4,
+    /// Has an object keep what it has.
+    KeepContents "keep-contents" 1,
     /// Names an object.
     SetCookie "set-cookie" 1,
     /// Reads from an object.

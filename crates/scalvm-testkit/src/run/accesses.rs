@@ -465,13 +465,14 @@ impl Runner<'_> {
 }
 
 /// Faults pages in as `populate` does: for writing where a private mapping may be written. What nobody
-/// may read or run is left alone.
+/// may read or run, and guards, are left alone.
 fn fault_in(space: &Space, start: usize, pages: usize) -> Result<(), FaultError> {
     (0..pages)
         .map(|page| start + page * PAGE_SIZE)
         .try_for_each(|addr| {
             let attributes = space.area(addr).ok_or(FaultError::NoMapping)?.1.attributes;
             let access = match (attributes.prot, attributes.share) {
+                _ if attributes.guarded => return Ok(()),
                 (prot, Share::Private) if prot.contains(Prot::WRITE) => Access::Write,
                 (prot, _) if prot.contains(Prot::READ) => Access::Read,
                 (prot, _) if prot.contains(Prot::EXEC) => Access::Exec,

@@ -1,10 +1,42 @@
 //! Steps that advise, and those that look at memory without touching it.
 
-use scalvm::{Access, FaultError, PAGE_SIZE, PageInfo, PagePlace, Unfinished, Which};
+use std::ops::Range;
+
+use scalvm::{
+    Access, FaultError, Map, MapError, PAGE_SIZE, PageInfo, PagePlace, Share, Unfinished, Which,
+};
 
 use super::decode;
-use super::runner::{Check, Runner, wrong};
+use super::runner::{Check, Pair, Runner, wrong};
+use crate::kit::Hw;
 use crate::model::Space;
+
+/// Drops what the objects hold that a range maps shared, as `madvise(MADV_REMOVE)` does. Private memory is passed over;
+/// what has no holes ends it with `Protection`. Holes are skipped, and then reported as `NotMapped`.
+fn punch(map: &Map<'_, Hw>, range: Range<usize>) -> Result<(), MapError> {
+    let (mut at, mut hole) = (range.start, false);
+    while at < range.end
+        && let Some(region) = map.query(at).filter(|region| region.start < range.end)
+    {
+        hole |= region.start > at;
+        let (from, to) = (region.start.max(at), region.end.min(range.end));
+        at = to;
+        if region.share == Share::Private {
+            continue;
+        }
+        let (object, offset) = map.object_at(from).ok_or(MapError::NotMapped)?;
+        let punched = object.punch(offset, (to - from) as u64);
+        punched.map_err(|error| match error {
+            FaultError::OutOfMemory => MapError::OutOfMemory,
+            _ => MapError::Protection,
+        })?;
+    }
+    if hole || at < range.end {
+        Err(MapError::NotMapped)
+    } else {
+        Ok(())
+    }
+}
 
 impl Runner<'_> {
     pub(super) fn free(&mut self, args: [u32; 6]) -> Check {
@@ -12,16 +44,17 @@ impl Runner<'_> {
     }
 
     /// Pages that are held would be the objects' no more, as after truncation: then there is nothing to do.
-    pub(super) fn punch(&mut self, args: [u32; 6]) -> Check {
+    pub(super) fn punch(&mut self, [which, at, len, ..]: [u32; 6]) -> Check {
         if self.holds.iter().any(|held| held.attached) {
             return Ok(());
         }
-        self.on_range(
-            "punch",
-            args,
-            |p, at, len| p.real.punch(at, len),
-            Space::punch,
-        )
+        let which = self.pick(which);
+        let range = (self.rough_address(which, at), decode::length(len));
+        let Ok(whole) = self.spaces[which].model.range(range.0, range.1) else {
+            return Ok(());
+        };
+        let punch = |pair: &Pair<'_>, _, _| punch(&pair.real, whole.clone());
+        self.at_range("punch", which, range, punch, Space::punch)
     }
 
     pub(super) fn cool(&mut self, args: [u32; 6]) -> Check {
@@ -143,6 +176,7 @@ impl Runner<'_> {
             let mapping = self.kit.mapping(pair.real.pmap(), at);
             self.same("mapped", info.mapped, mapping.is_some())?;
             let (begin, area) = pair.model.area(at).expect("it is full");
+            self.same("a guard", info.guarded, area.attributes.guarded)?;
             let page = crate::model::pages(at - begin);
             if info.own && area.layer.is_none() {
                 return wrong(format!("{at:#x} has a page of its own: {info:?}"));

@@ -209,6 +209,8 @@ impl<'v> Runner<'v> {
             watch: None,
             write_protected: false,
             poisoned: false,
+            guarded: false,
+            tag: 0,
         };
         space.may_add(&attributes, len, replaced)?;
         self.refuse_place(which, request.place, len)
@@ -468,7 +470,7 @@ impl<'v> Runner<'v> {
             let serial = self.spaces[which].serial;
             format!("map {serial}: remap {old:#x} {old_len:#x} to {new_len:#x} {how:x?}")
         });
-        let (single, must) = self.spaces[which]
+        let must = self.spaces[which]
             .model
             .may_remap(old, old_len, new_len, how);
         let (mut left, mut shrunk) = (old_len, false);
@@ -488,7 +490,7 @@ impl<'v> Runner<'v> {
         let space = &mut self.spaces[which].model;
         let start = match (got, must) {
             (Ok(start), Ok(())) => start,
-            (Err(MapError::NotMapped), must) if !single || must == Err(MapError::NotMapped) => {
+            (Err(MapError::NotMapped), Err(MapError::NotMapped)) => {
                 if space.range(old, old_len).is_ok() && space.area(old).is_some() {
                     space.shrink(old, old_len, new_len);
                 }

@@ -160,6 +160,13 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
+    pub(super) fn keep_contents(&mut self, [which, ..]: [u32; 6]) -> Check {
+        let open = &self.objects[self.which(which)];
+        open.real.keep_contents();
+        open.model.borrow_mut().kept = true;
+        Ok(())
+    }
+
     /// A range of an object's bytes.
     pub(super) fn span(&self, which: usize, mut at: u32, mut len: u32) -> (u64, usize) {
         let page = draw(&mut at, 20) as usize;

@@ -73,6 +73,34 @@ impl Runner<'_> {
         self.on_range("seal", args, |p, at, len| p.real.seal(at, len), Space::seal)
     }
 
+    pub(super) fn guard(&mut self, args: [u32; 6]) -> Check {
+        self.on_range(
+            "guard",
+            args,
+            |p, at, len| p.real.guard(at, len),
+            Space::guard,
+        )
+    }
+
+    pub(super) fn unguard(&mut self, args: [u32; 6]) -> Check {
+        self.on_range(
+            "unguard",
+            args,
+            |p, at, len| p.real.unguard(at, len),
+            Space::unguard,
+        )
+    }
+
+    pub(super) fn set_tag(&mut self, args: [u32; 6]) -> Check {
+        let tag = args[3] % 3;
+        self.on_range(
+            "set tag",
+            args,
+            |p, at, len| p.real.set_tag(at, len, tag),
+            |s, at, len| s.set_tag(at, len, tag),
+        )
+    }
+
     pub(super) fn map_growing(&mut self, [which, place, len, prot, ..]: [u32; 6]) -> Check {
         let which = self.pick(which);
         let mut len = len;

@@ -314,6 +314,9 @@ impl<'v> Runner<'v> {
         if !anonymous {
             return self.same("punch_object", got, Err(FaultError::BeyondEnd));
         }
+        if model.borrow().kept {
+            return self.same("punch_object", got, Err(FaultError::Protection));
+        }
         let gone = model.borrow_mut().punch(offset, len as u64);
         for held in &mut self.holds {
             if std::rc::Rc::ptr_eq(&held.place.0, &model) && gone.contains(&held.place.1) {

@@ -235,7 +235,9 @@ impl Runner<'_> {
                 let presence = area.presence(number, self.shared);
                 let own = area.own(number).is_some() || area.layer.is_none();
                 let known = presence == Presence::Certain && own;
-                let must = if protect && !area.attributes.watches(WatchEvents::WRITE_PROTECT) {
+                let must = if area.attributes.guarded {
+                    Err(ServeError::Present)
+                } else if protect && !area.attributes.watches(WatchEvents::WRITE_PROTECT) {
                     Err(ServeError::NotWatched)
                 } else if area.page(number).is_none() {
                     Err(ServeError::BeyondEnd)
@@ -264,6 +266,9 @@ impl Runner<'_> {
         let pair = &self.spaces[which];
         let mapped = self.kit.mapping(pair.real.pmap(), addr).is_some();
         let (must, perhaps) = match pair.model.page_at(addr) {
+            Some((area, _)) if area.attributes.watch.is_some() && area.attributes.guarded => {
+                (Err(ServeError::Present), false)
+            }
             Some((area, number)) if area.attributes.watches(WatchEvents::MINOR) => {
                 let presence = area.presence(number, self.shared);
                 let must = match presence {
@@ -299,7 +304,7 @@ impl Runner<'_> {
         let (must, perhaps) = match pair.model.page_at(addr) {
             Some((area, number)) if area.attributes.watch.is_some() => {
                 let own = area.own(number);
-                let must = if area.attributes.poisoned {
+                let must = if area.attributes.poisoned || area.attributes.guarded {
                     Err(ServeError::Present)
                 } else if area.page(number).is_none() {
                     Err(ServeError::BeyondEnd)
@@ -333,7 +338,7 @@ impl Runner<'_> {
             .filter(|(_, (target, _))| target.attributes.watch.is_some())
             .ok_or(ServeError::NotWatched)?;
         let (a, b) = (source.attributes, target.attributes);
-        if b.poisoned {
+        if b.poisoned || b.guarded {
             return Err(ServeError::Present);
         }
         let alike = a.prot == b.prot && a.prot.contains(Prot::WRITE) && a.wired == b.wired;

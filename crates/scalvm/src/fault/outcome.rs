@@ -18,7 +18,7 @@ pub enum Fault<'v> {
     Resolved,
     /// A page is being brought: wait, then call again.
     Wait(Ticket<'v>),
-    /// There is no mapping at the address.
+    /// There is no mapping at the address, or a guard.
     NoMapping,
     /// The mapping does not allow this access.
     Protection,

@@ -224,6 +224,9 @@ pub(crate) fn watched<M: Machine>(
     let entry = entry.ok_or(ServeError::NotWatched)?;
     let attributes = entry.attributes();
     let watch = attributes.watch.ok_or(ServeError::NotWatched)?;
+    if attributes.guarded {
+        return Err(ServeError::Present);
+    }
     if protect && !watch.events.contains(WatchEvents::WRITE_PROTECT) {
         return Err(ServeError::NotWatched);
     }

@@ -1,4 +1,5 @@
-//! Faults in ranges that somebody watches (`map/watch/`), and other accesses to them.
+//! Faults in ranges that somebody watches (`map/watch/`) or that are guarded (`map/guard.rs`), and other accesses to
+//! what is watched.
 
 use crate::addr::Access;
 use crate::error::FaultError;
@@ -49,6 +50,9 @@ impl<M: Machine> Vm<M> {
         if !attributes.prot.contains(at.access.needs()) {
             return Err(Fault::Protection);
         }
+        if attributes.guarded {
+            return Err(Fault::NoMapping);
+        }
         if attributes.poisoned {
             return Err(Fault::Poisoned);
         }
@@ -87,7 +91,7 @@ impl<M: Machine> Vm<M> {
         asked
     }
 
-    /// Whether an access may be made that is not made through the page tables: the page is not poisoned, and
+    /// Whether an access may be made that is not made through the page tables: the page is no guard and not poisoned, and
     /// nobody is to be told first. The entry's object is locked, if it has one.
     pub(crate) fn may_pass_by(
         &self,
@@ -98,6 +102,9 @@ impl<M: Machine> Vm<M> {
         guard: Option<&ObjectGuard<'_, M>>,
     ) -> Result<(), FaultError> {
         let attributes = entry.attributes();
+        if attributes.guarded {
+            return Err(FaultError::NoMapping);
+        }
         if attributes.poisoned {
             return Err(FaultError::Poisoned);
         }

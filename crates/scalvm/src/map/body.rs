@@ -11,6 +11,7 @@
 //!   before it lets go; who does not sets `removing` from before to after.
 //! - **S6** where missing pages are watched for (`watch/`), the page tables map no frame of zeros in
 //!   the place of one; what is write-protected is watched for that; what is poisoned is not mapped.
+//! - **S7** where an entry is guarded (`guard`) nothing is in the page tables.
 //!
 //! Lock: one for readers (faults, queries) and a writer (all that changes entries), rank Map.
 

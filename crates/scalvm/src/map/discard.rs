@@ -4,7 +4,7 @@ use crate::addr::PAGE_SHIFT;
 use crate::error::MapError;
 use crate::machine::Machine;
 use crate::map::Map;
-use crate::object::{Kind, pieces};
+use crate::object::pieces;
 use crate::request::Share;
 
 impl<'v, M: Machine> Map<'v, M> {
@@ -32,27 +32,6 @@ impl<'v, M: Machine> Map<'v, M> {
         });
         drop(map);
         self.cure(start, end, poisoned, dropped)
-    }
-
-    /// Drops what the objects hold that the range maps shared, as `madvise(MADV_REMOVE)` does: they read as zeros
-    /// there, for whoever has them. Private memory is passed over; other objects than anonymous ones end it with
-    /// `Protection`. Holes are skipped, and then reported as `NotMapped`.
-    pub fn punch(&self, start: usize, len: usize) -> Result<(), MapError> {
-        let end = self.range(start, len)?;
-        let vm = self.vm;
-        let map = self.body.read(vm);
-        map.each_part(start..end, |entry, part| {
-            if let Some(object) = entry.object.get()
-                && entry.attributes().share == Share::Shared
-            {
-                if !matches!(object.kind, Kind::Anonymous) {
-                    return Err(MapError::Protection);
-                }
-                let pages = ((part.end - part.start) >> PAGE_SHIFT) as u64;
-                vm.forget_range(&object.lock(vm), entry.index_of(part.start), pages)?;
-            }
-            Ok(())
-        })
     }
 
     /// Lets what private anonymous memory of the range holds go when memory is short, as

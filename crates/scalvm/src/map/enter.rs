@@ -54,6 +54,8 @@ impl<'v, M: Machine> Map<'v, M> {
             watch: None,
             write_protected: false,
             poisoned: false,
+            guarded: false,
+            tag: 0,
         };
         let (object, offset) = match request.source {
             Source::Object(object, offset) => {

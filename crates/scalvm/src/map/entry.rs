@@ -56,6 +56,10 @@ pub(crate) struct Attributes {
     pub write_protected: bool,
     /// No access is granted: whoever has this page elsewhere has lost it (`watch/poison.rs`).
     pub poisoned: bool,
+    /// Nothing may be there (`guard`).
+    pub guarded: bool,
+    /// What the kernel has noted of it ([`Map::set_tag`](crate::Map::set_tag)).
+    pub tag: u32,
 }
 
 /// The bit of [`Attributes::grows`], packed.
@@ -70,6 +74,8 @@ pub(crate) struct MapEntry<M: Machine> {
     /// The page number in the object at `start`.
     pub offset: Field<u32>,
     attributes: Field<u64>,
+    /// [`Attributes::tag`].
+    tag: Field<u32>,
     pub object: Field<Option<Ptr<ObjectBody<M>>>>,
     map: Field<Option<Ptr<MapBody<M>>>>,
     node: Node<MapEntry<M>>,
@@ -119,6 +125,7 @@ impl<M: Machine> MapEntry<M> {
             end: Field::new(end),
             offset: Field::new(offset),
             attributes: Field::new(attributes.pack()),
+            tag: Field::new(attributes.tag),
             object: Field::new(None),
             map: Field::new(Some(map)),
             node: Node::new(),
@@ -148,15 +155,16 @@ impl<M: Machine> MapEntry<M> {
 
     #[inline(always)]
     pub fn attributes(&self) -> Attributes {
-        Attributes::unpack(self.attributes.get())
+        Attributes::unpack(self.attributes.get(), self.tag.get())
     }
 
     pub fn set_attributes(&self, attributes: Attributes) {
         self.attributes.set(attributes.pack());
+        self.tag.set(attributes.tag);
     }
 
-    /// The rights that a fault may grant without a look at who watches: all that the program has where
-    /// nobody does.
+    /// The rights that a fault may grant without a look at who watches, and at guards: all that the program has
+    /// where there are none.
     #[inline(always)]
     pub fn granted(&self) -> Prot {
         Prot::from_bits_truncate(self.attributes.get() as u8 & 7)
@@ -164,7 +172,7 @@ impl<M: Machine> MapEntry<M> {
 
     /// Whether the two have the same attributes.
     pub fn is_like(&self, other: &MapEntry<M>) -> bool {
-        self.attributes.get() == other.attributes.get()
+        self.attributes.get() == other.attributes.get() && self.tag.get() == other.tag.get()
     }
 
     pub fn pages(&self) -> usize {
@@ -195,7 +203,7 @@ impl<M: Machine> MapEntry<M> {
 impl Attributes {
     /// The most that the page tables may grant.
     pub fn allowed(self) -> Prot {
-        if self.poisoned {
+        if self.poisoned || self.guarded {
             Prot::empty()
         } else if self.write_protected {
             self.prot - Prot::WRITE
@@ -218,6 +226,7 @@ impl Attributes {
         Attributes {
             write_protected: false,
             poisoned: false,
+            guarded: false,
             ..self
         }
     }
@@ -254,6 +263,7 @@ impl Attributes {
             | u64::from(self.no_reserve) << 22
             | u64::from(self.no_dump) << 23
             | u64::from(self.poisoned) << 24
+            | u64::from(self.guarded) << 30
             | u64::from(self.write_protected) << 25
             | u64::from(self.on_fault) << 26
             | u64::from(self.grows) << GROWS.trailing_zeros()
@@ -264,7 +274,7 @@ impl Attributes {
     }
 
     #[inline(always)]
-    fn unpack(word: u64) -> Attributes {
+    fn unpack(word: u64, tag: u32) -> Attributes {
         Attributes {
             prot: Prot::from_bits_truncate((word >> 17) as u8 & 7),
             max_prot: Prot::from_bits_truncate((word >> 4) as u8 & 7),
@@ -300,6 +310,8 @@ impl Attributes {
             watch: Watch::new((word >> SERVER) as u32, (word >> 32) as u8),
             write_protected: word >> 25 & 1 == 1,
             poisoned: word >> 24 & 1 == 1,
+            guarded: word >> 30 & 1 == 1,
+            tag,
         }
     }
 }

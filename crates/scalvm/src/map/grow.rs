@@ -15,7 +15,7 @@ use crate::error::{Limit, MapError};
 use crate::machine::Machine;
 use crate::map::enter::MOST_PAGES;
 use crate::map::tree::Tree;
-use crate::map::{Map, MapEntry, MapWrite};
+use crate::map::{Attributes, Map, MapEntry, MapWrite};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
@@ -28,13 +28,16 @@ impl<M: Machine> Vm<M> {
 
 impl<M: Machine> Map<'_, M> {
     /// Lengthens what lies above an address and grows downwards to the page of the address, as a fault
-    /// there does. `NotMapped` if nothing does, `NoSpace` if it would come too near to what lies below or
+    /// there does. `NotMapped` if nothing does, or the page is a guard, `NoSpace` if it would come too near to what lies below or
     /// grow by more than an entry may have, `OverLimit` if it would exceed a limit.
     pub fn grow(&self, addr: usize) -> Result<(), MapError> {
         let va = page_floor(addr);
         let grows = |map: &crate::map::MapBody<M>| {
             let entry = map.tree.at_or_above(va);
-            entry.is_some_and(|e| e.start.get() <= va || e.attributes().grows)
+            entry.is_some_and(|e| match e.attributes() {
+                here if e.start.get() <= va => !here.guarded,
+                above => above.grows,
+            })
         };
         // Most who touch what is not mapped are wrong, and need not wait for a writer's turn.
         if !grows(self.body.read(self.vm).map.target()) {
@@ -50,7 +53,11 @@ impl<M: Machine> MapWrite<'_, M> {
         let entry = entry.ok_or(MapError::NotMapped)?;
         let (end, attributes) = (entry.start.get(), entry.attributes());
         if end <= start {
-            return Ok(());
+            return if attributes.guarded {
+                Err(MapError::NotMapped)
+            } else {
+                Ok(())
+            };
         }
         if !attributes.grows {
             return Err(MapError::NotMapped);
@@ -80,6 +87,10 @@ impl<M: Machine> MapWrite<'_, M> {
             return Err(MapError::OverLimit(Limit::Stack));
         }
         let len = end - start;
+        let attributes = Attributes {
+            guarded: false,
+            ..attributes
+        };
         self.map.may_add(attributes, len, 0)?;
         let pages = len >> PAGE_SHIFT;
         let promised = if attributes.promised { pages } else { 0 } as u64;

@@ -61,6 +61,8 @@ pub struct PageInfo {
     pub file: bool,
     /// Whether its contents may be discarded when memory is short: [`Map::free`].
     pub given_up: bool,
+    /// Whether it is a guard.
+    pub guarded: bool,
     /// How many have it: mappings, of this and other address spaces; at least two of what a fork has shared and
     /// nobody has copied since. Zero of what is nowhere.
     pub sharers: u32,
@@ -99,6 +101,7 @@ impl<M: Machine> Map<'_, M> {
                 Some(guard) => vm.inspect_page(guard, &entry, entry.index_of(at), mapping),
                 None => PageInfo::untouched(mapping),
             };
+            page.guarded = entry.attributes().guarded;
         }
         count
     }

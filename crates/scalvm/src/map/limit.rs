@@ -125,6 +125,12 @@ impl<M: Machine> Maps<M> {
         self.list.push(map);
     }
 
+    /// Calls `f` for each, with the list locked.
+    pub fn for_each(&self, machine: &M, f: impl FnMut(Ptr<MapBody<M>>)) {
+        let _list = self.lock.lock(machine, Rank::Maps);
+        self.list.iter().for_each(f);
+    }
+
     /// Takes a map out that is about to end.
     pub fn leave(&self, machine: &M, map: Ptr<MapBody<M>>) {
         let _list = self.lock.lock(machine, Rank::Maps);
@@ -280,8 +286,7 @@ impl<M: Machine> Vm<M> {
     /// Calls `f` for every address space, in no order, and with a lock held: it may neither make nor
     /// end one.
     pub fn each_map(&self, mut f: impl FnMut(MapInfo)) {
-        let _list = self.spaces.lock.lock(&self.machine, Rank::Maps);
-        for map in self.spaces.list.iter() {
+        self.spaces.for_each(&self.machine, |map| {
             let limits = &map.target().limits;
             f(MapInfo {
                 id: limits.id,
@@ -293,7 +298,7 @@ impl<M: Machine> Vm<M> {
                 soft: limit(&limits.soft),
                 hard: limit(&limits.hard),
             });
-        }
+        });
     }
 
     /// Of the address spaces with a number not below this one that can be locked now, the one with the least. (L1)

@@ -20,7 +20,9 @@ pub struct Unfinished {
 /// How pages of a region are brought in, as if they had been touched: private memory that can be
 /// written is written. None if nothing may touch them.
 pub(super) fn touch(region: &Region) -> Option<Access> {
-    if region.prot.contains(Prot::WRITE) && region.share == Share::Private {
+    if region.guarded {
+        None
+    } else if region.prot.contains(Prot::WRITE) && region.share == Share::Private {
         Some(Access::Write)
     } else if region.prot.contains(Prot::READ) {
         Some(Access::Read)

@@ -1,8 +1,10 @@
 //! What an address space holds.
 
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, page_floor};
+use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::{Map, MapEntry};
+use crate::object::{Object, ObjectBody};
 use crate::pmap::Pmap;
 use crate::request::{MapUsage, Region, Share};
 
@@ -30,13 +32,30 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 }
 
-fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
-    let attributes = entry.attributes();
-    // What was mapped: a private copy stands on it.
-    let origin = match entry.object.get() {
+impl<'v, M: Machine> Map<'v, M> {
+    /// The object that is mapped at an address, and at which of its bytes the page there begins; of a private
+    /// mapping it is what was mapped, not its copies. None for private anonymous memory, and where nothing is mapped.
+    pub fn object_at(&self, addr: usize) -> Option<(Object<'v, M>, u64)> {
+        let map = self.body.read(self.vm);
+        let entry = map.map.tree.find(addr)?;
+        let body = origin(&entry)?;
+        body.retain();
+        let offset = u64::from(entry.index_of(page_floor(addr))) << PAGE_SHIFT;
+        Some((Object { vm: self.vm, body }, offset))
+    }
+}
+
+/// What was mapped: a private copy stands on it.
+fn origin<M: Machine>(entry: &MapEntry<M>) -> Option<Ptr<ObjectBody<M>>> {
+    match entry.object.get() {
         Some(object) if object.private => object.under,
         other => other,
-    };
+    }
+}
+
+fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
+    let attributes = entry.attributes();
+    let origin = origin(entry);
     let anonymous = origin.is_none() && attributes.share == Share::Private;
     Region {
         start: entry.start.get(),
@@ -55,6 +74,8 @@ fn region<M: Machine>(entry: &MapEntry<M>) -> Region {
         watch: attributes.watch,
         write_protected: attributes.write_protected,
         poisoned: attributes.poisoned,
+        guarded: attributes.guarded,
+        tag: attributes.tag,
         offset: if anonymous {
             0
         } else {

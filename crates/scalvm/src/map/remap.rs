@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::addr::{PAGE_SHIFT, page_ceil};
-use crate::error::{MapError, OutOfMemory};
+use crate::error::MapError;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
@@ -14,12 +14,13 @@ use crate::request::Remap;
 use crate::vm::Vm;
 
 impl<'v, M: Machine> Map<'v, M> {
-    /// Changes the length of a mapping, and moves it if `how` says so and need be. Returns its
-    /// address. One entry must map what is kept of the old range; what is cut off may have holes,
-    /// as with munmap(2). Lengths are rounded up to whole pages. The contents stay, what is added
-    /// is untouched, and wired as the rest is, but brought in by [`bring_wired`](Map::bring_wired)
-    /// alone. A mapping that moves is watched by nobody any more. Nothing sealed is moved, cut or replaced, and no limit exceeded. When the mapping shrinks
-    /// *and* moves, it has shrunk even if moving fails; else a failure changes nothing.
+    /// Changes the length of what a range maps, and moves it if `how` says so and need be. Returns its
+    /// address. What is kept of the old range may be several mappings, without holes, of which the last one grows;
+    /// what is cut off may have holes, as with munmap(2). Lengths are rounded up to whole pages. The contents stay,
+    /// guards too; what is added is untouched, and wired as the rest is, but brought in by
+    /// [`bring_wired`](Map::bring_wired) alone. What moves is watched by nobody any more. Nothing sealed is moved, cut
+    /// or replaced, and no limit exceeded. When a range shrinks *and* moves, it has shrunk even if moving fails; else a
+    /// failure changes nothing.
     pub fn remap(
         &self,
         old: usize,
@@ -40,7 +41,7 @@ impl<'v, M: Machine> Map<'v, M> {
         }
         let new_end = old.checked_add(new_len).ok_or(MapError::NoSpace)?;
         let map = self.body.write(vm);
-        let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
+        map.map.tree.find(old).ok_or(MapError::NotMapped)?;
         map.map.unsealed(old, old_end)?;
         if let Remap::Fixed(to) = how {
             map.map.unsealed(to, to + new_len)?;
@@ -55,9 +56,7 @@ impl<'v, M: Machine> Map<'v, M> {
             }
             old_end = kept;
         }
-        if entry.end.get() < old_end {
-            return Err(MapError::NotMapped);
-        }
+        let entry = map.last_of(old, old_end)?;
         if new_end > old_end {
             let replaced = match how {
                 Remap::Fixed(to) => map.bytes_in(to, to + new_len),
@@ -190,8 +189,18 @@ impl<M: Machine> MapWrite<'_, M> {
         self.map.link(vm, more, origin);
     }
 
-    /// Moves a range, which lies in one entry, to `to`, in the place of what is mapped there, and
-    /// lengthens it there to `new_len`, or, with `stays`, leaves an entry of its kind behind.
+    /// The last entry of a range, which has no holes.
+    fn last_of(&self, start: usize, end: usize) -> Result<Ptr<MapEntry<M>>, MapError> {
+        let mut last = None;
+        self.for_each(start, end, |entry| {
+            last = Some(entry);
+            Ok(())
+        })?;
+        last.ok_or(MapError::NotMapped)
+    }
+
+    /// Moves a range without holes to `to`, in the place of what is mapped there, and lengthens it there to
+    /// `new_len`, or, with `stays`, where it lies in one entry, leaves one of its kind behind.
     fn relocate(
         &self,
         vm: &Vm<M>,
@@ -204,7 +213,7 @@ impl<M: Machine> MapWrite<'_, M> {
             start: old,
             end: old_end,
         } = range;
-        let entry = self.map.tree.find(old).ok_or(MapError::NotMapped)?;
+        let entry = self.last_of(old, old_end)?;
         let old_len = old_end - old;
         let credit = self.promised_in(to, to + new_len);
         let attributes = entry.attributes();
@@ -220,9 +229,8 @@ impl<M: Machine> MapWrite<'_, M> {
             .reserve_move(vm, old..old_end, to..to + new_len)
             .and_then(|(here, there)| {
                 self.clip(vm, old, old_end, here);
-                let entry = self.map.tree.find(old).unwrap_or(entry);
-                match vm.separate(entry) {
-                    Ok(()) => Ok((entry, there)),
+                match self.for_each(old, old_end, |entry| Ok(vm.separate(entry)?)) {
+                    Ok(()) => Ok(there),
                     Err(error) => {
                         self.join_range(vm, old, old_end);
                         there.give_back(vm);
@@ -230,7 +238,7 @@ impl<M: Machine> MapWrite<'_, M> {
                     }
                 }
             });
-        let (entry, there) = match ready {
+        let there = match ready {
             Ok(ready) => ready,
             Err(error) => {
                 if let Some((entry, origin)) = more {
@@ -242,14 +250,22 @@ impl<M: Machine> MapWrite<'_, M> {
                         .into_iter()
                         .for_each(|origin| vm.release_object(origin));
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
         self.clip(vm, to, to + new_len, there);
         self.remove(vm, to, to + new_len);
         self.unmap_pages(vm, old..old_end);
-        self.shift(vm, entry, to);
-        self.set_attributes(entry, entry.attributes().unwatched());
+        let (mut at, mut last) = (old, entry);
+        while at < old_end {
+            let Some(entry) = self.map.tree.find(at) else {
+                unreachable!("the range has no holes");
+            };
+            let next = entry.end.get();
+            self.shift(vm, entry, to + (at - old));
+            self.set_attributes(entry, entry.attributes().unwatched());
+            (at, last) = (next, entry);
+        }
         match more {
             Some(left) if stays => {
                 self.link_at(vm, left, old);
@@ -257,7 +273,7 @@ impl<M: Machine> MapWrite<'_, M> {
             }
             Some(more) => {
                 more.0.set_attributes(more.0.attributes().unwatched());
-                self.link_extension(vm, more, entry, to + old_len);
+                self.link_extension(vm, more, last, to + old_len);
             }
             None => {}
         }
@@ -270,13 +286,13 @@ impl<M: Machine> MapWrite<'_, M> {
         vm: &Vm<M>,
         old: Range<usize>,
         new: Range<usize>,
-    ) -> Result<(Spares<M>, Spares<M>), OutOfMemory> {
+    ) -> Result<(Spares<M>, Spares<M>), MapError> {
         let here = self.reserve_clips(vm, old.start, old.end)?;
         match self.reserve_clips(vm, new.start, new.end) {
             Ok(there) => Ok((here, there)),
             Err(error) => {
                 here.give_back(vm);
-                Err(error)
+                Err(error.into())
             }
         }
     }

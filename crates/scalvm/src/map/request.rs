@@ -210,6 +210,10 @@ pub struct Region {
     pub write_protected: bool,
     /// Whether no access is allowed since the pages were lost ([`Map::poison`](crate::Map::poison)).
     pub poisoned: bool,
+    /// Whether it is a guard: nothing may be there ([`Map::guard`](crate::Map::guard)).
+    pub guarded: bool,
+    /// What the kernel has noted of it ([`Map::set_tag`](crate::Map::set_tag)); 0 at first.
+    pub tag: u32,
     /// The offset into what was mapped, in bytes; 0 for private anonymous memory.
     pub offset: u64,
     /// Which object was mapped; none for private anonymous memory.

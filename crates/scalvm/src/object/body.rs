@@ -61,6 +61,8 @@ pub(crate) struct ObjectBody<M: Machine> {
     pub exclusive: Field<bool>,
     /// See O3.
     pub growable: Field<bool>,
+    /// No hole is punched into it.
+    pub kept: Field<bool>,
     refs: Field<u32>,
     pub kind: Kind<M>,
     pub id: u64,
@@ -261,6 +263,7 @@ impl<M: Machine> Vm<M> {
                 promised: new.promised,
                 exclusive: Field::new(new.private),
                 growable: Field::new(new.private),
+                kept: Field::new(false),
                 refs: Field::new(1),
                 kind: new.kind,
                 id: self.new_id(),

@@ -105,7 +105,7 @@ fn check_alike<M: Machine>(
     if b.watch.is_none() {
         return Err(ServeError::NotWatched);
     }
-    if b.poisoned {
+    if b.poisoned || b.guarded {
         return Err(ServeError::Present);
     }
     let anonymous = |entry: Ptr<MapEntry<M>>, attributes: Attributes| {

@@ -5,10 +5,10 @@ use linux_raw_sys::prctl::{
     PR_CAPBSET_READ, PR_GET_DUMPABLE, PR_GET_MDWE, PR_GET_NAME, PR_GET_NO_NEW_PRIVS,
     PR_GET_PDEATHSIG, PR_GET_THP_DISABLE, PR_MDWE_NO_INHERIT, PR_MDWE_REFUSE_EXEC_GAIN,
     PR_SET_DUMPABLE, PR_SET_MDWE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
-    PR_SET_THP_DISABLE,
+    PR_SET_THP_DISABLE, PR_SET_VMA,
 };
 
-use super::{Errno, Result};
+use super::{Errno, Result, memory};
 use crate::arch::layout::USER_HIGH;
 use crate::mm::user;
 use crate::task::{self, Capabilities, Pid};
@@ -51,6 +51,7 @@ fn prctl(operation: u32, arg: usize, rest: [usize; 3]) -> Result {
         PR_GET_NO_NEW_PRIVS => return Ok(settings.lock().no_new_privileges.into()),
         PR_SET_MDWE if rest != [0; 3] => return Err(Errno::EINVAL),
         PR_SET_MDWE => return refuse_exec_gain(arg),
+        PR_SET_VMA => return memory::name::set_vma(arg, rest),
         PR_GET_MDWE if arg != 0 || rest != [0; 3] => return Err(Errno::EINVAL),
         PR_GET_MDWE => return Ok(me.map().mdwe() as usize),
         PR_SET_THP_DISABLE if rest != [0; 3] => return Err(Errno::EINVAL),

@@ -9,6 +9,7 @@ pub mod debug;
 mod heap;
 mod hw;
 mod init;
+pub mod labels;
 pub mod large;
 pub mod paging;
 pub mod typed;

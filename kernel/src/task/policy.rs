@@ -42,17 +42,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy that a call asks for, none for the usual one. EINVAL as on Linux.
-    pub fn new(word: u32, named: Named) -> Result<Option<Policy>, Errno> {
+    /// A mode and its flags. EINVAL if there is no such mode, or none with such flags.
+    pub fn parts(word: u32) -> Result<(u32, u32), Errno> {
         let (mode, flags) = (word & !MPOL_MODE_FLAGS, word & MPOL_MODE_FLAGS);
-        let has = |flag| flags & flag != 0;
-        let fixed = has(mpol::MPOL_F_STATIC_NODES);
-        let relative = has(mpol::MPOL_F_RELATIVE_NODES);
-        let balanced = has(mpol::MPOL_F_NUMA_BALANCING);
+        let both = mpol::MPOL_F_STATIC_NODES | mpol::MPOL_F_RELATIVE_NODES;
+        let balanced = flags & mpol::MPOL_F_NUMA_BALANCING != 0;
         let may_balance = matches!(mode, BIND | PREFERRED_MANY);
-        if fixed && relative || balanced && !may_balance {
+        if mode > WEIGHTED || flags & both == both || balanced && !may_balance {
             return Err(Errno::EINVAL);
         }
+        Ok((mode, flags))
+    }
+
+    /// The policy that a call asks for, none for the usual one. EINVAL as on Linux.
+    pub fn new(word: u32, named: Named) -> Result<Option<Policy>, Errno> {
+        let (mode, flags) = Policy::parts(word)?;
+        let relative = flags & mpol::MPOL_F_RELATIVE_NODES != 0;
+        let fixed = flags & mpol::MPOL_F_STATIC_NODES != 0;
         let usable = if relative {
             // They are counted around those that there are, so that any will do.
             !named.is_empty()

@@ -5,6 +5,7 @@ use scalvm::{PAGE_SIZE, Prot, Region, Share};
 use crate::fs::text::Text;
 use crate::fs::{dev, names};
 use crate::linux::Errno;
+use crate::mm::labels;
 use crate::task::{Process, Space};
 
 /// The column at which names begin.
@@ -14,7 +15,7 @@ pub(super) const NAME_COLUMN: usize = 73;
 pub(super) fn regions(space: &Space) -> impl Iterator<Item = Region> {
     let mut at = 0;
     core::iter::from_fn(move || {
-        let region = space.query(at)?;
+        let region = space.mapping(at)?;
         at = region.end;
         Some(region)
     })
@@ -56,20 +57,33 @@ pub(super) fn line(space: &Space, region: &Region, text: &mut Text) -> Result<()
         dev::major(device),
         dev::minor(device),
     )?;
+    let label = labels::get(region.tag);
+    let given = label.name.as_ref().map(|name| &***name);
+    let mut kind = None;
     let name = match &file {
-        Some((_, _, path)) => path.as_str(),
+        Some((_, _, path)) => path.as_bytes(),
         // Shared memory that can never be written is the kernel's library for programs.
-        None if region.object_id.is_some() && !region.max_prot.contains(Prot::WRITE) => "[vdso]",
+        None if region.object_id.is_some() && !region.max_prot.contains(Prot::WRITE) => b"[vdso]",
         None if region.object_id.is_some() && region.share == Share::Shared => {
-            "/dev/zero (deleted)"
+            kind = given.map(|_| "anon_shmem");
+            given.unwrap_or(b"/dev/zero (deleted)")
         }
-        None if region.start < heap.1 && heap.0 < region.end => "[heap]",
-        None if region.grows && region.end == space.stack_end() => "[stack]",
-        None => "",
+        None if region.start < heap.1 && heap.0 < region.end => b"[heap]",
+        None if region.grows && region.end == space.stack_end() => b"[stack]",
+        None => {
+            kind = given.map(|_| "anon");
+            given.unwrap_or_default()
+        }
     };
-    if !name.is_empty() {
+    if kind.is_some() || !name.is_empty() {
         text.pad(start, NAME_COLUMN)?;
-        text.bytes(name.as_bytes())?;
+    }
+    if let Some(kind) = kind {
+        write!(text, "[{kind}:")?;
+    }
+    text.bytes(name)?;
+    if kind.is_some() {
+        text.bytes(b"]")?;
     }
     text.bytes(b"\n")
 }

@@ -5,6 +5,7 @@
 //! | 0-54 | of a page in memory its frame; of one that is on swap the number of the device (0-4) and the page on it (5-54) |
 //! | 55 | written since that was last asked for: never told, as on a Linux built without it |
 //! | 56 | nobody else has it |
+//! | 58 | it is a guard; as on Linux it is then also said to be on swap |
 //! | 61 | it is one of a file or of shared memory |
 //! | 62 | it is on swap, or in the compressor (then with all bits of the device set) |
 //! | 63 | it is in memory: mapped, or the process's own |
@@ -25,6 +26,7 @@ use crate::task::{Pid, Space};
 
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
+const GUARD: u64 = 1 << 58;
 const OF_A_FILE: u64 = 1 << 61;
 const EXCLUSIVE: u64 = 1 << 56;
 
@@ -104,6 +106,9 @@ fn tell(space: &Space, page: usize, words: &mut [[u8; WORD]]) -> usize {
 fn word_of(info: &PageInfo) -> u64 {
     let of_a_file = if info.own { 0 } else { OF_A_FILE };
     let exclusive = if info.sharers == 1 { EXCLUSIVE } else { 0 };
+    if info.guarded {
+        return SWAPPED | GUARD;
+    }
     match info.place {
         PagePlace::Memory(frame) if info.mapped || info.own => {
             PRESENT | of_a_file | exclusive | frame.0

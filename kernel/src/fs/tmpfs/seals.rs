@@ -117,6 +117,9 @@ impl TmpNode {
         if seals & F_SEAL_EXEC != 0 && self.attributes.lock().permissions & EXECUTE != 0 {
             seals |= F_SEAL_SHRINK | F_SEAL_GROW | AGAINST_WRITING;
         }
+        if seals & AGAINST_WRITING != 0 {
+            object.keep_contents();
+        }
         self.seals.seals.fetch_or(seals, Relaxed);
         Ok(())
     }

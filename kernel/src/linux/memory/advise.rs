@@ -8,9 +8,9 @@ use alloc::sync::Arc;
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{
     CAP_SYS_NICE, MADV_COLD, MADV_COLLAPSE, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK,
-    MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_HUGEPAGE, MADV_KEEPONFORK,
-    MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-    MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
+    MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE,
+    MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_REMOVE, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_WIPEONFORK,
 };
 use scalvm::{
     Access, Advice, FaultError, Inherit, Large, MapError, NotLarge, PAGE_MASK, Prot, Region, Share,
@@ -63,8 +63,7 @@ pub(super) fn madvise(space: &Space, at: usize, len: usize, advice: u32) -> Resu
     Ok(0)
 }
 
-/// Whether this is advice at all: as on a Linux that merges no pages, knows nothing of broken ones, and has no
-/// guard ranges.
+/// Whether this is advice at all: as on a Linux that merges no pages, and knows nothing of broken ones.
 fn is_known(advice: u32) -> bool {
     matches!(
         advice,
@@ -89,11 +88,13 @@ fn is_known(advice: u32) -> bool {
             | MADV_NOHUGEPAGE
             | MADV_DONTDUMP
             | MADV_DODUMP
+            | MADV_GUARD_INSTALL
+            | MADV_GUARD_REMOVE
     )
 }
 
 /// Calls `step` for the part of each mapping that lies in a range. ENOMEM in the end if there was a hole.
-fn each_region(
+pub(super) fn each_region(
     space: &Space,
     start: usize,
     end: usize,
@@ -147,9 +148,13 @@ fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) ->
                 return Err(Errno::EACCES);
             }
             tell()?;
-            with_memory(|| space.punch(at, len)).map_err(|error| match error {
-                MapError::Protection => Errno::EOPNOTSUPP,
-                error => error.into(),
+            let (object, offset) = space.object_at(at).ok_or(Errno::EINVAL)?;
+            let punched = with_memory(|| object.punch(offset, len as u64));
+            punched.map_err(|error| match error {
+                FaultError::BeyondEnd => Errno::EOPNOTSUPP,
+                // What is sealed against writing keeps what it has.
+                FaultError::Protection => Errno::EPERM,
+                _ => Errno::ENOMEM,
             })?;
         }
         MADV_DONTFORK => space.inherit(at, len, Inherit::None)?,
@@ -169,6 +174,11 @@ fn follow(space: &Space, region: &Region, at: usize, len: usize, advice: u32) ->
             refuse(region.wired)?;
             space.page_out(at, len)?;
         }
+        MADV_GUARD_INSTALL => {
+            refuse(region.wired)?;
+            with_memory(|| space.guard(at, len))?;
+        }
+        MADV_GUARD_REMOVE => with_memory(|| space.unguard(at, len))?,
         MADV_HUGEPAGE => {
             space.advise_large(at, len, Large::Asked)?;
             large::asked();
@@ -217,11 +227,25 @@ fn collapse(space: &Space, region: &Region, at: usize, end: usize) -> Step {
     failed.map_or(Ok(()), Err)
 }
 
+/// Why nothing can be touched in a range: a guard or a hole, whichever comes first.
+fn nothing_at(space: &Space, mut at: usize, end: usize) -> Errno {
+    while at < end
+        && let Some(region) = space.query(at).filter(|region| region.start <= at)
+    {
+        if region.guarded {
+            return Errno::EFAULT;
+        }
+        at = region.end;
+    }
+    Errno::ENOMEM
+}
+
 /// Touches each page of a range.
 fn populate(space: &Space, at: usize, len: usize, access: Access) -> Step {
     let done = space.populate_for(at, len, access);
     done.map_err(|error| match error {
-        FaultError::NoMapping | FaultError::OutOfMemory => Errno::ENOMEM,
+        FaultError::NoMapping => nothing_at(space, at, at + len),
+        FaultError::OutOfMemory => Errno::ENOMEM,
         FaultError::Protection => Errno::EINVAL,
         FaultError::Poisoned => Errno::EHWPOISON,
         FaultError::BeyondEnd | FaultError::Pager(_) | FaultError::Watched(_) => Errno::EFAULT,

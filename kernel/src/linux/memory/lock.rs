@@ -52,7 +52,8 @@ pub(super) fn lock(space: &Space, at: usize, len: usize, how: Option<Wire>) -> R
         _ => Errno::ENOMEM,
     })?;
     // As on Linux, what nobody may touch is locked, and yet it is told that it could not be brought in.
-    if how == Some(Wire::Now) && any_region(space, start, start + len, |r| r.prot.is_empty())? {
+    let lacks = |region: &scalvm::Region| region.prot.is_empty() || region.guarded;
+    if how == Some(Wire::Now) && any_region(space, start, start + len, lacks)? {
         return Err(Errno::ENOMEM);
     }
     Ok(0)

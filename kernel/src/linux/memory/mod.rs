@@ -7,6 +7,7 @@ mod advise;
 mod cross;
 mod lock;
 mod mmap;
+pub mod name;
 mod policy;
 mod remap;
 mod residency;

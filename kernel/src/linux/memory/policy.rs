@@ -5,11 +5,15 @@ use alloc::sync::Arc;
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::CAP_SYS_NICE;
 use linux_raw_sys::mempolicy::{
-    MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL,
+    MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_VALID,
 };
-use scalvm::{PAGE_SIZE, PageInfo, PagePlace};
+use scalvm::{PAGE_MASK, PAGE_SIZE, PageInfo, PagePlace, page_ceil};
 
 use super::super::{Errno, Result};
+use super::advise::each_region;
+use super::any_region;
+use super::name::relabel;
+use crate::mm::labels::{self, Label};
 use crate::mm::user;
 use crate::task::policy::{DEFAULT, NODES, Named, Policy};
 use crate::task::{self, Pid, Space};
@@ -26,6 +30,7 @@ pub(super) fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
     Some(match number as u32 {
         nr::__NR_set_mempolicy => set(a[0] as u32, a[1], a[2]),
         nr::__NR_get_mempolicy => get(a[0], a[1], a[2], a[3], a[4] as u32),
+        nr::__NR_mbind => bind(a[0], a[1], a[2] as u32, [a[3], a[4]], a[5] as u32),
         nr::__NR_migrate_pages => migrate(a[0] as Pid, a[1], a[2], a[3]),
         nr::__NR_move_pages => move_pages(a[0] as Pid, a[1], [a[2], a[3], a[4]], a[5] as u32),
         _ => return None,
@@ -46,7 +51,7 @@ fn nodes(at: usize, bits: usize) -> Fallible<Named> {
         return Err(Errno::EINVAL);
     }
     for nth in 0..bits.div_ceil(BITS) {
-        let mut word = user::read_u64(at + nth * size_of::<u64>())?;
+        let mut word = user::read_u64(at.wrapping_add(nth * size_of::<u64>()))?;
         let left = bits - nth * BITS;
         if left < BITS {
             word &= (1 << left) - 1;
@@ -65,9 +70,34 @@ fn nodes(at: usize, bits: usize) -> Fallible<Named> {
 
 /// set_mempolicy(2), for the calling thread.
 fn set(mode: u32, at: usize, bits: usize) -> Result {
+    Policy::parts(mode)?;
     let named = nodes(at, bits)?;
     let policy = Policy::new(mode, named)?;
     task::current_thread().policy.set(policy);
+    Ok(0)
+}
+
+/// mbind(2): a policy for a part of the address space, which has no holes.
+fn bind(at: usize, len: usize, mode: u32, [named, bits]: [usize; 2], flags: u32) -> Result {
+    Policy::parts(mode)?;
+    let named = nodes(named, bits)?;
+    if flags & !MPOL_MF_VALID != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & MPOL_MF_MOVE_ALL != 0 && !task::current().may(CAP_SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    let end = page_ceil(len).and_then(|len| at.checked_add(len));
+    let end = end.filter(|_| at & PAGE_MASK == 0).ok_or(Errno::EINVAL)?;
+    if end == at {
+        return Ok(0);
+    }
+    let policy = Policy::new(mode, named)?;
+    let space = task::current().map();
+    any_region(&space, at, end, |_| false).map_err(|_| Errno::EFAULT)?;
+    each_region(&space, at, end, |region, at, len| {
+        relabel(&space, region.tag, (at, len), |old| Label { policy, ..old })
+    })?;
     Ok(0)
 }
 
@@ -114,10 +144,8 @@ fn get(mode: usize, at: usize, bits: usize, address: usize, flags: u32) -> Resul
 /// The policy of what is mapped at an address.
 fn of_mapping(space: &Space, address: usize) -> Fallible<Option<Policy>> {
     let region = space.query(address);
-    region
-        .filter(|region| region.start <= address)
-        .ok_or(Errno::EFAULT)?;
-    Ok(None)
+    let region = region.filter(|region| region.start <= address);
+    Ok(labels::get(region.ok_or(Errno::EFAULT)?.tag).policy)
 }
 
 /// Writes nodes to a program, as many words as it has room for.
@@ -128,7 +156,7 @@ fn tell_nodes(at: usize, bits: usize, nodes: u64) -> Fallible<()> {
     }
     for nth in 0..words {
         user::write_u64(
-            at + nth * size_of::<u64>(),
+            at.wrapping_add(nth * size_of::<u64>()),
             if nth == 0 { nodes } else { 0 },
         )?;
     }

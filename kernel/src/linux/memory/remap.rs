@@ -49,6 +49,67 @@ fn remap_file_pages(space: &Space, at: usize, len: usize, prot: usize, page: usi
     Ok(0)
 }
 
+/// Moves or resizes a mapping, and tells who watches it, or what it replaces.
+fn remap(
+    space: &Space,
+    (old, old_len): (usize, usize),
+    new_len: usize,
+    how: Remap,
+    keeps: bool,
+) -> Result {
+    // What it replaces, cuts off, and leaves is unmapped.
+    let kept = new_len.min(old_len);
+    let to = match how {
+        Remap::Fixed(to) => Some(to),
+        _ => None,
+    };
+    let replaced = match to {
+        Some(to) => userfault::unmapping(space, to, new_len)?,
+        None => Vec::new(),
+    };
+    let cut = userfault::unmapping(space, old + kept, old_len - kept)?;
+    let left = userfault::unmapping(space, old, if keeps { 0 } else { kept })?;
+    let moved = if keeps {
+        space.remap_keeping(old, old_len, to)
+    } else {
+        space.remap(old, old_len, new_len, how)
+    };
+    let at = moved.map_err(|error| match error {
+        MapError::NotMapped => Errno::EFAULT,
+        MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
+        other => other.into(),
+    })?;
+    let left = left.into_iter().filter(|_| at != old);
+    replaced
+        .into_iter()
+        .chain(cut)
+        .chain(left)
+        .for_each(Change::tell);
+    Ok(at)
+}
+
+/// Moves all mappings of a range, one after the other; the holes between them come along, but the first mapping begins
+/// where the range does. As on Linux, what was moved before one fails has moved, and what somebody watches moves alone.
+fn move_each(space: &Space, old: usize, len: usize, new: usize, keeps: bool) -> Result {
+    let end = old + len;
+    let mut at = old;
+    while let Some(mapping) = space.mapping(at).filter(|mapping| mapping.start < end) {
+        let is_first = at == old;
+        let from = mapping.start.max(at);
+        at = mapping.end.min(end);
+        let is_alone = is_first && at == end;
+        if is_first && from > old || mapping.watch.is_some() && !is_alone {
+            return Err(Errno::EFAULT);
+        }
+        let (part, to) = (at - from, new + (from - old));
+        remap(space, (from, part), part, Remap::Fixed(to), keeps)?;
+    }
+    if at == old {
+        return Err(Errno::EFAULT);
+    }
+    Ok(new)
+}
+
 pub(super) fn mremap(
     space: &Space,
     old: usize,
@@ -102,30 +163,17 @@ pub(super) fn mremap(
     if !matches!(old.checked_add(old_len), Some(end) if end <= USER_HIGH) {
         return Err(Errno::EFAULT);
     }
-    // What it replaces, cuts off, and leaves is unmapped.
-    let kept = new_len.min(old_len);
-    let replaced = match how {
-        Remap::Fixed(to) => userfault::unmapping(space, to, new_len)?,
-        _ => Vec::new(),
-    };
-    let cut = userfault::unmapping(space, old + kept, old_len - kept)?;
-    let left = userfault::unmapping(space, old, if keeps { 0 } else { kept })?;
-    let moved = if keeps {
-        space.remap_keeping(old, old_len, fixed.then_some(new))
-    } else {
-        space.remap(old, old_len, new_len, how)
-    };
-    let at = moved.map_err(|error| match error {
-        MapError::NotMapped => Errno::EFAULT,
-        MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
-        other => other.into(),
-    })?;
-    let left = left.into_iter().filter(|_| at != old);
-    replaced
-        .into_iter()
-        .chain(cut)
-        .chain(left)
-        .for_each(Change::tell);
+    if fixed && old_len == new_len {
+        return move_each(space, old, old_len, new, keeps);
+    }
+    // All of it is one mapping, but for what is cut off.
+    let kept = old + old_len.min(new_len);
+    let mapping = space.mapping(old).filter(|mapping| mapping.start <= old);
+    let mapping = mapping.ok_or(Errno::EFAULT)?;
+    if mapping.end < kept && !mapping.sealed && (new_len > old_len || fixed || keeps) {
+        return Err(Errno::EFAULT);
+    }
+    let at = remap(space, (old, old_len), new_len, how, keeps)?;
     if new_len > old_len {
         // It stands, as on Linux, whether or not all of it can be brought in now.
         let _ = space.bring_wired(at, new_len);

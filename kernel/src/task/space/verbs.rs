@@ -4,8 +4,8 @@
 use alloc::sync::Arc;
 
 use scalvm::{
-    Access, Advice, FaultError, Inherit, Large, MapError, MapRequest, Place, Prot, Remap, Source,
-    WatchedFault,
+    Access, Advice, FaultError, Inherit, Large, MapError, MapRequest, Place, Prot, Region, Remap,
+    Source, WatchedFault,
 };
 
 use super::Space;
@@ -61,6 +61,41 @@ pub fn served<T, E: MaybeWatched>(mut operation: impl FnMut() -> Result<T, E>) -
             Some(fault) if userfault::tell(fault, fault.page, Origin::Kernel).is_ok() => {}
             _ => return result,
         }
+    }
+}
+
+/// Whether `next` is a part of the same mapping as `region`, which ends where it begins: the manager has entries of
+/// their own for guards and for pages that are write-protected or lost, Linux has not.
+fn goes_on(region: &Region, next: &Region) -> bool {
+    let grown = match region.object_id {
+        Some(_) => (region.end - region.start) as u64,
+        None => 0,
+    };
+    let same = Region {
+        start: region.end,
+        end: next.end,
+        offset: region.offset.wrapping_add(grown),
+        guarded: next.guarded,
+        write_protected: next.write_protected,
+        poisoned: next.poisoned,
+        ..*region
+    };
+    same == *next
+}
+
+impl Space {
+    /// The mapping that holds an address, or else the first one above it, with all its parts from the one that holds
+    /// the address on.
+    pub fn mapping(&self, at: usize) -> Option<Region> {
+        let mut mapping = self.map.query(at)?;
+        while let Some(next) = self
+            .map
+            .query(mapping.end)
+            .filter(|next| goes_on(&mapping, next))
+        {
+            mapping.end = next.end;
+        }
+        Some(mapping)
     }
 }
 

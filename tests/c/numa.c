@@ -145,6 +145,59 @@ static void moved(char *p)
 	show("migrate nobody", syscall(SYS_migrate_pages, 0x3fffffff, 8L, &one, &one));
 }
 
+static long bind_to(const void *p, unsigned long len, int mode, unsigned long nodes, unsigned flags)
+{
+	return syscall(SYS_mbind, p, len, mode, &nodes, 8L, flags);
+}
+
+/* Policies of parts of the address space. */
+static void bound(void)
+{
+	char *p = mmap(NULL, 10 * PAGE, PROT_NONE, ANON, -1, 0) + PAGE;
+	pid_t pid;
+
+	need(mprotect(p, 8 * PAGE, RW) == 0);
+	show("bind", bind_to(p + PAGE, 2 * PAGE, BIND, 1, 0));
+	tell("before", p, 2);
+	tell("bound", p + PAGE, 2);
+	tell("bound", p + 3 * PAGE - 1, 2);
+	tell("behind", p + 3 * PAGE, 2);
+	show("another", bind_to(p + 2 * PAGE, 2 * PAGE, INTERLEAVE, 1, 2));
+	tell("bound", p + PAGE, 2);
+	tell("another", p + 2 * PAGE, 2);
+	tell("another", p + 3 * PAGE, 2);
+	show("node 1", bind_to(p, PAGE, BIND, 2, 0));
+	show("local", bind_to(p, PAGE, LOCAL, 0, 0));
+	tell("local", p, 2);
+	show("balanced", bind_to(p, PAGE, BIND | 1 << 13, 1, 0));
+	tell("balanced", p, 2);
+	show("no mode", bind_to(p, PAGE, 99, 1, 0));
+	show("no mode, no bytes", bind_to(p, 0, 99, 1, 0));
+	show("no nodes", bind_to(p, PAGE, BIND, 0, 0));
+	show("no nodes, no bytes", bind_to(p, 0, BIND, 0, 0));
+	show("flags", bind_to(p, PAGE, BIND, 1, 8));
+	show("strict", bind_to(p, PAGE, BIND, 1, 1));
+	show("all", bind_to(p, PAGE, BIND, 1, 4));
+	show("odd", bind_to(p + 1, PAGE, BIND, 1, 0));
+	show("wraps", bind_to(p, (unsigned long)-PAGE, BIND, 1, 0));
+	show("a part of a page", bind_to(p + 4 * PAGE, 1, BIND, 1, 0));
+	tell("a part of a page", p + 4 * PAGE, 2);
+	pid = fork();
+	if (pid == 0) {
+		tell("child", p + 2 * PAGE, 2);
+		_exit(0);
+	}
+	reap("child", pid);
+	need(munmap(p + 6 * PAGE, PAGE) == 0);
+	show("with a hole", bind_to(p + 5 * PAGE, 3 * PAGE, BIND, 1, 0));
+	tell("with a hole", p + 5 * PAGE, 2);
+	show("a hole", bind_to(p + 6 * PAGE, PAGE, BIND, 1, 0));
+	show("usual", bind_to(p, 6 * PAGE, DEFAULT, 0, 0));
+	tell("usual", p + 2 * PAGE, 2);
+	show("usual, with nodes", bind_to(p, PAGE, DEFAULT, 1, 0));
+	show("nodes at a bad place", syscall(SYS_mbind, p, PAGE, BIND, 1L, 64L, 0));
+}
+
 int main(void)
 {
 	char *p = mmap(NULL, 8 * PAGE, RW, ANON, -1, 0);
@@ -158,7 +211,9 @@ int main(void)
 	names();
 	moved(p);
 	told(p);
+	bound();
 	give_up(23);
+	show("bind all, without the right", bind_to(p, PAGE, BIND, 1, 4));
 	show("all, without the right", syscall(SYS_move_pages, 0, 1L, &page, NULL, &status, 4));
 	show("migrate, without", syscall(SYS_migrate_pages, 0, 8L, &one, &two));
 	show("migrate, without", syscall(SYS_migrate_pages, 0, 8L, &one, &one));

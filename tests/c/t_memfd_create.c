@@ -317,6 +317,29 @@ static void not_executable(void)
 	close(fd);
 }
 
+/* Holes, of files that are sealed against writing. */
+static void sealed_holes(void)
+{
+	const int seals[] = { F_SEAL_WRITE, 0x10 /* F_SEAL_FUTURE_WRITE */, F_SEAL_SHRINK };
+	const char *names[] = { "write", "future write", "shrink" };
+
+	for (int i = 0; i < 3; i++) {
+		int fd = make(MFD_ALLOW_SEALING);
+		char *p = NULL;
+
+		need(ftruncate(fd, 2 * PAGE) == 0 && pwrite(fd, "x", 1, 0) == 1);
+		if (seals[i] != F_SEAL_WRITE)
+			p = mmap(NULL, 2 * PAGE, RW, MAP_SHARED, fd, 0);
+		show(names[i], fcntl(fd, F_ADD_SEALS, seals[i]));
+		show("punch", fallocate(fd, 3, 0, PAGE));
+		close(fd);
+		if (p) {
+			show("remove, when it is closed", madvise(p, PAGE, MADV_REMOVE));
+			say("it holds %d", p[0]);
+		}
+	}
+}
+
 int main(void)
 {
 	catch_faults();
@@ -328,5 +351,6 @@ int main(void)
 	each_seal();
 	write_seal_and_mappings();
 	not_executable();
+	sealed_holes();
 	return 0;
 }

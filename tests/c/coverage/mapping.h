@@ -298,15 +298,90 @@ PROBE("map_shadow_stack")
 	return WORKS;
 }
 
+static long name_it(const void *at, long len, const char *name)
+{
+	return prctl(0x53564d41, 0, at, (size_t)len, name);
+}
+
+/* How many mappings /proc shows with this at the end of their lines. */
+static int count_named(const char *path, const char *name)
+{
+	char line[512];
+	int found = 0;
+	FILE *file = fopen(path, "r");
+
+	need(file);
+	while (fgets(line, sizeof line, file)) {
+		size_t len = strcspn(line, "\n"), end = strlen(name);
+		line[len] = 0;
+		found += len >= end && strcmp(line + len - end, name) == 0;
+	}
+	fclose(file);
+	return found;
+}
+
+#define NAMED(name) count_named("/proc/self/maps", name)
+
+static int child_counts(void *name)
+{
+	return NAMED((const char *)name);
+}
+
 PROBE("prctl PR_SET_VMA_ANON_NAME")
 {
-	char line[256];
-	int found = 0;
-	CALL(prctl(0x53564d41, 0, anonymous(2), 2 * PAGE, "probe"));
-	FILE *file = fopen("/proc/self/maps", "r");
-	while (fgets(line, sizeof line, file))
-		found |= strstr(line, "[anon:probe]") != NULL;
-	HOLDS(found);
+	char *p = anonymous(6), *s = shared(1), longest[81];
+	int fd = numbered_file(PAGE);
+	char *f = MAPPED(mmap(NULL, PAGE, RW, MAP_PRIVATE, fd, 0));
+
+	CALL(name_it(p, 2 * PAGE, "probe"));
+	HOLDS(NAMED(" [anon:probe]") == 1);
+	HOLDS(count_named("/proc/self/smaps", " [anon:probe]") == 1);
+	HOLDS(in_child(child_counts, " [anon:probe]") == 1);
+	/* The same name joins mappings, another one parts them. */
+	CALL(name_it(p + 2 * PAGE, PAGE, "other"));
+	HOLDS(NAMED(" [anon:other]") == 1 && NAMED(" [anon:probe]") == 1);
+	CALL(name_it(p + 2 * PAGE, PAGE, "probe"));
+	HOLDS(NAMED(" [anon:other]") == 0 && NAMED(" [anon:probe]") == 1);
+	CALL(name_it(p + PAGE, PAGE, "a b\x7e"));
+	HOLDS(NAMED(" [anon:a b~]") == 1 && NAMED(" [anon:probe]") == 2);
+	CALL(name_it(p, 6 * PAGE, ""));
+	HOLDS(NAMED(" [anon:]") == 1);
+	CALL(name_it(p, 6 * PAGE, NULL));
+	HOLDS(NAMED(" [anon:]") == 0 && NAMED(" [anon:probe]") == 0);
+	CALL(name_it(s, PAGE, "probe"));
+	HOLDS(NAMED(" [anon_shmem:probe]") == 1);
+	/* A name goes with memory that moves and grows. */
+	CALL(name_it(p, 2 * PAGE, "mover"));
+	char *q = MAPPED(mremap(p, 2 * PAGE, 20 * PAGE, MREMAP_MAYMOVE));
+	HOLDS(q != p && NAMED(" [anon:mover]") == 1);
+
+	memset(longest, 'x', 80);
+	longest[80] = 0;
+	HOLDS(name_it(p, PAGE, longest + 1) == -1 && errno == ENOMEM);
+	p = anonymous(3);
+	CALL(name_it(p, PAGE, longest + 1));
+	HOLDS(name_it(p, PAGE, longest) == -1 && errno == EINVAL);
+	for (const char *bad = "\\`$[]\x1f\x7f\x80\n"; *bad; bad++) {
+		char name[] = { 'a', *bad, 0 };
+		HOLDS(name_it(p, PAGE, name) == -1 && errno == EINVAL);
+	}
+	HOLDS(name_it(p, PAGE, (char *)8) == -1 && errno == EFAULT);
+	HOLDS(name_it(p + 1, PAGE, "x") == -1 && errno == EINVAL);
+	HOLDS(name_it(p, -1, "x") == -1 && errno == EINVAL);
+	HOLDS(name_it(p, -PAGE, "x") == -1 && errno == EINVAL);
+	HOLDS(name_it(p, 0, "x") == 0);
+	HOLDS(name_it(f, PAGE, "x") == -1 && errno == EBADF);
+	HOLDS(prctl(0x53564d41, 1, p, PAGE, "x") == -1 && errno == EINVAL);
+	CALL(munmap(p + PAGE, PAGE));
+	HOLDS(name_it(p, 3 * PAGE, "around") == -1 && errno == ENOMEM);
+	HOLDS(NAMED(" [anon:around]") == 2);
+	/* More names than are kept without a look at who has them. */
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "n%d", i);
+		CALL(name_it(p, PAGE, name));
+	}
+	HOLDS(NAMED(" [anon:n299]") == 1 && NAMED(" [anon:around]") == 1);
 	return WORKS;
 }
 

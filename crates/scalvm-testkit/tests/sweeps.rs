@@ -39,6 +39,7 @@ scenes! {
     every_failure_of_large_pages "large",
     every_failure_of_growing_and_sealing "rules",
     every_failure_of_watching "watch",
+    every_failure_of_guards "guard",
     every_failure_of_swapping "swap",
     every_failure_of_swapping_what_is_forked "swap-fork",
     every_failure_of_a_file_larger_than_memory "swap-file",

@@ -174,6 +174,7 @@ impl<'v> Runner<'v> {
             Op::DropObject
             | Op::SetSize
             | Op::SetCookie
+            | Op::KeepContents
             | Op::PunchObject
             | Op::ReadAt
             | Op::WriteAt

@@ -60,7 +60,7 @@ pub(super) fn line(space: &Space, region: &Region, text: &mut Text) -> Result<()
     let label = labels::get(region.tag);
     let given = label.name.as_ref().map(|name| &***name);
     let mut kind = None;
-    let name = match &file {
+    let name: &[u8] = match &file {
         Some((_, _, path)) => path.as_bytes(),
         // Shared memory that can never be written is the kernel's library for programs.
         None if region.object_id.is_some() && !region.max_prot.contains(Prot::WRITE) => b"[vdso]",

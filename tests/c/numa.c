@@ -109,7 +109,7 @@ static void told(char *p)
 
 static void move(const char *what, char *p, const int *nodes, unsigned long flags)
 {
-	void *pages[4] = { p, p + PAGE, p + 2 * PAGE, (void *)0x1000 };
+	void *pages[4] = { p, p + PAGE, p + 40 * PAGE, (void *)0x1000 };
 	int status[4] = { -99, -99, -99, -99 };
 
 	show(what, syscall(SYS_move_pages, 0, 4L, pages, nodes, status, flags));
@@ -200,7 +200,7 @@ static void bound(void)
 
 int main(void)
 {
-	char *p = mmap(NULL, 8 * PAGE, RW, ANON, -1, 0);
+	char *p = mmap(NULL, 64 * PAGE, RW, ANON, -1, 0);
 	void *page = p;
 	int status;
 

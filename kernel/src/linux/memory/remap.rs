@@ -93,7 +93,9 @@ fn remap(
 fn move_each(space: &Space, old: usize, len: usize, new: usize, keeps: bool) -> Result {
     let end = old + len;
     let mut at = old;
-    while let Some(mapping) = space.mapping(at).filter(|mapping| mapping.start < end) {
+    while at < end
+        && let Some(mapping) = space.mapping(at).filter(|mapping| mapping.start < end)
+    {
         let is_first = at == old;
         let from = mapping.start.max(at);
         at = mapping.end.min(end);
@@ -170,7 +172,13 @@ pub(super) fn mremap(
     let kept = old + old_len.min(new_len);
     let mapping = space.mapping(old).filter(|mapping| mapping.start <= old);
     let mapping = mapping.ok_or(Errno::EFAULT)?;
-    if mapping.end < kept && !mapping.sealed && (new_len > old_len || fixed || keeps) {
+    if mapping.sealed {
+        return Err(Errno::EPERM);
+    }
+    if new_len == old_len && !keeps {
+        return Ok(old);
+    }
+    if mapping.end < kept && (new_len > old_len || fixed || keeps) {
         return Err(Errno::EFAULT);
     }
     let at = remap(space, (old, old_len), new_len, how, keeps)?;

@@ -97,6 +97,7 @@ impl<M: Machine> Vm<M> {
             prot: at.prot,
             access: at.access,
             cache: Cache::WriteBack,
+            managed: true,
             origin: (object.id, u64::from(first)),
         };
         let entered = inserted == row.len() && self.enter_row(at.map, range, how);

@@ -209,6 +209,7 @@ impl<M: Machine> Vm<M> {
             prot,
             access: Access::Read,
             cache: Cache::WriteBack,
+            managed: true,
             origin: (object.id, u64::from(first)),
         };
         if !self.enter_row(map.map, range, how) {

@@ -161,7 +161,7 @@ fn word(text: &str) -> &str {
 }
 
 /// The part of a document below a heading of the second level.
-fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
+pub(super) fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
     let heading = format!("\n## {title}\n");
     let start = text
         .find(&heading)
@@ -174,7 +174,7 @@ fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
 }
 
 /// The first three cells of each row of a section's tables, but for their heads.
-fn rows(section: &str) -> impl Iterator<Item = [&str; 3]> {
+pub(super) fn rows(section: &str) -> impl Iterator<Item = [&str; 3]> {
     let mut head = true;
     section.lines().filter_map(move |line| {
         let Some(line) = line.strip_prefix('|') else {

@@ -21,6 +21,7 @@ mod real_redis;
 mod report;
 mod rounds;
 mod shell;
+mod stress;
 mod swap;
 mod tool;
 mod tsan;
@@ -87,6 +88,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
         ext2::run(&plan, &mut report, &lab);
         fsx::run(&plan, &mut report, &lab);
         shell::run(&plan, &mut report, &lab);
+        stress::run(&plan, &mut report, &lab);
         swap::run(&plan, &mut report, &lab);
         kmem::run(&plan, &mut report, &lab);
         interactive::run(&plan, &mut report);

@@ -110,8 +110,9 @@ pub struct Object {
     pub cookie: usize,
     /// Where its pages come from.
     pub kind: Kind,
-    /// Whether a fork has made a copy of it: from then on a page that is held for reading may be what the
-    /// object had when it was held, while one that is held for writing is the object's still.
+    /// Whether a fork has made a copy of it, or a page of it was lent: from then on a page that is held for
+    /// reading may be what the object had when it was held, while one that is held for writing is the
+    /// object's still.
     pub copied: Cell<bool>,
     /// Whether holes are refused.
     pub kept: bool,

@@ -124,6 +124,7 @@ impl<'v> Runner<'v> {
             self.say(|| format!("object {}: lend {index}", self.objects[which].real.id()));
             let got = self.retry(true, |r| r.objects[which].real.lend(index))?;
             let page = model.borrow().page(index).filter(|_| !device);
+            model.borrow().copied.set(true);
             (got, page.ok_or(FaultError::BeyondEnd))
         } else {
             let which = self.pick(which);
@@ -132,6 +133,9 @@ impl<'v> Runner<'v> {
             let got = self.retry(false, |r| r.spaces[which].real.lend(addr))?;
             _ = self.spaces[which].model.grow_down(addr);
             let space = &self.spaces[which].model;
+            if let Some((object, _)) = space.area(addr).and_then(|(_, area)| area.source.as_ref()) {
+                object.borrow().copied.set(true);
+            }
             if let Ok(loan) = &got {
                 self.need_not_be_told(which, addr, Access::Read)?;
                 let mut is = [0; PAGE_SIZE];

@@ -19,7 +19,8 @@ use crate::vm::Vm;
 ///
 /// One that is held for writing stays the object's page as long as the object has it at all: a fork
 /// that copies the object gives the child a copy of it at once. One that is held for reading may be
-/// replaced in its object by a copy when the object is written after a fork, and is then what it was.
+/// replaced in its object by a copy when the object is written after a fork, or while the page is lent,
+/// and is then what it was.
 pub struct HeldPage<'v, M: Machine> {
     vm: &'v Vm<M>,
     page: Ptr<Page>,

@@ -19,7 +19,7 @@ pub enum Trouble {
 }
 
 /// Operations whose meetings matter: one in two programs consists mostly of some of these.
-const THEMES: [&[Op]; 22] = [
+const THEMES: &[&[Op]] = &[
     &[],
     &[],
     &[],

@@ -118,12 +118,14 @@ impl<'v, M: Machine> Map<'v, M> {
 }
 
 impl<M: Machine> MapBody<M> {
-    /// Whether memory like that may be mapped by large leaves: what is private and watched by nobody, who would be told of
-    /// each page, by an address space that need not give up single pages.
+    /// Whether memory like that may be mapped by large leaves: what is private, neither a guard nor poisoned, and watched
+    /// by nobody, who would be told of each page; by an address space that need not give up single pages.
     fn may_be_large(&self, attributes: Attributes) -> bool {
         attributes.share == Share::Private
             && attributes.large != Large::Never
             && attributes.watch.is_none()
+            && !attributes.guarded
+            && !attributes.poisoned
             && !self.rules.refuse_large.get()
             && !self.limits.is_hard()
     }

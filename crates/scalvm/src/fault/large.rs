@@ -56,9 +56,7 @@ impl<M: Machine> Vm<M> {
     /// Whether a write of an untouched page of an object should bring a row of pages.
     #[inline]
     pub(super) fn wants_row(&self, at: &Faulting<M>, object: Ptr<ObjectBody<M>>) -> bool {
-        object.private
-            && at.access == Access::Write
-            && self.wants_large(&at.map, at.entry.attributes())
+        self.wants_large(&at.entry) && object.private && at.access == Access::Write
     }
 
     /// Brings a row of pages of zeros for the untouched range around a write, and maps it by one large leaf.

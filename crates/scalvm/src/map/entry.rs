@@ -170,6 +170,12 @@ impl<M: Machine> MapEntry<M> {
         Prot::from_bits_truncate(self.attributes.get() as u8 & 7)
     }
 
+    /// Whether large leaves are wanted for it, without a look at the other attributes.
+    #[inline(always)]
+    pub fn large(&self) -> Large {
+        Attributes::unpack_large(self.attributes.get())
+    }
+
     /// Whether the two have the same attributes.
     pub fn is_like(&self, other: &MapEntry<M>) -> bool {
         self.attributes.get() == other.attributes.get() && self.tag.get() == other.tag.get()
@@ -274,6 +280,15 @@ impl Attributes {
     }
 
     #[inline(always)]
+    fn unpack_large(word: u64) -> Large {
+        match word >> 14 & 3 {
+            0 => Large::Unsaid,
+            1 => Large::Asked,
+            _ => Large::Never,
+        }
+    }
+
+    #[inline(always)]
     fn unpack(word: u64, tag: u32) -> Attributes {
         Attributes {
             prot: Prot::from_bits_truncate((word >> 17) as u8 & 7),
@@ -289,11 +304,7 @@ impl Attributes {
                 1 => Advice::Random,
                 _ => Advice::Sequential,
             },
-            large: match word >> 14 & 3 {
-                0 => Large::Unsaid,
-                1 => Large::Asked,
-                _ => Large::Never,
-            },
+            large: Self::unpack_large(word),
             share: if word >> 16 & 1 == 0 {
                 Share::Private
             } else {

@@ -120,6 +120,7 @@ impl<'v, M: Machine> Map<'v, M> {
 impl<M: Machine> MapBody<M> {
     /// Whether memory like that may be mapped by large leaves: what is private, neither a guard nor poisoned, and watched
     /// by nobody, who would be told of each page; by an address space that need not give up single pages.
+    #[cold]
     fn may_be_large(&self, attributes: Attributes) -> bool {
         attributes.share == Share::Private
             && attributes.large != Large::Never
@@ -157,6 +158,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// For which they are; at first for what asks for them.
+    #[inline]
     pub fn large_pages(&self) -> LargePages {
         match self.large_pages.load(Relaxed) {
             0 => LargePages::Never,
@@ -165,14 +167,15 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Whether large leaves are wanted for memory like that.
-    pub(crate) fn wants_large(&self, map: &MapBody<M>, attributes: Attributes) -> bool {
+    /// Whether large leaves are wanted for an entry. Where nobody has asked this is two words to read.
+    #[inline]
+    pub(crate) fn wants_large(&self, entry: &MapEntry<M>) -> bool {
         let wanted = match self.large_pages() {
             LargePages::Never => false,
-            LargePages::Asked => attributes.large == Large::Asked,
+            LargePages::Asked => entry.large() == Large::Asked,
             LargePages::Always => true,
         };
-        wanted && map.may_be_large(attributes)
+        wanted && entry.map().may_be_large(entry.attributes())
     }
 
     /// Joins the pages around an address of an entry. False if a large leaf maps them already.
@@ -286,7 +289,7 @@ impl<M: Machine> Vm<M> {
             *left -= 1;
             let from = entry.start.get().max(at);
             let aligned = from.next_multiple_of(body.pmap.large_pages() << PAGE_SHIFT);
-            let wanted = self.wants_large(body, entry.attributes());
+            let wanted = self.wants_large(&entry);
             let range = entry.large_range(aligned).filter(|_| wanted);
             let Some(range) = range else {
                 at = entry.end.get();

@@ -282,9 +282,14 @@ impl Program {
                 *weight = (*weight).max(10);
             }
         }
-        let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
         // Many want large leaves wherever they can be; then numbers must be large enough to reach them.
         let rows = machine.space >= NARROW && (theme.contains(&Op::Join) || rng.below(4) == 0);
+        for (op, weight) in &mut weights {
+            if rows && *op == Op::Join {
+                *weight = (*weight).max(30);
+            }
+        }
+        let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
         let spans = [[12, 12, 24, 40, 200, 4096], [40, 80, 80, 200, 200, 4096]];
         let span = spans[usize::from(rows)][rng.below(6) as usize];
         let step = |op, args| Step { op, args };

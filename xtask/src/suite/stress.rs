@@ -39,7 +39,7 @@ const IN_USE: [(&str, u64); 12] = [
     ("own_pages", 16),
     ("frames_anon", 16),
     ("frames_tables", 16),
-    ("frames_kernel", 256),
+    ("frames_kernel", 1024),
     ("committed", 16),
 ];
 /// Pieces of a malloc type that may be in use besides: names of files that were looked at, say.

@@ -34,6 +34,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 int main(void)
 {
 	int fd, p[2], q[2];
+	long sent;
 	pid_t child;
 	char byte;
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
@@ -80,8 +81,10 @@ int main(void)
 	show("as the kernel", pidfd_send(fd, SIGUSR2, &info, 0));
 	info.si_code = SI_QUEUE;
 	info.si_value.sival_int = 42;
-	show("with a value", pidfd_send(fd, SIGUSR2, &info, 0));
+	/* The child may tell of it before the call is back: it does so first. */
+	sent = pidfd_send(fd, SIGUSR2, &info, 0);
 	need(write(p[1], "g", 1) == 1 && read(q[0], &byte, 1) == 1);
+	show("with a value", sent);
 	show("to end", pidfd_send(fd, SIGKILL, NULL, 0));
 	tell_poll("ended", fd, -1);
 	show("zombie", pidfd_send(fd, 0, NULL, 0));

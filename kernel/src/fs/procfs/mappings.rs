@@ -61,7 +61,7 @@ impl Mappings {
 
     /// Goes on to the next mapping; false if there is none.
     fn advance(&self, space: &Space, part: &mut Part) -> Result<bool, Errno> {
-        let Some(region) = space.query(part.next) else {
+        let Some(region) = space.mapping(part.next) else {
             return Ok(false);
         };
         let mut text = Text::default();

@@ -211,9 +211,9 @@ fn msync(lab: &Lab) -> Result<()> {
     for hold in [false, true] {
         let disk = disk(lab, &format!("ext2-msync-{hold}.img"), 32 << 20, Some(&dir))?;
         if hold {
-            // A new file, of which nothing but the syncs tells the disk.
+            // A new file, whose first bytes sync(2) brings to the disk, and nothing but msync(2) the others.
             let script = "mount -t ext2 /dev/vda /mnt && cp /mnt/data /mnt/new && rm /mnt/data && \
-                          mv /mnt/new /mnt/data && exec /tests/devmsync /mnt/data hold";
+                          mv /mnt/new /mnt/data && sync && exec /tests/devmsync /mnt/data hold";
             let here = lab
                 .guest(&["/bin/sh", "-c", script])
                 .disk(&disk)

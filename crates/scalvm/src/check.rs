@@ -199,10 +199,7 @@ impl<M: Machine> Map<'_, M> {
             "rights within the maximum"
         );
         assert!(
-            !attributes.write_protected
-                || attributes
-                    .watch
-                    .is_some_and(|watch| watch.events.contains(WatchEvents::WRITE_PROTECT)),
+            !attributes.write_protected || attributes.watches(WatchEvents::WRITE_PROTECT),
             "S6: who protects watches"
         );
         let object = entry.object.get();
@@ -236,10 +233,7 @@ impl<M: Machine> Map<'_, M> {
             let index = entry.index_of(mapping.va);
             let zero = self.vm.is_zero_frame(mapping.frame);
             assert!(
-                !zero
-                    || !attributes
-                        .watch
-                        .is_some_and(|watch| watch.events.contains(WatchEvents::MISSING)),
+                !zero || !attributes.watches(WatchEvents::MISSING),
                 "S6: a missing page that is watched for shows zeros"
             );
             assert!(

@@ -38,6 +38,14 @@ fn fill(kit: &Kit, map: &scalvm::Map<'_, Hw>, pages: std::ops::Range<usize>) {
     pages.for_each(|n| store(kit, 0, map, page(n), n as u64 + 1).expect("stored"));
 }
 
+/// A map with a row that has been stored to, which processor 0 runs.
+fn filled(kit: &Kit) -> scalvm::Map<'_, Hw> {
+    let map = asking(kit, ROW);
+    run_on(kit, 0, &map);
+    fill(kit, &map, 0..ROW);
+    map
+}
+
 fn check_filled(kit: &Kit, map: &scalvm::Map<'_, Hw>, pages: std::ops::Range<usize>) {
     pages.for_each(|n| assert_eq!(load(kit, 0, map, page(n)), Ok(n as u64 + 1), "page {n}"));
     kit.vm().check_invariants();
@@ -232,9 +240,7 @@ fn where_there_is_no_row_a_page_comes() {
     let free = |frame: &scalvm::Frame| unsafe { vm.free_frames(*frame, 1) };
     let is_last = |frame: &&scalvm::Frame| frame.0 % ROW as u64 == ROW as u64 - 1;
     taken.iter().filter(|frame| !is_last(frame)).for_each(free);
-    let map = asking(&kit, ROW);
-    run_on(&kit, 0, &map);
-    fill(&kit, &map, 0..ROW);
+    let map = filled(&kit);
     let stats = vm.stats();
     assert_eq!((stats.large_faults, stats.large_fallbacks), (0, 1));
     assert_eq!((large(&map), stats.frames_anon as usize), (0, ROW));
@@ -390,9 +396,7 @@ fn what_somebody_else_has_is_not_joined() {
 #[test]
 fn after_a_fork_that_has_ended_it_may_be_written_as_a_whole_again() {
     let kit = narrow(1024);
-    let map = asking(&kit, ROW);
-    run_on(&kit, 0, &map);
-    fill(&kit, &map, 0..ROW);
+    let map = filled(&kit);
     drop(map.fork().expect("memory"));
     assert_eq!(large(&map), ROW, "a fork splits nothing");
     assert_eq!(kit.vm().join_some(100), 1);
@@ -410,9 +414,7 @@ fn pages_of_a_row_leave_one_by_one_and_come_back() {
     let vm = kit.vm();
     vm.start_paging(Paging::for_frames(1024)).expect("memory");
     kit.swap_on(SWAP, 64, SwapOptions::default()).expect("swap");
-    let map = asking(&kit, ROW);
-    run_on(&kit, 0, &map);
-    fill(&kit, &map, 0..ROW);
+    let map = filled(&kit);
     assert_eq!(map.page_out(page(2), 2 * PAGE_SIZE), Ok(2));
     assert_eq!((large(&map), vm.stats().large_splits), (0, 1));
     assert_eq!(vm.join_some(100), 0, "what is away is not brought for this");
@@ -436,9 +438,7 @@ fn pages_of_a_row_leave_one_by_one_and_come_back() {
 #[test]
 fn what_was_given_up_is_not_kept_by_joining() {
     let kit = narrow(1024);
-    let map = asking(&kit, ROW);
-    run_on(&kit, 0, &map);
-    fill(&kit, &map, 0..ROW);
+    let map = filled(&kit);
     assert_eq!(map.free(page(6), PAGE_SIZE), Ok(()));
     assert_eq!(kit.vm().join_some(100), 0);
     let mut pages = [scalvm::PageInfo::default(); ROW];

@@ -178,8 +178,7 @@ impl<'v, M: Machine> Map<'v, M> {
     fn access_to_show(&self, va: usize, protect: bool) -> Result<Option<Access>, ServeError> {
         let map = self.body.write(self.vm);
         let (entry, attributes) = watched(map.map.tree.find(va), protect)?;
-        let watch = attributes.watch.ok_or(ServeError::NotWatched)?;
-        if !watch.events.contains(WatchEvents::MINOR) {
+        if !attributes.watches(WatchEvents::MINOR) {
             return Err(ServeError::NotWatched);
         }
         if map.map.pmap.query(&self.vm.machine, va).is_some() {
@@ -223,11 +222,13 @@ pub(crate) fn watched<M: Machine>(
 ) -> Result<(Ptr<MapEntry<M>>, Attributes), ServeError> {
     let entry = entry.ok_or(ServeError::NotWatched)?;
     let attributes = entry.attributes();
-    let watch = attributes.watch.ok_or(ServeError::NotWatched)?;
+    if attributes.watch.is_none() {
+        return Err(ServeError::NotWatched);
+    }
     if attributes.guarded {
         return Err(ServeError::Present);
     }
-    if protect && !watch.events.contains(WatchEvents::WRITE_PROTECT) {
+    if protect && !attributes.watches(WatchEvents::WRITE_PROTECT) {
         return Err(ServeError::NotWatched);
     }
     Ok((entry, attributes))

@@ -237,11 +237,14 @@ impl Attributes {
         }
     }
 
+    /// Whether somebody is told of such an event.
+    pub fn watches(self, event: WatchEvents) -> bool {
+        self.watch.is_some_and(|watch| watch.events.contains(event))
+    }
+
     /// Whether any fault must be looked at closely.
     fn is_asking(self) -> bool {
-        let asking = WatchEvents::MISSING | WatchEvents::MINOR;
-        self.watch
-            .is_some_and(|watch| watch.events.intersects(asking))
+        self.watches(WatchEvents::MISSING) || self.watches(WatchEvents::MINOR)
     }
 
     /// See [`MapEntry::granted`].
@@ -269,12 +272,12 @@ impl Attributes {
             | u64::from(self.no_reserve) << 22
             | u64::from(self.no_dump) << 23
             | u64::from(self.poisoned) << 24
-            | u64::from(self.guarded) << 30
             | u64::from(self.write_protected) << 25
             | u64::from(self.on_fault) << 26
             | u64::from(self.grows) << GROWS.trailing_zeros()
             | u64::from(self.sealed) << 28
             | u64::from(self.unsettled) << 29
+            | u64::from(self.guarded) << 30
             | u64::from(events) << 32
             | u64::from(server) << SERVER
     }

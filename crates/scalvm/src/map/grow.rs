@@ -15,7 +15,7 @@ use crate::error::{Limit, MapError};
 use crate::machine::Machine;
 use crate::map::enter::MOST_PAGES;
 use crate::map::tree::Tree;
-use crate::map::{Attributes, Map, MapEntry, MapWrite};
+use crate::map::{Map, MapEntry, MapWrite};
 use crate::vm::Vm;
 
 impl<M: Machine> Vm<M> {
@@ -28,8 +28,8 @@ impl<M: Machine> Vm<M> {
 
 impl<M: Machine> Map<'_, M> {
     /// Lengthens what lies above an address and grows downwards to the page of the address, as a fault
-    /// there does. `NotMapped` if nothing does, or the page is a guard, `NoSpace` if it would come too near to what lies below or
-    /// grow by more than an entry may have, `OverLimit` if it would exceed a limit.
+    /// there does. `NotMapped` if nothing does, or the page is a guard, `NoSpace` if it would come too near to
+    /// what lies below or grow by more than an entry may have, `OverLimit` if it would exceed a limit.
     pub fn grow(&self, addr: usize) -> Result<(), MapError> {
         let va = page_floor(addr);
         let grows = |map: &crate::map::MapBody<M>| {
@@ -87,17 +87,14 @@ impl<M: Machine> MapWrite<'_, M> {
             return Err(MapError::OverLimit(Limit::Stack));
         }
         let len = end - start;
-        let attributes = Attributes {
-            guarded: false,
-            ..attributes
-        };
+        let attributes = attributes.fresh();
         self.map.may_add(attributes, len, 0)?;
         let pages = len >> PAGE_SHIFT;
         let promised = if attributes.promised { pages } else { 0 } as u64;
         vm.promise(promised, 0)?;
         // Where the one above has an object that may serve this too, the two are joined.
         let offset = entry.offset.get().wrapping_sub(pages as u32);
-        let more = MapEntry::new(self.map, start, end, offset, attributes.fresh());
+        let more = MapEntry::new(self.map, start, end, offset, attributes);
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more);
         let more = more.inspect_err(|_| vm.take_back(promised))?;
         self.map.link(vm, more, None);

@@ -15,8 +15,9 @@ use crate::request::Share;
 impl<M: Machine> Map<'_, M> {
     /// Makes guards of all pages of a range, which has no holes. What private memory holds there is given up, as by
     /// [`discard`](Map::discard), so that seals keep it in the same way; shared memory keeps its contents, which are
-    /// not shown here; pages that were lost are so no more. From now on accesses fail as where nothing is mapped, until [`unguard`](Map::unguard). Wired
-    /// memory stays wired. On failure there are no new guards; where memory was short a part may have been given up.
+    /// not shown here; pages that were lost are so no more. From now on accesses fail as where nothing is mapped,
+    /// until [`unguard`](Map::unguard). Wired memory stays wired. On failure there are no new guards; where memory was
+    /// short a part may have been given up.
     pub fn guard(&self, start: usize, len: usize) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let vm = self.vm;

@@ -257,10 +257,10 @@ impl<M: Machine> MapWrite<'_, M> {
         self.remove(vm, to, to + new_len);
         self.unmap_pages(vm, old..old_end);
         let (mut at, mut last) = (old, entry);
-        while at < old_end {
-            let Some(entry) = self.map.tree.find(at) else {
-                unreachable!("the range has no holes");
-            };
+        // The range has no holes.
+        while at < old_end
+            && let Some(entry) = self.map.tree.find(at)
+        {
             let next = entry.end.get();
             self.shift(vm, entry, to + (at - old));
             self.set_attributes(entry, entry.attributes().unwatched());

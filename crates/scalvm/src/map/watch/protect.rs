@@ -18,8 +18,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let mut some = false;
         for entry in map.entries_in(start, end) {
             some = true;
-            let watch = entry.attributes().watch;
-            if !watch.is_some_and(|watch| watch.events.contains(WatchEvents::WRITE_PROTECT)) {
+            if !entry.attributes().watches(WatchEvents::WRITE_PROTECT) {
                 return Err(MapError::NotWatchable);
             }
         }

@@ -121,11 +121,7 @@ impl<M: Machine> MapWrite<'_, M> {
 
 /// Whether missing pages were not watched for, and now are.
 fn begins_to_miss(old: Attributes, new: Attributes) -> bool {
-    let misses = |attributes: Attributes| {
-        let watch = attributes.watch;
-        watch.is_some_and(|watch| watch.events.contains(WatchEvents::MISSING))
-    };
-    misses(new) && !misses(old)
+    new.watches(WatchEvents::MISSING) && !old.watches(WatchEvents::MISSING)
 }
 
 /// Whether all pages of an entry are anonymous memory's.

@@ -170,12 +170,7 @@ impl<M: Machine> Vm<M> {
     /// Whether large leaves are wanted for an entry. Where nobody has asked this is two words to read.
     #[inline]
     pub(crate) fn wants_large(&self, entry: &MapEntry<M>) -> bool {
-        let wanted = match self.large_pages() {
-            LargePages::Never => false,
-            LargePages::Asked => entry.large() == Large::Asked,
-            LargePages::Always => true,
-        };
-        wanted && entry.map().may_be_large(entry.attributes())
+        self.large_pages().wants(entry.large()) && entry.map().may_be_large(entry.attributes())
     }
 
     /// Joins the pages around an address of an entry. False if a large leaf maps them already.

@@ -77,6 +77,18 @@ pub enum LargePages {
     Always,
 }
 
+impl LargePages {
+    /// Whether they are wanted for memory of which this was said.
+    #[inline]
+    pub fn wants(self, large: Large) -> bool {
+        match self {
+            LargePages::Never => false,
+            LargePages::Asked => large == Large::Asked,
+            LargePages::Always => large != Large::Never,
+        }
+    }
+}
+
 /// When the pages of wired memory are brought in. Once they are, they stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wire {

@@ -8,8 +8,7 @@
 //! it was used since the process was forked.
 
 use scalvm::{
-    Advice, Inherit, Large, LargePages, PAGE_SIZE, PageInfo, PagePlace, Prot, Region, Share,
-    WatchEvents,
+    Advice, Inherit, Large, PAGE_SIZE, PageInfo, PagePlace, Prot, Region, Share, WatchEvents,
 };
 
 use super::maps;
@@ -202,11 +201,7 @@ pub(super) fn rollup(process: &Process, text: &mut Text) -> Result<(), Errno> {
 
 /// Whether faults may bring large pages there.
 fn is_eligible(space: &Space, region: &Region) -> bool {
-    let wanted = match VM.large_pages() {
-        LargePages::Never => false,
-        LargePages::Asked => region.large == Large::Asked,
-        LargePages::Always => region.large != Large::Never,
-    };
+    let wanted = VM.large_pages().wants(region.large);
     let size = space.large_bytes();
     let has_room = region.start.next_multiple_of(size) + size <= region.end;
     let is_private = region.share == Share::Private && region.object_id.is_none();

@@ -111,6 +111,14 @@ pub fn unmapping(space: &Space, start: usize, len: usize) -> Result<Vec<Change>,
     Ok(changes)
 }
 
+/// Unmaps a range, and tells who watches it.
+pub fn unmap(space: &Space, start: usize, len: usize) -> Result<(), Errno> {
+    let changes = unmapping(space, start, len)?;
+    space.unmap(start, len)?;
+    changes.into_iter().for_each(Change::tell);
+    Ok(())
+}
+
 /// As on Linux, each watcher is told once, of the whole range.
 fn gather(space: &Space, start: usize, end: usize, changes: &mut Vec<Change>) -> Result<(), Errno> {
     let mut at = start;

@@ -38,7 +38,7 @@ use crate::linux::Errno;
 use crate::sync::Mutex;
 use crate::task::{Pid, Space, WaitQueue};
 
-pub use events::{Change, removing, unmapping};
+pub use events::{Change, removing, unmap, unmapping};
 pub use wait::{Origin, tell};
 
 /// A message has as many bytes, four words: kind, flags, address, thread.

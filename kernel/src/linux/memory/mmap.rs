@@ -135,9 +135,7 @@ pub(super) fn munmap(space: &Space, at: usize, len: usize) -> Result {
     if at & PAGE_MASK != 0 || len == 0 || at > USER_HIGH || len > USER_HIGH - at {
         return Err(Errno::EINVAL);
     }
-    let changes = userfault::unmapping(space, at, len)?;
-    space.unmap(at, len)?;
-    changes.into_iter().for_each(Change::tell);
+    userfault::unmap(space, at, len)?;
     Ok(0)
 }
 

@@ -14,7 +14,7 @@ use scalvm::{Access, Fault, FaultError, MapLimits, MapRequest, PAGE_SIZE, Place,
 use super::clock::Limits;
 use crate::arch::layout::USER_HIGH;
 use crate::fs::memory;
-use crate::fs::userfault::{self, Change, Origin};
+use crate::fs::userfault::{self, Origin};
 use crate::linux::Errno;
 use crate::mm::{Map, VM};
 use crate::sync::Mutex;
@@ -174,16 +174,7 @@ impl Space {
                 }
                 done
             }
-            _ if new < old => {
-                let changes = userfault::unmapping(self, new, old - new);
-                let changes = changes.and_then(|changes| {
-                    self.unmap(new, old - new)?;
-                    Ok(changes)
-                });
-                let done = changes.is_ok();
-                changes.into_iter().flatten().for_each(Change::tell);
-                done
-            }
+            _ if new < old => userfault::unmap(self, new, old - new).is_ok(),
             _ => true,
         };
         if done {

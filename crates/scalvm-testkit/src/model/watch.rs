@@ -1,6 +1,6 @@
 //! Ranges that somebody watches: what exists in them, and what a watcher does.
 
-use scalvm::{MapError, PAGE_SIZE, Prot, Share, Watch, WatchEvents};
+use scalvm::{Inherit, MapError, PAGE_SIZE, Prot, Share, Watch, WatchEvents};
 
 use super::area::{Area, Attributes};
 use super::bytes::Bytes;
@@ -64,6 +64,16 @@ impl Area {
             Some(_) => Presence::Perhaps,
             None if shared => Presence::Perhaps,
             None => Presence::Never,
+        }
+    }
+
+    /// Whether who gets this so may have private memory with pages of zeros that the model does not know of: memory
+    /// that several have, or a copy of such.
+    pub fn may_hide_zeros(&self, inherit: Inherit) -> bool {
+        match inherit {
+            Inherit::Share => self.layer.is_some(),
+            Inherit::Copy => self.attributes.share == Share::Shared,
+            Inherit::None | Inherit::Zero => false,
         }
     }
 

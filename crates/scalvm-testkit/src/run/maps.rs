@@ -60,10 +60,8 @@ impl<'v> Runner<'v> {
         };
         let serial = self.fresh();
         self.forked = true;
-        self.shared |=
-            self.spaces[which].model.areas.values().any(|area| {
-                area.layer.is_some() && area.attributes.inherit == scalvm::Inherit::Share
-            });
+        let mut areas = self.spaces[which].model.areas.values();
+        self.shared |= areas.any(|area| area.may_hide_zeros(area.attributes.inherit));
         self.say(|| {
             format!(
                 "map {serial} is forked from map {}",

@@ -1,6 +1,6 @@
 //! Steps that pass memory on: entries to other spaces, pages to a borrower, bytes from space to space.
 
-use scalvm::{Access, Extract, FaultError, PAGE_MASK, PAGE_SIZE, Passing};
+use scalvm::{Access, Extract, FaultError, Inherit, PAGE_MASK, PAGE_SIZE, Passing};
 
 use super::decode::{self, draw};
 use super::runner::{Check, Runner, wrong};
@@ -33,13 +33,19 @@ impl<'v> Runner<'v> {
             let serial = self.spaces[which].serial;
             format!("map {serial}: extract {start:#x} {len:#x} {how:?}")
         });
+        let inherit = match how {
+            Extract::Share => Inherit::Share,
+            Extract::Copy => Inherit::Copy,
+            Extract::Move => Inherit::None,
+        };
+        let areas = &self.spaces[which].model.areas;
+        let hidden = areas.values().any(|area| area.may_hide_zeros(inherit));
         let got = self.retry(true, |r| r.spaces[which].real.extract(start, len, how))?;
         let must = self.spaces[which].model.extract(start, len, how);
         match (got, must) {
             (Ok(real), Ok(areas)) => {
                 self.forked |= how != Extract::Move;
-                self.shared |=
-                    how == Extract::Share && areas.iter().any(|(_, a)| a.layer.is_some());
+                self.shared |= hidden;
                 let len = real.len();
                 self.passed.push(Passed {
                     real,

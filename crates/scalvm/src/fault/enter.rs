@@ -118,7 +118,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Enters a page of an object. A mapping that this replaces is flushed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter_page(
         &self,
         at: &Faulting<M>,

@@ -56,14 +56,19 @@ enum Step<'v> {
 impl<'v, M: Machine> Map<'v, M> {
     /// Handles a fault: a program with this address space cannot make an access. Never blocks, as
     /// long as the pager does not when it starts a request.
+    #[inline]
     pub fn fault(&self, addr: usize, access: Access) -> Fault<'v> {
+        self.vm.count(Event::Fault);
+        self.fault_for(page_floor(addr), access, Asker::Program)
+    }
+
+    /// The same on somebody's behalf.
+    fn fault_for(&self, va: usize, access: Access, asker: Asker) -> Fault<'v> {
         let vm = self.vm;
-        vm.count(Event::Fault);
-        let va = page_floor(addr);
         let mut zeros = None;
         let outcome = loop {
-            match self.step(va, access, Asker::Program, &mut zeros) {
-                Step::Done(Fault::NoMapping) => match self.grow(va) {
+            match self.step(va, access, asker, &mut zeros) {
+                Step::Done(Fault::NoMapping) if asker == Asker::Program => match self.grow(va) {
                     Ok(()) => {}
                     Err(MapError::OutOfMemory) => break Fault::OutOfMemory,
                     Err(_) => break Fault::NoMapping,
@@ -111,6 +116,7 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// One round.
+    #[inline]
     fn step(&self, va: usize, access: Access, asker: Asker, zeros: &mut Zeros) -> Step<'v> {
         let vm = self.vm;
         let map = self.body.read(vm);

@@ -6,9 +6,9 @@
 
 use crate::addr::{Access, PAGE_MASK, PAGE_SIZE};
 use crate::error::{OutOfMemory, ServeError};
+use crate::fault::Fault;
 use crate::fault::enter::Faulting;
 use crate::fault::watched::Asker;
-use crate::fault::{Fault, Step};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::{Attributes, Map, MapEntry, WatchEvents};
@@ -100,7 +100,7 @@ impl<'v, M: Machine> Map<'v, M> {
                 return self.place_and_mark(va, page, protect);
             }
             if attributes.share == Share::Shared || entry.object.get().is_some_and(|o| o.private) {
-                return vm.insert_at(&self.showing(entry, va), page);
+                return vm.insert_at(&self.showing(entry, va, protect), page);
             }
             drop(map);
             self.make_private(va)?;
@@ -116,7 +116,7 @@ impl<'v, M: Machine> Map<'v, M> {
             vm.make_private(&map, entry)?;
         }
         let spares = map.reserve_clips(vm, va, va + PAGE_SIZE)?;
-        if let Err(error) = vm.insert_at(&self.showing(entry, va), page) {
+        if let Err(error) = vm.insert_at(&self.showing(entry, va, protect), page) {
             spares.give_back(vm);
             return Err(error);
         }
@@ -134,27 +134,9 @@ impl<'v, M: Machine> Map<'v, M> {
         let Some(access) = self.access_to_show(addr, protect)? else {
             return Ok(());
         };
-        let mut zeros = None;
-        let shown = self.show_by(addr, access, &mut zeros);
-        if let Some(page) = zeros {
-            self.vm.let_go(page);
-        }
-        shown
-    }
-
-    /// Shows a page by an access of the watcher's, repeated until it is done or fails.
-    fn show_by(&self, va: usize, access: Access, zeros: &mut Zeros) -> Result<(), ServeError> {
         let mut room = self.vm.room();
         loop {
-            let fault = match self.step(va, access, Asker::Server, zeros) {
-                Step::Done(fault) => fault,
-                Step::Again => continue,
-                Step::Private => {
-                    self.make_private(va)?;
-                    continue;
-                }
-            };
-            return match fault {
+            return match self.fault_for(addr, access, Asker::Server) {
                 Fault::Resolved => Ok(()),
                 Fault::Wait(ticket) => {
                     ticket.wait(self.vm);
@@ -198,16 +180,16 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(accesses.into_iter().find(may))
     }
 
-    /// A fault that would show the page at `va`.
-    fn showing(&self, entry: Ptr<MapEntry<M>>, va: usize) -> Faulting<M> {
+    /// A fault that would show the page at `va`, write-protected or not.
+    fn showing(&self, entry: Ptr<MapEntry<M>>, va: usize, protect: bool) -> Faulting<M> {
         Faulting {
             map: self.body,
             entry,
             va,
             access: Access::Read,
             prot: Attributes {
-                poisoned: false,
-                ..entry.attributes()
+                write_protected: protect,
+                ..entry.attributes().fresh()
             }
             .allowed(),
             advice: Advice::Random,

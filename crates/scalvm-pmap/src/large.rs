@@ -97,6 +97,10 @@ impl<F: Format, M: Machine, T> Space<'_, F, M, T> {
     /// The large leaf that maps the address, if one does.
     #[cold]
     pub fn large_at(self, va: usize) -> Option<Large> {
+        // Invariant 7: without a frame set aside there is none.
+        if self.pmap.aside.load(Relaxed) == 0 {
+            return None;
+        }
         let mut table = self.root();
         let mut writable = true;
         for level in (2..F::LEVELS).rev() {

@@ -394,15 +394,17 @@ impl Runner<'_> {
                 self.spaces[which].serial
             )
         });
+        let (mut at, end) = (start, start + pages * PAGE_SIZE);
         let got = self.retry(false, |r| {
-            r.spaces[which].real.populate(start, pages * PAGE_SIZE)
+            let done = r.spaces[which].real.populate(at, end - at);
+            done.inspect_err(|stop| at = stop.at)
         })?;
         let space = &self.spaces[which].model;
         let must = match space.range(start, pages * PAGE_SIZE) {
             Ok(_) => fault_in(space, start, pages),
             Err(_) => Err(FaultError::NoMapping),
         };
-        self.same("populate", got, must)
+        self.same("populate", got.map_err(|stop| stop.error), must)
     }
 
     pub(super) fn wire(&mut self, [which, at, pages, ..]: [u32; 6]) -> Check {

@@ -135,10 +135,10 @@ impl Runner<'_> {
             let serial = self.spaces[which].serial;
             format!("map {serial}: populate {pages} pages at {start:#x} for {access:?}")
         });
+        let (mut at, end) = (start, start + pages * PAGE_SIZE);
         let got = self.retry(false, |r| {
-            r.spaces[which]
-                .real
-                .populate_for(start, pages * PAGE_SIZE, access)
+            let done = r.spaces[which].real.populate_for(at, end - at, access);
+            done.inspect_err(|stop| at = stop.at)
         })?;
         let space = &mut self.spaces[which].model;
         let stop = |at, error| Unfinished { at, error };

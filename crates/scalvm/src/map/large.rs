@@ -93,7 +93,7 @@ impl<'v, M: Machine> Map<'v, M> {
         let va = page_floor(addr);
         let range = self.range_to_join(va)?;
         self.populate(range.start, range.len())
-            .map_err(|error| match error {
+            .map_err(|stop| match stop.error {
                 FaultError::OutOfMemory => NotLarge::OutOfMemory,
                 FaultError::NoMapping => NotLarge::NotMapped,
                 _ => NotLarge::Unsuitable,

@@ -33,37 +33,31 @@ pub(super) fn touch(region: &Region) -> Option<Access> {
 
 impl<'v, M: Machine> Map<'v, M> {
     /// Brings in every page of a range, as if it had been touched: private memory that can be
-    /// written is written. Blocks for I/O. Pages that nothing may touch are left alone.
-    pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
-        let end = self.range(start, len).map_err(|_| FaultError::NoMapping)?;
+    /// written is written. Ends at the first page where that fails; pages that nothing may touch are left
+    /// alone. Blocks for I/O. Whoever tries again begins where it ended: where memory is short, what was brought in
+    /// may have left.
+    pub fn populate(&self, start: usize, len: usize) -> Result<(), Unfinished> {
+        let stop = |at| move |error| Unfinished { at, error };
+        let Ok(end) = self.range(start, len) else {
+            return Err(stop(start)(FaultError::NoMapping));
+        };
         let mut at = start;
         while at < end {
-            let region = self
-                .query(at)
-                .filter(|r| r.start <= at)
-                .ok_or(FaultError::NoMapping)?;
-            let stop = region.end.min(end);
+            let region = self.query(at).filter(|region| region.start <= at);
+            let region = region.ok_or(FaultError::NoMapping).map_err(stop(at))?;
+            let next = region.end.min(end);
             if let Some(access) = touch(&region) {
-                self.touch_all(at, stop, access)?;
+                for page in (at..next).step_by(PAGE_SIZE) {
+                    self.touch_page(page, access).map_err(stop(page))?;
+                }
             }
-            at = stop;
+            at = next;
         }
         Ok(())
     }
 
-    pub(super) fn touch_all(
-        &self,
-        start: usize,
-        end: usize,
-        access: Access,
-    ) -> Result<(), FaultError> {
-        (start..end)
-            .step_by(PAGE_SIZE)
-            .try_for_each(|at| self.touch_page(at, access).map(drop))
-    }
-
     /// Accesses a page; tells whether it had to be brought in, or made accessible like that.
-    fn touch_page(&self, at: usize, access: Access) -> Result<bool, FaultError> {
+    pub(super) fn touch_page(&self, at: usize, access: Access) -> Result<bool, FaultError> {
         let here = self.body.pmap.query(&self.vm.machine, at);
         if here.is_some_and(|mapping| mapping.prot.contains(access.needs())) {
             return Ok(false);
@@ -72,7 +66,7 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// Brings in every page of a range as if each had been accessed so, as `madvise(MADV_POPULATE_READ)` and
-    /// `MADV_POPULATE_WRITE` do. Ends at the first page where that fails. Blocks for I/O. Nothing keeps the pages in: see [`wire`](Map::wire).
+    /// `MADV_POPULATE_WRITE` do. Ends at the first page where that fails, from where to try again. Blocks for I/O. Nothing keeps the pages in: see [`wire`](Map::wire).
     pub fn populate_for(&self, start: usize, len: usize, access: Access) -> Result<(), Unfinished> {
         let stop = |at, error| Err(Unfinished { at, error });
         let Ok(end) = self.range(start, len) else {

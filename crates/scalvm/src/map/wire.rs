@@ -9,7 +9,7 @@ use crate::error::{FaultError, MapError};
 use crate::machine::Machine;
 use crate::map::populate::touch;
 use crate::map::tree::Tree;
-use crate::map::{Attributes, Map};
+use crate::map::{Attributes, Map, Unfinished};
 use crate::request::Wire;
 
 impl<'v, M: Machine> Map<'v, M> {
@@ -28,7 +28,7 @@ impl<'v, M: Machine> Map<'v, M> {
             if let Some(access) = touch(&region) {
                 let (from, to) = (region.start.max(start), region.end.min(end));
                 for page in (from..to).step_by(PAGE_SIZE) {
-                    match self.touch_all(page, page + PAGE_SIZE, access) {
+                    match self.touch_page(page, access).map(drop) {
                         // Each of those behind it would search for room as well, in vain.
                         Err(FaultError::OutOfMemory) => return Err(FaultError::OutOfMemory),
                         brought => result = result.and(brought),
@@ -51,8 +51,8 @@ impl<'v, M: Machine> Map<'v, M> {
             at = region.ok_or(MapError::NotMapped)?.end;
         }
         self.may_wire(start, end)?;
-        let brought = |result: Result<(), FaultError>| {
-            result.map_err(|error| match error {
+        let brought = |result: Result<(), Unfinished>| {
+            result.map_err(|stop| match stop.error {
                 FaultError::BeyondEnd => MapError::BeyondEnd,
                 FaultError::Pager(error) => MapError::Pager(error),
                 FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use scalvm::{
     Access, Advice, FaultError, Inherit, Large, MapError, MapRequest, Place, Prot, Region, Remap,
-    Source, WatchedFault,
+    Source, Unfinished, WatchedFault,
 };
 
 use super::Space;
@@ -62,6 +62,23 @@ pub fn served<T, E: MaybeWatched>(mut operation: impl FnMut() -> Result<T, E>) -
             _ => return result,
         }
     }
+}
+
+/// The same for an operation on one page after the other, which goes on where it ended: where memory is short, what it
+/// has brought in may have left.
+fn each_served(
+    start: usize,
+    len: usize,
+    mut operation: impl FnMut(usize, usize) -> Result<(), Unfinished>,
+) -> Result<(), FaultError> {
+    let (mut at, mut rest) = (start, len);
+    served(|| {
+        operation(at, rest).map_err(|stop| {
+            rest -= stop.at - at;
+            at = stop.at;
+            stop.error
+        })
+    })
 }
 
 /// Whether `next` is a part of the same mapping as `region`, which ends where it begins: the manager has entries of
@@ -196,15 +213,12 @@ impl Space {
 
     /// [`Map::populate`](scalvm::Map::populate).
     pub fn populate(&self, start: usize, len: usize) -> Result<(), FaultError> {
-        served(|| self.map.populate(start, len))
+        each_served(start, len, |at, len| self.map.populate(at, len))
     }
 
-    /// [`Map::populate_for`](scalvm::Map::populate_for); where it ended is not told.
+    /// [`Map::populate_for`](scalvm::Map::populate_for).
     pub fn populate_for(&self, start: usize, len: usize, access: Access) -> Result<(), FaultError> {
-        served(|| {
-            let done = self.map.populate_for(start, len, access);
-            done.map_err(|unfinished| unfinished.error)
-        })
+        each_served(start, len, |at, len| self.map.populate_for(at, len, access))
     }
 
     /// [`Map::wire`](scalvm::Map::wire).

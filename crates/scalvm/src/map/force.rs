@@ -53,11 +53,11 @@ impl<'v, M: Machine> Map<'v, M> {
         };
         let index = entry.index_of(va);
         let guard = object.lock(vm);
-        if !object.under.unwrap_or(object).has_page(index) {
-            return Hold::Failed(FaultError::BeyondEnd);
-        }
         if let Err(error) = vm.may_pass_by(&self.body, entry, va, access, Some(&guard)) {
             return Hold::Failed(error);
+        }
+        if !object.under.unwrap_or(object).has_page(index) {
+            return Hold::Failed(FaultError::BeyondEnd);
         }
         if let Kind::Device(..) = object.kind {
             return Hold::Failed(FaultError::Protection);

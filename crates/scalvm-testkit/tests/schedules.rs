@@ -1,7 +1,7 @@
 //! Scenes in which several threads work on the same memory: each under many schedules of one host thread, which
 //! `shuttle` chooses at each use of a lock, and with threads of the host.
 //!
-//! `SCALVM_SCHEDULES` says how many schedules of each scene are tried, and three times as many rounds
+//! `SCALVM_SCHEDULES` says how many schedules of each scene are tried (of some a multiple), and three times as many rounds
 //! with the host's threads. A schedule that fails is printed; `shuttle::replay` runs it again.
 
 mod common;
@@ -34,11 +34,13 @@ mod watch;
 use crew::{Hosted, Scheduled};
 
 macro_rules! scenes {
-    ($($file:ident::$scene:ident,)*) => { scenes! { scheduled hosted $($file::$scene,)* } };
-    ($scheduled:ident $hosted:ident $($file:ident::$scene:ident,)*) => {
+    ($($file:ident::$scene:ident $(* $times:literal)?,)*) => {
+        scenes! { scheduled hosted $($file::$scene $(* $times)?,)* }
+    };
+    ($scheduled:ident $hosted:ident $($file:ident::$scene:ident $(* $times:literal)?,)*) => {
         /// Under schedules of shuttle's.
         mod $scheduled {
-            $(#[test] fn $scene() { super::Scheduled::explore(crate::$file::$scene); })*
+            $(#[test] fn $scene() { super::Scheduled::explore(crate::$file::$scene, 1 $(* $times)?); })*
         }
         /// With the host's threads.
         mod $hosted {
@@ -101,7 +103,8 @@ scenes! {
     advice::stores_to_a_file_while_it_is_invalidated,
     rules::two_grow_one_stack,
     rules::a_stack_meets_a_mapping,
-    rules::wired_while_pages_leave,
+    // Short, and what it looks for is one step wide.
+    rules::wired_while_pages_leave * 20,
     rules::wired_while_the_object_is_cut,
     rules::two_wire_up_to_a_limit,
     rules::sealed_while_unmapped,

@@ -66,8 +66,8 @@ pub struct Scheduled;
 
 impl Scheduled {
     /// Runs a scene under many schedules: some chosen at random, some by the theory that few preemptions at
-    /// the right places show most mistakes.
-    pub fn explore(scene: fn(&dyn Crew)) {
+    /// the right places show most mistakes. Of the latter there are `times` as many as usual.
+    pub fn explore(scene: fn(&dyn Crew), times: usize) {
         let mut config = shuttle::Config::new();
         config.stack_size = 1 << 20;
         config.max_steps = shuttle::MaxSteps::FailAfter(200_000);
@@ -79,7 +79,7 @@ impl Scheduled {
         };
         let rounds = rounds();
         let random = shuttle::scheduler::RandomScheduler::new(rounds.div_ceil(2));
-        let few = shuttle::scheduler::PctScheduler::new(3, rounds / 2 + 1);
+        let few = shuttle::scheduler::PctScheduler::new(3, (rounds / 2 + 1) * times);
         let done = run(Box::new(random)) + run(Box::new(few));
         println!("{done} schedules");
     }

@@ -19,9 +19,10 @@ fn steps() -> u64 {
 #[test]
 fn random_programs_do_what_the_model_says() {
     let sum = soaked::<Program>(steps(), &None);
-    // Rows come, and pages are joined.
-    assert!(sum.ran.rows[0] > sum.steps / 2000, "{sum:?}");
-    assert!(sum.ran.rows[1] > sum.steps / 20_000, "{sum:?}");
+    // Rows come, pages are joined, and large leaves are split again.
+    assert!(sum.ran.rows[0] > sum.steps / 600, "{sum:?}");
+    assert!(sum.ran.rows[1] > sum.steps / 400, "{sum:?}");
+    assert!(sum.ran.large[1] > sum.steps / 500, "{sum:?}");
 }
 
 #[test]
@@ -36,6 +37,10 @@ fn random_programs_on_small_machines_do_what_the_model_says() {
     // Advice is followed, too.
     assert!(ran.given_up_gone > steps / 2000, "{sum:?}");
     assert!(ran.paged_out > steps / 2000, "{sum:?}");
+    // Large pages, where there is room.
+    assert!(ran.rows[0] > steps / 1200, "{sum:?}");
+    assert!(ran.rows[1] > steps / 800, "{sum:?}");
+    assert!(ran.large[1] > steps / 1000, "{sum:?}");
 }
 
 #[test]

@@ -293,7 +293,7 @@ impl Program {
         let spans = [[12, 12, 24, 40, 200, 4096], [40, 80, 80, 200, 200, 4096]];
         let span = spans[usize::from(rows)][rng.below(6) as usize];
         let step = |op, args| Step { op, args };
-        let mut first = Vec::new();
+        let mut first = Vec::with_capacity(steps + 16);
         if rows {
             first.push(step(Op::NewMap, [0; 6]));
             // Wanted everywhere, or nowhere yet.
@@ -320,15 +320,63 @@ impl Program {
                 first.push(step(Op::Fill, [0, 0, 39, 0, 0, 0]));
             }
         }
-        let steps = (0..steps).map(|_| {
+        let end = first.len() + steps;
+        while first.len() < end {
+            if rows && rng.below(12) == 0 {
+                row_phrase(&mut rng, &mut first);
+                continue;
+            }
             let op = rng.choose(&weights, total);
-            step(op, std::array::from_fn(|_| rng.below(span) as u32))
-        });
+            first.push(step(op, std::array::from_fn(|_| rng.below(span) as u32)));
+        }
         Program {
-            steps: first.into_iter().chain(steps).collect(),
+            steps: first,
             machine,
         }
     }
+}
+
+/// Steps that belong together: memory where a large leaf may lie gets one, by a fault or by joining, and mostly loses it
+/// again and is joined once more. (Single steps seldom meet so: the range has to be whole, private, and touched.)
+fn row_phrase(rng: &mut Rng, steps: &mut Vec<Step>) {
+    let mut push = |op, args| steps.push(Step { op, args });
+    let space = rng.below(4) as u32;
+    // The first page of a row of the arena, as a step says it that takes a page, and as one that takes any address.
+    let at = 4 * [4, 12, 20, 28][rng.below(4) as usize];
+    let rough = |at| at / 62 * 64 + at % 62;
+    let (page, of_row) = ([space, at, 0, 0, 0, 0], [space, rough(at), 7, 0, 0, 0]);
+    let one = at + 4 * rng.below(8) as u32;
+    let of_one = [space, rough(one), 0, 0, 0, 0];
+    let fork = [space, 0, 0, 0, 0, 0];
+    let by_fault = rng.below(2) == 0;
+    let wanted = [9, 8][usize::from(by_fault)];
+    push(Op::AdviseLarge, [0, 0, 0, wanted, 0, 0]);
+    if by_fault || rng.below(4) != 0 {
+        let len = [7, 13][rng.below(2) as usize];
+        push(Op::MapAnonymous, [space, 6 * rough(at), len, 0, 0, 0]);
+    }
+    // A page of it, or all.
+    let last = [0, 7, 7][rng.below(3) as usize];
+    push(Op::Fill, [space, at, last, 0, 0, 0]);
+    if !by_fault {
+        match rng.below(6) {
+            0 => push(Op::PageOut, of_row),
+            1 => push(Op::Fork, fork),
+            _ => {}
+        }
+        push(Op::Join, page);
+    }
+    match rng.below(6) {
+        0 => push(Op::Discard, of_one),
+        1 => push(Op::Fork, fork),
+        2 => push(Op::PageOut, of_one),
+        3 => {
+            push(Op::Protect, [space, of_one[1], 0, 1, 0, 0]);
+            push(Op::Protect, of_row);
+        }
+        _ => return,
+    }
+    push(Op::Join, page);
 }
 
 /// How memory is paged: more often with little room than with much.

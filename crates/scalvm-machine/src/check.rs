@@ -1,6 +1,6 @@
 //! Whether what processors have cached is what the tables say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use scalvm::{Frame, PAGE_SHIFT};
 
@@ -16,6 +16,16 @@ impl Emulated {
         if let Some(stale) = self.find_stale(root) {
             panic!("stale translation: {stale}");
         }
+    }
+
+    /// How caches treat a frame, by the bits of the leaves from which processors have translations of it.
+    pub fn ways_of(&self, frame: Frame) -> BTreeSet<u64> {
+        let ways = |number| {
+            let core = self.core(number);
+            let of_it = core.pages.values().filter(|cached| cached.frame == frame);
+            of_it.map(|cached| cached.cache).collect::<Vec<_>>()
+        };
+        (0..self.cpus()).flat_map(ways).collect()
     }
 
     /// Panics if processors have translations of one frame cached by which caches treat it in two ways: real ones

@@ -1,7 +1,7 @@
 //! Guards, tags, and mappings of several parts that move.
 
 use scalvm::{Access, FaultError, Inherit, MapError, MapLimits, PAGE_SIZE, Place, Prot, Remap};
-use scalvm::{MapRequest, Share, Unfinished, WatchEvents};
+use scalvm::{MapRequest, PageInfo, Share, Unfinished, WatchEvents};
 
 use crate::common::*;
 
@@ -18,8 +18,13 @@ fn a_guard_is_nothing_and_then_untouched_memory() {
     let map = anonymous(&kit, 6);
     run_on(&kit, 0, &map);
     (0..6).for_each(|n| store(&kit, 0, &map, page(n), 7).expect("stored"));
-    assert_eq!(map.guard(page(2), 2 * PAGE_SIZE), Ok(()));
-    assert_eq!(kit.vm().stats().frames_anon, 4, "its pages are given up");
+    assert_eq!(map.guard(page(2), PAGE_SIZE), Ok(()));
+    assert_eq!(map.guard(page(3), PAGE_SIZE), Ok(()));
+    assert_eq!(map.usage().entries, 3, "guards side by side are one");
+    assert_eq!(kit.vm().stats().frames_anon, 4, "their pages are given up");
+    let mut told = [PageInfo::default(); 2];
+    assert_eq!(map.inspect(page(2), &mut told), 2);
+    assert!(told.iter().all(|page| page.guarded && !page.mapped));
     assert_eq!(load(&kit, 0, &map, page(2)), NONE);
     assert!(store(&kit, 0, &map, page(3), 1) == Err(FaultError::NoMapping));
     assert_eq!(
@@ -235,17 +240,41 @@ fn several_mappings_move_together_or_not_at_all() {
 #[test]
 fn nothing_is_placed_where_a_guard_is() {
     let kit = kit();
-    let map = anonymous(&kit, 2);
+    let map = anonymous(&kit, 3);
     let watch = scalvm::Watch {
         server: 1,
         events: WatchEvents::MISSING,
     };
+    set(&map, page(2), 7);
     assert_eq!(map.watch(page(0), 2 * PAGE_SIZE, watch), Ok(()));
     assert_eq!(map.guard(page(0), PAGE_SIZE), Ok(()));
     assert_eq!(get(&map, page(0)), NONE, "nobody is told");
     let fresh = kit.vm().fresh_page().expect("memory");
     let placed = map.place(page(0), fresh, false);
     assert_eq!(placed, Err(scalvm::ServeError::Present));
+    let moved = map.move_page(page(2), page(0));
+    assert_eq!(moved, Err(scalvm::ServeError::Present));
+    assert_eq!(get(&map, page(2)), Ok(7));
+    drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
+fn what_was_lost_is_untouched_memory_when_a_guard_has_been_there() {
+    let kit = kit();
+    let map = anonymous(&kit, 2);
+    let watch = scalvm::Watch {
+        server: 1,
+        events: WatchEvents::MISSING,
+    };
+    assert_eq!(map.watch(page(0), PAGE_SIZE, watch), Ok(()));
+    assert_eq!(map.poison(page(0)), Ok(()));
+    assert_eq!(map.unwatch(page(0), PAGE_SIZE, 1), Ok(()));
+    assert_eq!(get(&map, page(0)), Err(FaultError::Poisoned));
+    assert_eq!(map.guard(page(0), PAGE_SIZE), Ok(()));
+    assert_eq!(get(&map, page(0)), NONE);
+    assert_eq!(map.unguard(page(0), PAGE_SIZE), Ok(()));
+    assert_eq!(get(&map, page(0)), Ok(0));
     drop(map);
     nothing_left(&kit);
 }

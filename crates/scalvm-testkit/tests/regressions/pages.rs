@@ -265,6 +265,8 @@ fn a_frame_of_a_device_is_treated_in_one_way_at_a_time() {
     assert_eq!(refused(Cache::WriteBack), Ok(()));
     let beside = vm.new_device(Frame(last.0 + 1), page_size, Cache::Uncached);
     drop(beside.expect("memory"));
+    let before = vm.new_device(Frame(DEVICE.0 - 1), page_size, Cache::Uncached);
+    drop(before.expect("memory"));
     // A mapping keeps the frames, too.
     drop(back);
     assert_eq!(refused(Cache::WriteCombining), other);
@@ -278,6 +280,44 @@ fn a_frame_of_a_device_is_treated_in_one_way_at_a_time() {
     kit.check_translations(map.pmap());
     drop((map, through));
     nothing_left(&kit);
+}
+
+#[test]
+fn caches_treat_a_device_as_was_said() {
+    // With the bits of a leaf that say so.
+    let ways = [
+        (Cache::WriteBack, 0),
+        (Cache::WriteCombining, 1 << 3),
+        (Cache::WriteThrough, 1 << 4),
+        (Cache::Uncached, 1 << 3 | 1 << 4),
+    ];
+    // Page by page, and by large leaves.
+    for tables in [Tables::X86_64, Tables::Narrow] {
+        let kit = Kit::with(Order {
+            frames: 256,
+            tables,
+            ..Order::default()
+        });
+        let map = new_map(&kit);
+        run_on(&kit, 0, &map);
+        let size = DEVICE_FRAMES * PAGE_SIZE;
+        for (cache, bits) in ways {
+            let device = kit.vm().new_device(DEVICE, size as u64, cache);
+            let device = device.expect("memory");
+            let request = MapRequest::object(&device, 0, size, Prot::RW, Share::Shared);
+            assert_eq!(map.map(request.at(Place::Fixed(AT))), Ok(AT));
+            // The last page is none of a large leaf's.
+            for n in [0, DEVICE_FRAMES - 1] {
+                assert_eq!(store(&kit, 0, &map, page(n), 1), Ok(()));
+                let treated = kit.vm().machine().ways_of(Frame(DEVICE.0 + n as u64));
+                assert!(treated.into_iter().eq([bits]), "{cache:?}, page {n}");
+            }
+            assert_eq!(map.unmap(AT, size), Ok(()));
+        }
+        take_off(&kit, 0, &map);
+        drop(map);
+        nothing_left(&kit);
+    }
 }
 
 #[test]

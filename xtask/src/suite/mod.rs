@@ -4,6 +4,7 @@
 //! in a guest. Each test has a name of the form `group/name`, and a line.
 
 mod c_programs;
+mod calls;
 mod checks;
 mod compare;
 mod coverage;
@@ -84,6 +85,7 @@ pub fn test(options: TestOptions) -> Result<u8> {
     if let Some(lab) = Lab::ready(&plan, &mut report) {
         c_programs::run(&plan, &mut report, &lab);
         coverage::run(&plan, &mut report, &lab);
+        calls::run(&plan, &mut report, &lab);
         disk::run(&plan, &mut report, &lab);
         ext2::run(&plan, &mut report, &lab);
         fsx::run(&plan, &mut report, &lab);

@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use linux_raw_sys::general::O_DIRECT;
 use linux_raw_sys::ioctl::{BLKBSZGET, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKROGET, BLKSSZGET};
-use scalvm::{Io, PAGE_SIZE, Pager, Vm};
+use scalvm::{Access, Io, PAGE_SIZE, Pager, Vm};
 
 use super::buffer::Buf;
 use super::file::File;
@@ -21,6 +22,9 @@ use crate::drivers::{Disk, SECTOR};
 use crate::linux::Errno;
 use crate::mm::{Hw, Object, VM, user};
 use crate::sync::Mutex;
+
+/// The most bytes that a program's memory is held for at a time.
+const DIRECT: usize = 256 * PAGE_SIZE;
 
 /// A disk and its page cache.
 pub(super) struct BlockDevice {
@@ -184,7 +188,55 @@ impl BlockDevice {
         self.disk.flush()
     }
 
-    /// The same, and forgets all pages: what they hold may change without them. Blocks.
+    /// Moves bytes between the disk and the program's memory itself, as O_DIRECT asks, from `at` on and not beyond the
+    /// end. What the cache has of them is written first; what was written so is read anew, by mappings too. EINVAL
+    /// unless all begins and ends with sectors. Blocks.
+    fn direct(&self, at: u64, buf: &mut Buf<'_>, write: bool) -> Result<usize, Errno> {
+        let Some((address, len)) = buf.in_program() else {
+            return self.cached(at, buf, write);
+        };
+        if !(at | address as u64 | len as u64).is_multiple_of(SECTOR as u64) {
+            return Err(Errno::EINVAL);
+        }
+        buf.limit(usize::try_from(self.object.size().saturating_sub(at)).unwrap_or(usize::MAX));
+        let mut done = 0;
+        while !buf.is_empty() {
+            let len = buf.len().min(DIRECT);
+            match self.direct_part(at + done as u64, buf, len, write) {
+                Ok(()) => buf.skip(len),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            done += len;
+        }
+        Ok(done)
+    }
+
+    fn direct_part(&self, at: u64, buf: &Buf<'_>, len: usize, write: bool) -> Result<(), Errno> {
+        let access = if write { Access::Read } else { Access::Write };
+        let memory = buf.describe(len, access)?;
+        self.object
+            .sync(at, len as u64)
+            .map_err(paged::pager_errno)?;
+        let result = self.disk.direct(at, &memory, write);
+        // Let go first: the memory may be a mapping of what was written.
+        drop(memory);
+        if write {
+            self.object.invalidate(at, len as u64);
+        }
+        result
+    }
+
+    /// Reads or writes by way of the cache.
+    fn cached(&self, at: u64, buf: &mut Buf<'_>, write: bool) -> Result<usize, Errno> {
+        if write {
+            paged::write(&self.object, at, buf)
+        } else {
+            paged::read(&self.object, at, buf)
+        }
+    }
+
+    /// The same as [`sync`](BlockDevice::sync), and forgets all pages: what they hold may change without them. Blocks.
     pub fn forget_pages(&self) -> Result<(), Errno> {
         self.sync()?;
         self.object.set_size(0)?;
@@ -194,15 +246,21 @@ impl BlockDevice {
 
 impl FileIo for BlockDevice {
     fn read(&self, file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+        if file.flags() & O_DIRECT != 0 {
+            return self.direct(at, buf, false);
+        }
         file.read_ahead(&self.object, at, buf.len());
-        paged::read(&self.object, at, buf)
+        self.cached(at, buf, false)
     }
 
-    fn write(&self, _file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
+    fn write(&self, file: &File, at: u64, buf: &mut Buf<'_>) -> Result<usize, Errno> {
         if at >= self.object.size() && !buf.is_empty() {
             return Err(Errno::ENOSPC);
         }
-        paged::write(&self.object, at, buf)
+        if file.flags() & O_DIRECT != 0 {
+            return self.direct(at, buf, true);
+        }
+        self.cached(at, buf, true)
     }
 
     fn size(&self) -> Option<u64> {

@@ -8,10 +8,11 @@
 
 use core::marker::PhantomData;
 
-use scalvm::PAGE_SIZE;
+use scalvm::{Access, PAGE_SIZE};
 
+use super::paged;
 use crate::linux::Errno;
-use crate::mm::{Loan, user};
+use crate::mm::{Loan, Mdl, user};
 use crate::task;
 
 /// A window of memory that shrinks from its start as bytes move.
@@ -66,6 +67,24 @@ impl<'a> Buf<'a> {
         let loan = task::current().map().lend(self.address).ok()?;
         self.advance(PAGE_SIZE);
         Some(loan)
+    }
+
+    /// The window, if it is memory of the program that calls: where it begins, and its bytes.
+    pub fn in_program(&self) -> Option<(usize, usize)> {
+        (!self.in_kernel).then_some((self.address, self.left))
+    }
+
+    /// Holds the pages of the first `len` bytes, which are the program's, for a device to fill or to take from.
+    /// EFAULT where the program may not do so itself. Blocks.
+    pub fn describe(&self, len: usize, access: Access) -> Result<Mdl, Errno> {
+        let space = task::current().map();
+        let len = len.min(self.left);
+        task::with_memory(|| space.describe(self.address, len, access)).map_err(paged::errno)
+    }
+
+    /// Passes over bytes that were moved in another way.
+    pub fn skip(&mut self, len: usize) {
+        self.advance(len.min(self.left));
     }
 
     /// The bytes to the end of the page in which the window begins.

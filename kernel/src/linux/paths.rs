@@ -10,6 +10,8 @@
 mod attributes;
 mod names;
 mod open;
+
+pub use open::may_be_direct;
 mod place;
 mod swap;
 

@@ -30,5 +30,7 @@ pub type Object = scalvm::Object<'static, Hw>;
 pub type Map = scalvm::Map<'static, Hw>;
 /// A page that stays where it is.
 pub type HeldPage = scalvm::HeldPage<'static, Hw>;
+/// Memory of a program that stays where it is, for a device.
+pub type Mdl = scalvm::Mdl<'static, Hw>;
 /// A page that is lent: its bytes do not change.
 pub type Loan = scalvm::Loan<'static, Hw>;

@@ -6,8 +6,8 @@ use super::lab::stem;
 use super::{Lab, Plan, Report, compare, host};
 
 /// Programs that other groups run, with arguments.
-pub const OTHERS: [&str; 8] = [
-    "coverage", "devmsync", "eat", "fillfs", "lockall", "patterns", "rounds", "willneed",
+pub const OTHERS: [&str; 9] = [
+    "coverage", "devmsync", "direct", "eat", "fillfs", "lockall", "patterns", "rounds", "willneed",
 ];
 
 /// Runs each program on both sides.

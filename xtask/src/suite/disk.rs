@@ -17,6 +17,9 @@ pub fn run(plan: &Plan, report: &mut Report, lab: &Lab) {
     if plan.wants("disk/msync") {
         report.test("disk/msync", || msync(lab));
     }
+    if plan.wants("disk/direct") {
+        report.test("disk/direct", || direct(lab));
+    }
     if plan.wants("disk/two") {
         report.test("disk/two", || two(lab));
     }
@@ -178,6 +181,36 @@ fn msync(lab: &Lab) -> Result<()> {
             let (here, linux) = (ours[at], theirs[at]);
             bail!("byte {at} is {here:#x} on the guest's disk, {linux:#x} on Linux, hold {hold}");
         }
+    }
+    Ok(())
+}
+
+/// A program reads and writes the disk by its own memory: as on Linux, where a file stands for the disk. Its pages leave
+/// to another disk at times. At the end of a disk there is no room, which a file would have.
+fn direct(lab: &Lab) -> Result<()> {
+    let (ours, theirs) = (lab.path("direct-guest"), lab.path("direct-linux"));
+    let pattern: Vec<u8> = (0..4 << 20).map(|at| (at / 512 % 251) as u8).collect();
+    fs::write(&theirs, &pattern)?;
+    fs::write(&ours, &pattern)?;
+    let program = lab.programs().iter().find(|path| stem(path) == "direct");
+    let Some(program) = program else {
+        bail!("there is no direct")
+    };
+    let linux = host::run(Command::new(program).arg(&theirs))?;
+    let guest = lab.guest(&["/tests/direct", "/dev/vda"]).disk(&ours);
+    let (here, counters) = guest.swap(32 << 20).run_with_counters()?;
+    compare::same(&linux, &here)?;
+    if fs::read(&ours)? != fs::read(&theirs)? {
+        bail!("what is on the guest's disk is not what is on Linux's");
+    }
+    if counters.get("swapins").is_none_or(|swapins| *swapins < 64) {
+        bail!("nothing was brought back from swap: {counters:?}");
+    }
+    let script = "dd if=/dev/zero of=/dev/vda bs=4096 seek=1023 count=2 oflag=direct 2>&1 | \
+                  grep -o 'No space.*'";
+    let here = lab.guest(&["/bin/sh", "-c", script]).disk(&ours).run()?;
+    if here.output != "No space left on device\n" {
+        bail!("{here:?}");
     }
     Ok(())
 }

@@ -119,6 +119,10 @@ fn a_guard_is_refused_in_holes_and_where_a_seal_keeps_contents() {
     assert_eq!(map.seal(page(0), PAGE_SIZE), Ok(()));
     assert_eq!(map.guard(page(0), 2 * PAGE_SIZE), Err(MapError::Sealed));
     assert_eq!(seen(&map), [Some(7); 4], "nothing was given up");
+    assert_eq!(map.unmap(page(2), PAGE_SIZE), Ok(()));
+    assert_eq!(map.guard(page(1), 3 * PAGE_SIZE), Err(MapError::NotMapped));
+    assert_eq!(map.unguard(page(1), 3 * PAGE_SIZE), Err(MapError::NotMapped));
+    assert_eq!(seen(&map), [Some(7), Some(7), None, Some(7)]);
     drop(map);
     nothing_left(&kit);
 }

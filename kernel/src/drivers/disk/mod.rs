@@ -21,11 +21,11 @@ use virtio_drivers::transport::InterruptStatus;
 
 use super::pci::Transport;
 use crate::linux::Errno;
-use crate::mm::{Hw, VM};
+use crate::mm::{Hw, Mdl, VM};
 use crate::sync::Mutex;
 use crate::task::{State, WaitQueue};
 use jobs::Jobs;
-use queue::{Queue, Work};
+use queue::{Direct, Queue, Work};
 pub use scatter::Scatter;
 
 /// Bytes of a sector.
@@ -72,9 +72,29 @@ impl Disk {
         if !self.queue.lock().has_cache() {
             return Ok(());
         }
-        let ticket = self.start(Work::Flush, 0);
+        self.carry_out(Work::Flush, 0)
+    }
+
+    /// Moves whole sectors between the disk, from byte `at` on, and memory that is held: into it, or with `write` out of
+    /// it. Begins and ends of pieces are those of sectors. Blocks, whatever signals come: the device has the frames.
+    pub fn direct(&self, at: u64, memory: &Mdl, write: bool) -> Result<(), Errno> {
+        let mut sector = at / SECTOR as u64;
+        let mut pieces = memory.pieces().peekable();
+        while pieces.peek().is_some() {
+            let mut direct = Direct::new(write);
+            while pieces.next_if(|piece| direct.add(*piece)).is_some() {}
+            let sectors = (direct.len() / SECTOR) as u64;
+            self.carry_out(Work::Direct(direct), sector)?;
+            sector += sectors;
+        }
+        Ok(())
+    }
+
+    /// Gives the device something to do, and waits until it has done it.
+    fn carry_out(&self, work: Work, sector: u64) -> Result<(), Errno> {
+        let ticket = self.start(work, sector);
         loop {
-            let result = self.queue.lock().flushed(ticket);
+            let result = self.queue.lock().ended(ticket);
             match result {
                 Some(result) => {
                     // Its place is free.
@@ -146,7 +166,7 @@ impl Disk {
                 }
                 Work::Write(io) => VM.io_done(io, result),
                 Work::Part(part) => self.part_ended(part.job, result),
-                Work::Flush => {}
+                Work::Direct(_) | Work::Flush => {}
             }
         }
         self.progress.wake_all();

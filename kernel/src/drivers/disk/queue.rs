@@ -12,7 +12,7 @@
 
 use core::ptr;
 
-use scalvm::{Frame, Io, Machine, PAGE_SIZE, PagerError};
+use scalvm::{Frame, Io, Machine, MdlPiece, PAGE_SIZE, PagerError};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{InterruptStatus, Transport as _};
 
@@ -56,8 +56,52 @@ pub enum Work {
     Write(Io<Hw>),
     /// To move pages of a request whose pages lie in several places.
     Part(Part),
+    /// To move sectors to or from a program's memory.
+    Direct(Direct),
     /// To put what was written to the medium.
     Flush,
+}
+
+/// Pieces of a program's memory, which whoever waits for the end holds.
+pub struct Direct {
+    /// Whether they are put to the disk.
+    write: bool,
+    pieces: [MdlPiece; MOST_PIECES],
+    count: usize,
+}
+
+impl Direct {
+    /// None yet.
+    pub fn new(write: bool) -> Direct {
+        let nothing = MdlPiece {
+            frame: Frame::NONE,
+            offset: 0,
+            len: 0,
+        };
+        Direct {
+            write,
+            pieces: [nothing; MOST_PIECES],
+            count: 0,
+        }
+    }
+
+    /// Adds a piece, if there is room. What the device fills must not overlap, though a program may have one frame in
+    /// several places.
+    pub fn add(&mut self, piece: MdlPiece) -> bool {
+        let pieces = &self.pieces[..self.count];
+        let fits = self.count < MOST_PIECES
+            && (self.write || pieces.iter().all(|p| p.frame != piece.frame));
+        if fits {
+            self.pieces[self.count] = piece;
+            self.count += 1;
+        }
+        fits
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.pieces[..self.count].iter().map(|p| p.len).sum()
+    }
 }
 
 /// Pages of a request that lie side by side on the disk.
@@ -78,7 +122,7 @@ impl Work {
         match self {
             Work::Read(io) | Work::Write(io) => (io.frames(), io.len_bytes()),
             Work::Part(part) => (&part.frames[..part.count], part.count * PAGE_SIZE),
-            Work::Flush => (&[], 0),
+            Work::Direct(_) | Work::Flush => (&[], 0),
         }
     }
 }
@@ -99,8 +143,8 @@ enum State {
         work: Work,
         token: u16,
     },
-    /// A flush has ended, and nobody has asked how yet.
-    Flushed(Result<(), PagerError>),
+    /// What somebody waits for has ended, and he has not asked how yet.
+    Ended(Result<(), PagerError>),
 }
 
 /// Where a request stands.
@@ -132,6 +176,14 @@ impl Pieces {
             list: [(ptr::null_mut(), 0); MOST_PIECES],
             count: 0,
         };
+        if let Work::Direct(direct) = work {
+            for piece in &direct.pieces[..direct.count] {
+                // SAFETY: the piece lies within its frame.
+                let at = unsafe { VM.machine().frame_ptr(piece.frame).add(piece.offset) };
+                pieces.list[pieces.count] = (at, piece.len);
+                pieces.count += 1;
+            }
+        }
         let mut before: Option<Frame> = None;
         let (frames, mut left) = work.memory();
         for frame in frames {
@@ -235,8 +287,10 @@ impl Queue {
             return None;
         }
         let kind = match work {
-            Work::Read(_) | Work::Part(Part { write: false, .. }) => READ,
-            Work::Write(_) | Work::Part(_) => WRITE,
+            Work::Read(_)
+            | Work::Part(Part { write: false, .. })
+            | Work::Direct(Direct { write: false, .. }) => READ,
+            Work::Write(_) | Work::Part(_) | Work::Direct(_) => WRITE,
             Work::Flush => FLUSH,
         };
         let place = &mut self.places[at];
@@ -249,7 +303,7 @@ impl Queue {
         let ring = &mut self.ring;
         let added = place.with_buffers(&pieces, kind, |inputs, outputs| {
             // SAFETY: header and status stay where they are (invariant 2) and are not touched while
-            // the place is running, and the pager holds the frames. Programs may write to those
+            // the place is running, and the pager, or who waits, holds the frames. Programs may write to those
             // meanwhile, through no reference: the slices are gone when this returns.
             unsafe { ring.add(inputs, outputs) }
         });
@@ -294,16 +348,16 @@ impl Queue {
             (Ok(_), STATUS_OK) => Ok(()),
             _ => Err(PagerError::Io),
         };
-        if matches!(work, Work::Flush) {
-            place.state = State::Flushed(result);
+        if matches!(work, Work::Direct(_) | Work::Flush) {
+            place.state = State::Ended(result);
         }
         Some((work, result))
     }
 
-    /// How the flush in this place has ended, if it has: the place is free then.
-    pub fn flushed(&mut self, at: usize) -> Option<Result<(), PagerError>> {
+    /// How what somebody waits for in this place has ended, if it has: the place is free then.
+    pub fn ended(&mut self, at: usize) -> Option<Result<(), PagerError>> {
         let place = &mut self.places[at];
-        let State::Flushed(result) = place.state else {
+        let State::Ended(result) = place.state else {
             return None;
         };
         place.state = State::Free;
@@ -327,8 +381,9 @@ impl Place {
         if kind == READ {
             let mut outputs: [&mut [u8]; MOST_PIECES + 1] = Default::default();
             for (output, (at, len)) in outputs.iter_mut().zip(pieces) {
-                // SAFETY: frames in the direct map, one behind the other; nothing maps them before
-                // they are filled, and the pieces are different frames.
+                // SAFETY: frames in the direct map, one behind the other, and the pieces are different
+                // frames. A program that maps them does not run while the slice is there: there is
+                // one processor.
                 *output = unsafe { core::slice::from_raw_parts_mut(*at, *len) };
             }
             outputs[pieces.len()] = status;

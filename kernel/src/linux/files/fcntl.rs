@@ -11,6 +11,7 @@ use crate::fs::locks::{self, Lock, Owner};
 use crate::fs::pipe::{self, Pipe};
 use crate::fs::tmpfs::TmpNode;
 use crate::linux::Errno;
+use crate::linux::paths::may_be_direct;
 use crate::mm::user;
 use crate::task;
 
@@ -35,7 +36,11 @@ pub(super) fn fcntl(fd: usize, command: u32, arg: usize) -> Result<usize, Errno>
         }
         F_GETFL => Ok(file(fd)?.flags() as usize),
         F_SETFL => {
-            file(fd)?.set_flags(arg as u32, CHANGEABLE);
+            let file = file(fd)?;
+            if arg as u32 & O_DIRECT != 0 && !may_be_direct(file.node()) {
+                return Err(Errno::EINVAL);
+            }
+            file.set_flags(arg as u32, CHANGEABLE);
             Ok(0)
         }
         F_GETLK | F_SETLK | F_SETLKW => range_lock(&file(fd)?, command, arg),

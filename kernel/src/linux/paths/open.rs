@@ -26,6 +26,9 @@ pub(super) fn open(fd: usize, path: usize, flags: u32, mode: u32) -> Result<usiz
         File::path_only(node, flags & (O_DIRECTORY | O_NOFOLLOW))?
     } else {
         let (node, is_new) = find(&at, flags, mode)?;
+        if flags & O_DIRECT != 0 && !may_be_direct(&node) {
+            return Err(Errno::EINVAL);
+        }
         let truncates = flags & O_TRUNC != 0 && !is_new && node.kind() == Kind::Regular;
         let io = node.clone().open(flags)?;
         if truncates {
@@ -60,6 +63,11 @@ fn find(at: &At, flags: u32, mode: u32) -> Result<(Node, bool), Errno> {
             true,
         )),
     }
+}
+
+/// Whether O_DIRECT is taken. Files of file systems take it, and are read and written by way of the cache all the same.
+pub fn may_be_direct(node: &Node) -> bool {
+    !matches!(node.kind(), Kind::Directory | Kind::CharDevice)
 }
 
 /// Whether an inode of this kind can be opened so.

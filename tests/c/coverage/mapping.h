@@ -367,6 +367,7 @@ PROBE("prctl PR_SET_VMA_ANON_NAME")
 	}
 	HOLDS(name_it(p, PAGE, (char *)8) == -1 && errno == EFAULT);
 	HOLDS(name_it(p + 1, PAGE, "x") == -1 && errno == EINVAL);
+	HOLDS(name_it(p + 1, 0, "x") == -1 && errno == EINVAL);
 	HOLDS(name_it(p, -1, "x") == -1 && errno == EINVAL);
 	HOLDS(name_it(p, -PAGE, "x") == -1 && errno == EINVAL);
 	HOLDS(name_it(p, 0, "x") == 0);

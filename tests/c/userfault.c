@@ -406,6 +406,19 @@ static int has_flag(const void *at, const char *flag)
 	return found;
 }
 
+/* Whether pagemap says of a page that it is write-protected. */
+static int is_protected(const void *at)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t word;
+
+	need(fd >= 0);
+	need(pread(fd, &word, sizeof word, (off_t)((uintptr_t)at / PAGE * 8))
+	    == sizeof word);
+	close(fd);
+	return word >> 57 & 1;
+}
+
 static void tracking(void)
 {
 	struct server s = { .fd = new_fd(O_NONBLOCK, FEATURE_WP_UNPOPULATED) };
@@ -425,6 +438,7 @@ static void tracking(void)
 	for (i = 0; i < 64; i++)
 		need(s.at[i * PAGE] == (i % 3 ? 1 : 2));
 	say("writes of protected pages: %d", s.count[F_WRITE | F_WP]);
+	say("pagemap: %d %d", is_protected(s.at + PAGE), is_protected(s.at));
 	for (i = 0; i < 64; i += 3)
 		s.at[i * PAGE] = 3;
 	say("and then: %d", s.count[F_WRITE | F_WP]);
@@ -446,7 +460,8 @@ static void tracking(void)
 	say("beside a hole: %d", s.count[F_WRITE | F_WP]);
 	stop(&s);
 	s.at[30 * PAGE] = 6;
-	say("closed: %d", s.count[F_WRITE | F_WP]);
+	say("closed: %d, pagemap: %d", s.count[F_WRITE | F_WP],
+	    is_protected(s.at + 31 * PAGE));
 }
 
 static void moving(void)

@@ -177,6 +177,8 @@ impl Runner<'_> {
             self.same("mapped", info.mapped, mapping.is_some())?;
             let (begin, area) = pair.model.area(at).expect("it is full");
             self.same("a guard", info.guarded, area.attributes.guarded)?;
+            let protected = area.attributes.write_protected;
+            self.same("protection", info.write_protected, protected)?;
             let page = crate::model::pages(at - begin);
             if info.own && area.layer.is_none() {
                 return wrong(format!("{at:#x} has a page of its own: {info:?}"));

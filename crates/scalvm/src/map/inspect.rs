@@ -63,6 +63,8 @@ pub struct PageInfo {
     pub given_up: bool,
     /// Whether it is a guard.
     pub guarded: bool,
+    /// Whether writes of it are told to who watches it ([`Map::write_protect`]).
+    pub write_protected: bool,
     /// How many have it: mappings, of this and other address spaces; at least two of what a fork has shared and
     /// nobody has copied since. Zero of what is nowhere.
     pub sharers: u32,
@@ -102,6 +104,7 @@ impl<M: Machine> Map<'_, M> {
                 None => PageInfo::untouched(mapping),
             };
             page.guarded = entry.attributes().guarded;
+            page.write_protected = entry.attributes().write_protected;
         }
         count
     }

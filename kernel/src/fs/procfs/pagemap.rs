@@ -5,6 +5,7 @@
 //! | 0-54 | of a page in memory its frame; of one that is on swap the number of the device (0-4) and the page on it (5-54) |
 //! | 55 | written since that was last asked for: never told, as on a Linux built without it |
 //! | 56 | nobody else has it |
+//! | 57 | writes of it are told to who serves it: userfaultfd(2) |
 //! | 58 | it is a guard; as on Linux it is then also said to be on swap |
 //! | 61 | it is one of a file or of shared memory |
 //! | 62 | it is on swap, or in the compressor (then with all bits of the device set) |
@@ -26,8 +27,9 @@ use crate::task::{Pid, Space};
 
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
-const GUARD: u64 = 1 << 58;
 const OF_A_FILE: u64 = 1 << 61;
+const GUARD: u64 = 1 << 58;
+const PROTECTED: u64 = 1 << 57;
 const EXCLUSIVE: u64 = 1 << 56;
 
 /// Bytes that tell of one page.
@@ -106,10 +108,11 @@ fn tell(space: &Space, page: usize, words: &mut [[u8; WORD]]) -> usize {
 fn word_of(info: &PageInfo) -> u64 {
     let of_a_file = if info.own { 0 } else { OF_A_FILE };
     let exclusive = if info.sharers == 1 { EXCLUSIVE } else { 0 };
+    let protected = if info.write_protected { PROTECTED } else { 0 };
     if info.guarded {
-        return SWAPPED | GUARD;
+        return SWAPPED | GUARD | protected;
     }
-    match info.place {
+    let place = match info.place {
         PagePlace::Memory(frame) if info.mapped || info.own => {
             PRESENT | of_a_file | exclusive | frame.0
         }
@@ -120,7 +123,8 @@ fn word_of(info: &PageInfo) -> u64 {
         }
         PagePlace::Compressed => SWAPPED | of_a_file | 31,
         PagePlace::Memory(_) | PagePlace::Moving | PagePlace::Nowhere => 0,
-    }
+    };
+    place | protected
 }
 
 /// What writing to /proc/PID/clear_refs does: 1 to 3 forget which pages were used, of all, of anonymous, of

@@ -21,7 +21,7 @@ use crate::error::{MapError, OutOfMemory};
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::tree::Tree;
-use crate::map::{Attributes, Map, MapEntry, MapWrite};
+use crate::map::{Attributes, Map, MapEntry, MapWrite, Watch};
 use crate::object::{Kind, NewObject, ObjectBody};
 use crate::pmap::Pmap;
 use crate::request::{Inherit, Share};
@@ -49,6 +49,17 @@ impl<'v, M: Machine> Map<'v, M> {
     /// they hold, but for memory of which the kernel holds pages for writing: those are copied. On failure the parent is as it was (but that some of its memory may be copied
     /// when it is next written). Fails with [`MapError::OutOfMemory`] or [`MapError::NotPromised`].
     pub fn fork(&self) -> Result<Map<'v, M>, MapError> {
+        self.fork_watched(|_| None)
+    }
+
+    /// [`fork`](Map::fork), where `watcher` says who watches in the child what this one watches here; nobody, if it
+    /// names none or a number that is too high. It is asked with the map locked, and only about what the child gets.
+    /// Of what is watched, pages that are write-protected are so in the child, too, but not untouched memory that it
+    /// gets in their place.
+    pub fn fork_watched(
+        &self,
+        watcher: impl Fn(u32) -> Option<u32>,
+    ) -> Result<Map<'v, M>, MapError> {
         let vm = self.vm;
         let pmap = M::Pmap::new(&vm.machine, vm)?;
         let child = vm.map_with(pmap, self.body.low, self.body.high, self.body.guard)?;
@@ -57,8 +68,10 @@ impl<'v, M: Machine> Map<'v, M> {
         let mut result = Ok(());
         let mut next = parent.map.tree.first();
         while let Some(entry) = next.filter(|_| result.is_ok()) {
-            let inherit = entry.attributes().inherit;
-            result = vm.give_entry(&parent, entry, child.body, inherit, Copies::AsOne);
+            let Attributes { inherit, watch, .. } = entry.attributes();
+            let watch = watch.filter(|_| inherit != Inherit::None);
+            let watch = watch.and_then(|watch| watch.of(watcher(watch.server)?));
+            result = vm.give_entry(&parent, entry, child.body, inherit, watch, Copies::AsOne);
             next = Tree::next(entry);
         }
         parent.forget_twins(result.is_ok());
@@ -97,7 +110,7 @@ impl<M: Machine> MapWrite<'_, M> {
 }
 
 impl<M: Machine> Vm<M> {
-    /// Gives another map, which nobody else has yet, its part of an entry. Where that is a copy and the
+    /// Gives another map, which nobody else has yet, its part of an entry, and who watches it. Where that is a copy and the
     /// original's object is exclusive, the parent's map loses the right to write before it is unlocked.
     pub(crate) fn give_entry(
         &self,
@@ -105,6 +118,7 @@ impl<M: Machine> Vm<M> {
         entry: Ptr<MapEntry<M>>,
         child: Ptr<crate::map::MapBody<M>>,
         inherit: Inherit,
+        watch: Option<Watch>,
         copies: Copies,
     ) -> Result<(), MapError> {
         let attributes = entry.attributes();
@@ -118,14 +132,18 @@ impl<M: Machine> Vm<M> {
             Inherit::Share => self.give_shared(parent, entry)?,
             Inherit::Copy => self.give_copy(entry, copies)?,
         };
-        // What is given is not wired, as mlock(2) says, nor watched by who watches the giver's. What the
-        // giver has lost of its own is lost.
-        let own = attributes.share == Share::Private && inherit != Inherit::Zero;
+        // What is given is not wired, as mlock(2) says. What the giver has lost of its own is lost.
+        let same = if inherit == Inherit::Zero {
+            attributes.fresh()
+        } else {
+            attributes
+        };
         let attributes = Attributes {
             share: given.share,
-            poisoned: attributes.poisoned && own,
-            guarded: attributes.guarded && inherit != Inherit::Zero,
-            ..attributes.unwired().unwatched()
+            watch,
+            write_protected: same.write_protected && watch.is_some(),
+            poisoned: same.poisoned && attributes.share == Share::Private,
+            ..same.unwired()
         }
         .promise();
         let promised = if attributes.promised {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scalvm::{Advice, Extract, Inherit, Large, MapError, Prot, Share, Wire};
+use scalvm::{Advice, Extract, Inherit, Large, MapError, Prot, Share, Watch, Wire};
 
 use super::area::{Area, Attributes};
 use super::object::{Kind, Object, ObjectRef};
@@ -259,7 +259,7 @@ impl Space {
         self.take(&(to..to + len));
         for (at, mut area) in moved {
             area.end = area.end - start + to;
-            area.attributes.unwatch();
+            area.attributes.moves();
             self.areas.insert(at - start + to, area);
         }
     }
@@ -311,8 +311,8 @@ impl Space {
         Ok(areas)
     }
 
-    /// What a child gets of this space.
-    pub fn fork(&self) -> Space {
+    /// What a child gets of this space, and who watches there in whose place.
+    pub fn fork(&self, watcher: impl Fn(u32) -> Option<u32>) -> Space {
         let mut child = Space::new(self.low, self.high);
         child.rules = Rules {
             future: None,
@@ -323,15 +323,20 @@ impl Space {
             copy.attributes.wired = false;
             copy.attributes.on_fault = false;
             copy.attributes.unwatch();
+            if let Some(watch) = area.attributes.watch
+                && let Some(server) = watcher(watch.server)
+            {
+                copy.attributes.watch = Some(Watch { server, ..watch });
+                copy.attributes.write_protected = area.attributes.write_protected;
+            }
             copy.attributes.poisoned &= copy.attributes.share == Share::Private;
             match area.attributes.inherit {
                 Inherit::Share => {}
                 Inherit::Copy => copy_area(start, area, &mut copy),
                 Inherit::None => continue,
                 Inherit::Zero => {
-                    copy.attributes.poisoned = false;
+                    copy.attributes.renew();
                     copy.attributes.share = Share::Private;
-                    copy.attributes.guarded = false;
                     copy.layer = Area::empty_layer();
                     copy.source = None;
                 }

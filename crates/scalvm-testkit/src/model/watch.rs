@@ -26,6 +26,13 @@ impl Attributes {
         self.write_protected = false;
     }
 
+    /// It is at another place from now on.
+    pub fn moves(&mut self) {
+        if !self.watch.is_some_and(|watch| watch.follows) {
+            self.unwatch();
+        }
+    }
+
     /// What was said of single pages is not said of new ones.
     pub fn renew(&mut self) {
         self.write_protected = false;

@@ -178,6 +178,7 @@ const THEMES: &[&[Op]] = &[
         Op::MovePage,
         Op::Show,
         Op::Poison,
+        Op::Remap,
         Op::RemapKeeping,
         Op::Extract,
         Op::Store,

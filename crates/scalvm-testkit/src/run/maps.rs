@@ -49,16 +49,18 @@ impl<'v> Runner<'v> {
         Ok(())
     }
 
-    pub(super) fn fork(&mut self, [which, ..]: [u32; 6]) -> Check {
+    pub(super) fn fork(&mut self, [which, watched, ..]: [u32; 6]) -> Check {
         if self.spaces.len() == SPACES {
             return Ok(());
         }
         let which = self.pick(which);
-        let real = self.retry(true, |r| r.spaces[which].real.fork())?;
+        let serial = self.fresh();
+        // Now and then the child's watchers watch what the parent's do.
+        let watcher = |server: u32| (watched % 3 == 2).then_some(serial * 2 + server % 2);
+        let real = self.retry(true, |r| r.spaces[which].real.fork_watched(watcher))?;
         let Ok(real) = real else {
             return wrong("no fork");
         };
-        let serial = self.fresh();
         self.forked = true;
         let mut areas = self.spaces[which].model.areas.values();
         self.shared |= areas.any(|area| area.may_hide_zeros(area.attributes.inherit));
@@ -68,7 +70,7 @@ impl<'v> Runner<'v> {
                 self.spaces[which].serial
             )
         });
-        let model = self.spaces[which].model.fork();
+        let model = self.spaces[which].model.fork(watcher);
         self.spaces.push(Pair {
             real,
             model,

@@ -32,6 +32,7 @@ impl Runner<'_> {
         let watch = Watch {
             server: self.watcher(which, watcher),
             events: EVENTS[events as usize % 8],
+            follows: events / 8 % 2 == 1,
         };
         let serial = self.spaces[which].serial;
         self.say(|| format!("map {serial}: watch {start:#x} {len:#x}: {watch:?}"));

@@ -248,6 +248,7 @@ fn nothing_is_placed_where_a_guard_is() {
     let watch = scalvm::Watch {
         server: 1,
         events: WatchEvents::MISSING,
+        follows: false,
     };
     set(&map, page(2), 7);
     assert_eq!(map.watch(page(0), 2 * PAGE_SIZE, watch), Ok(()));

@@ -8,7 +8,11 @@ use crate::crew::Crew;
 use crate::memory::end;
 
 fn watch(map: &scalvm::Map<'_, Hw>, n: usize, events: WatchEvents) {
-    let watch = Watch { server: 1, events };
+    let watch = Watch {
+        server: 1,
+        events,
+        follows: false,
+    };
     assert_eq!(map.watch(page(n), PAGE_SIZE, watch), Ok(()));
 }
 

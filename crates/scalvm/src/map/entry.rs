@@ -18,7 +18,7 @@ use crate::link::{Linked, Links};
 use crate::machine::Machine;
 use crate::map::MapBody;
 use crate::map::tree::{Node, Ranged};
-use crate::map::watch::{Watch, WatchEvents};
+use crate::map::watch::{SERVERS, Watch, WatchEvents};
 use crate::object::ObjectBody;
 use crate::request::{Advice, Inherit, Large, Share};
 use crate::sync::Field;
@@ -64,8 +64,9 @@ pub(crate) struct Attributes {
 
 /// The bit of [`Attributes::grows`], packed.
 const GROWS: u64 = 1 << 27;
-/// Where the number of the watcher begins.
+/// Where the number of the watcher begins, and the bit that says whether it follows.
 const SERVER: u32 = 35;
+const FOLLOWS: u32 = 63;
 
 /// A range of an address space.
 pub(crate) struct MapEntry<M: Machine> {
@@ -227,6 +228,15 @@ impl Attributes {
         }
     }
 
+    /// The same at another place.
+    pub fn moved(self) -> Attributes {
+        if self.watch.is_some_and(|watch| watch.follows) {
+            self
+        } else {
+            self.unwatched()
+        }
+    }
+
     /// The same for pages that are new: what was said of single pages is not said of them.
     pub fn fresh(self) -> Attributes {
         Attributes {
@@ -257,9 +267,9 @@ impl Attributes {
     }
 
     fn pack(self) -> u64 {
-        let (events, server) = self
-            .watch
-            .map_or((0, 0), |watch| (watch.events.bits(), watch.server));
+        let (events, server, follows) = self.watch.map_or((0, 0, false), |watch| {
+            (watch.events.bits(), watch.server, watch.follows)
+        });
         u64::from(self.granted().bits())
             | u64::from(self.max_prot.bits()) << 4
             | (self.inherit as u64) << 8
@@ -280,6 +290,7 @@ impl Attributes {
             | u64::from(self.guarded) << 30
             | u64::from(events) << 32
             | u64::from(server) << SERVER
+            | u64::from(follows) << FOLLOWS
     }
 
     #[inline(always)]
@@ -321,7 +332,11 @@ impl Attributes {
             grows: word & GROWS != 0,
             sealed: word >> 28 & 1 == 1,
             unsettled: word >> 29 & 1 == 1,
-            watch: Watch::new((word >> SERVER) as u32, (word >> 32) as u8),
+            watch: Watch::new(
+                (word >> SERVER) as u32 & (SERVERS - 1),
+                (word >> 32) as u8,
+                word >> FOLLOWS & 1 == 1,
+            ),
             write_protected: word >> 25 & 1 == 1,
             poisoned: word >> 24 & 1 == 1,
             guarded: word >> 30 & 1 == 1,

@@ -42,14 +42,16 @@ impl<'v, M: Machine> Map<'v, M> {
         }
         let spares = map.reserve_clips(vm, start, end)?;
         map.clip(vm, start, end, spares);
+        let give = |entry, inherit| {
+            let to = passing.map.body;
+            vm.give_entry(&map, entry, to, inherit, None, Copies::Apart)
+        };
         let result = map.for_each(start, end, |entry| match how {
             Extract::Share => {
                 vm.separate(entry)?;
-                vm.give_entry(&map, entry, passing.map.body, Inherit::Share, Copies::Apart)
+                give(entry, Inherit::Share)
             }
-            Extract::Copy => {
-                vm.give_entry(&map, entry, passing.map.body, Inherit::Copy, Copies::Apart)
-            }
+            Extract::Copy => give(entry, Inherit::Copy),
             Extract::Move => Ok(vm.separate(entry)?),
         });
         match how {

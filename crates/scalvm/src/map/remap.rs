@@ -18,9 +18,9 @@ impl<'v, M: Machine> Map<'v, M> {
     /// address. What is kept of the old range may be several mappings, without holes, of which the last one grows;
     /// what is cut off may have holes, as with munmap(2). Lengths are rounded up to whole pages. The contents stay,
     /// guards too; what is added is untouched, and wired as the rest is, but brought in by
-    /// [`bring_wired`](Map::bring_wired) alone. What moves is watched by nobody any more. Nothing sealed is moved, cut
-    /// or replaced, and no limit exceeded. When a range shrinks *and* moves, it has shrunk even if moving fails; else a
-    /// failure changes nothing.
+    /// [`bring_wired`](Map::bring_wired) alone. What moves is watched by nobody any more, but by who follows. Nothing
+    /// sealed is moved, cut or replaced, and no limit exceeded. When a range shrinks *and* moves, it has shrunk even if
+    /// moving fails; else a failure changes nothing.
     pub fn remap(
         &self,
         old: usize,
@@ -263,7 +263,7 @@ impl<M: Machine> MapWrite<'_, M> {
         {
             let next = entry.end.get();
             self.shift(vm, entry, to + (at - old));
-            self.set_attributes(entry, entry.attributes().unwatched());
+            self.set_attributes(entry, entry.attributes().moved());
             (at, last) = (next, entry);
         }
         match more {
@@ -272,7 +272,7 @@ impl<M: Machine> MapWrite<'_, M> {
                 self.join_range(vm, old, old_end);
             }
             Some(more) => {
-                more.0.set_attributes(more.0.attributes().unwatched());
+                more.0.set_attributes(more.0.attributes().moved());
                 self.link_extension(vm, more, last, to + old_len);
             }
             None => {}

@@ -1,10 +1,10 @@
 //! Ranges that somebody watches: a program, or a thread of the kernel's, is told of certain accesses
 //! before they happen, and serves them. This is the core of Linux's userfaultfd(2).
 //!
-//! A watch is an attribute of entries, so it splits, joins and ends with them; a child does not inherit
-//! it, and a mapping that moves loses it. A fault that meets one leads to
-//! [`Fault::Watched`](crate::Fault::Watched), and nothing is remembered: who gets that queues it, waits,
-//! and has the access made again. What a watcher does is in `fault/serve.rs` (placing pages), `protect.rs`
+//! A watch is an attribute of entries, so it splits, joins and ends with them. A child has it only where
+//! [`Map::fork_watched`](crate::Map::fork_watched) names a watcher for it, a mapping that moves only if the watch follows
+//! ([`Watch::follows`]). A fault that meets one leads to [`Fault::Watched`](crate::Fault::Watched), and nothing is
+//! remembered: who gets that queues it, waits, and has the access made again. What a watcher does is in `fault/serve.rs` (placing pages), `protect.rs`
 //! and `shift.rs`; watching begins and ends in `register.rs`.
 //!
 //! Events, in the order in which one access may meet them:
@@ -45,20 +45,31 @@ bitflags! {
 /// Who watches a range, and for what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Watch {
-    /// The kernel's own name for the watcher, below 2^29.
+    /// The kernel's own name for the watcher, below 2^28.
     pub server: u32,
     /// What it is told; not empty.
     pub events: WatchEvents,
+    /// Whether it goes along where [`Map::remap`](crate::Map::remap) moves a mapping.
+    pub follows: bool,
 }
 
 /// The first number that no watcher has.
-const SERVERS: u32 = 1 << 29;
+pub(super) const SERVERS: u32 = 1 << 28;
 
 impl Watch {
     /// What an entry has noted; none without events.
     #[inline(always)]
-    pub(super) fn new(server: u32, events: u8) -> Option<Watch> {
+    pub(super) fn new(server: u32, events: u8, follows: bool) -> Option<Watch> {
         let events = WatchEvents::from_bits_truncate(events);
-        (!events.is_empty()).then_some(Watch { server, events })
+        (!events.is_empty()).then_some(Watch {
+            server,
+            events,
+            follows,
+        })
+    }
+
+    /// The same by somebody else.
+    pub(crate) fn of(self, server: u32) -> Option<Watch> {
+        (server < SERVERS).then_some(Watch { server, ..self })
     }
 }

@@ -47,7 +47,7 @@ enum { F_WRITE = 1, F_WP = 2, F_MINOR = 4 };
 #define FEATURE_THREAD_ID (1 << 8)
 #define FEATURE_EXACT (1 << 11)
 #define FEATURE_WP_UNPOPULATED (1 << 13)
-#define FEATURES_OF_OURS 0x17de9ULL
+#define FEATURES_OF_OURS 0x17defULL
 #define IOCTLS_OF_OURS 0x80000000000001ffULL
 
 #ifndef MADV_POPULATE_READ
@@ -746,6 +746,110 @@ static void events(void)
 	close(mem);
 }
 
+#define FEATURE_FORK (1 << 1)
+#define FEATURE_REMAP (1 << 2)
+
+/* Reads of one event. */
+static void *one_event(void *arg)
+{
+	struct listener *l = arg;
+	struct pollfd poller = { .fd = l->fd, .events = POLLIN };
+	static struct msg msg;
+
+	need(poll(&poller, 1, -1) == 1);
+	need(read(l->fd, &msg, sizeof msg) == sizeof msg);
+	return &msg;
+}
+
+/* Who serves a mapping serves it still when it has moved. */
+static void followed(void)
+{
+	struct listener l = { .fd = new_fd(O_NONBLOCK, FEATURE_REMAP) };
+	char *at = map(4), *to = map(4);
+	struct msg *msg;
+	void *got;
+
+	say("- followed");
+	at[0] = 'a';
+	need(enroll(l.fd, at, 3, MISSING | WP) == 0);
+	need(protect(l.fd, at, 3, 1) == 0);
+	need(pthread_create(&l.thread, NULL, one_event, &l) == 0);
+	need(mremap(at, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to)
+	    == to);
+	pthread_join(l.thread, &got);
+	msg = got;
+	say("event %x, from %ld to %ld, %ld pages", msg->event,
+	    (long)(msg->flags - (uintptr_t)at) / PAGE,
+	    (long)(msg->address - (uintptr_t)to) / PAGE,
+	    (long)((uint64_t)msg->more << 32 | msg->thread) / PAGE);
+	say("um %d, protected %d", has_flag(to, " um "), is_protected(to));
+	show("copy there", copy(l.fd, to + PAGE, map(1), 0));
+	show("copy here", copy(l.fd, at + PAGE, to, 0));
+	say("read %c%d", to[0], to[PAGE]);
+	close(l.fd);
+}
+
+/* A fork that nobody reads of waits, and can be killed. */
+static void forked_unread(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		int fd = new_fd(0, FEATURE_FORK);
+
+		need(enroll(fd, map(1), 1, MISSING) == 0);
+		fork();
+		_exit(1);
+	}
+	usleep(20000);
+	kill(child, SIGKILL);
+	reap("unread", child);
+}
+
+/* The parent's server serves the child, too, by a descriptor of its own. */
+static void inherited(void)
+{
+	struct server s = { .fd = new_fd(O_NONBLOCK, FEATURE_FORK), .quiet = 1 };
+	struct listener l = { .fd = s.fd };
+	struct msg *msg;
+	void *got;
+	pid_t child;
+
+	say("- inherited");
+	s.at = map(4);
+	s.contents = map(4);
+	memset(s.contents, 'c', 4 * PAGE);
+	memset(s.at, 'p', PAGE);
+	need(enroll(s.fd, s.at, 4, MISSING | WP) == 0);
+	need(protect(s.fd, s.at, 1, 1) == 0);
+	need(pthread_create(&l.thread, NULL, one_event, &l) == 0);
+	child = fork();
+	if (child == 0) {
+		say("child reads %c%c", s.at[0], s.at[PAGE]);
+		s.at[0] = 'w';
+		say("child writes %c", s.at[0]);
+		_exit(0);
+	}
+	need(child > 0);
+	pthread_join(l.thread, &got);
+	msg = got;
+	say("event %x", msg->event);
+
+	struct server heir = s;
+
+	heir.fd = (int)msg->flags;
+	say("nonblock %d cloexec %d",
+	    !!(fcntl(heir.fd, F_GETFL) & O_NONBLOCK), fcntl(heir.fd, F_GETFD));
+	start(&heir);
+	reap("child", child);
+	say("served %d, of them protected %d", heir.count[0] + heir.count[1],
+	    heir.count[F_WRITE | F_WP]);
+	stop(&heir);
+	say("the parent's %c", s.at[0]);
+	close(s.fd);
+	forked_unread();
+}
+
 static volatile int handled;
 
 static void on_alarm(int sig)
@@ -991,6 +1095,8 @@ int main(void)
 	poisoning();
 	shared_poison();
 	events();
+	followed();
+	inherited();
 	signals();
 	changes();
 	migration();

@@ -6,15 +6,15 @@
 
 use alloc::sync::Arc;
 use core::mem::offset_of;
-use core::sync::atomic::Ordering::Relaxed;
 
 use linux_raw_sys::general::{
     _UFFDIO_API, _UFFDIO_CONTINUE, _UFFDIO_COPY, _UFFDIO_MOVE, _UFFDIO_POISON, _UFFDIO_REGISTER,
     _UFFDIO_UNREGISTER, _UFFDIO_WAKE, _UFFDIO_WRITEPROTECT, _UFFDIO_ZEROPAGE, UFFD_API,
-    UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_EVENT_UNMAP, UFFD_FEATURE_EXACT_ADDRESS,
-    UFFD_FEATURE_MINOR_SHMEM, UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE,
-    UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS,
-    UFFD_FEATURE_THREAD_ID, UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO,
+    UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_EVENT_REMAP, UFFD_FEATURE_EVENT_REMOVE,
+    UFFD_FEATURE_EVENT_UNMAP, UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_MINOR_SHMEM,
+    UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_MOVE, UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+    UFFD_FEATURE_POISON, UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID,
+    UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFD_FEATURE_WP_UNPOPULATED, UFFDIO,
     UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_COPY_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
     UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, uffdio_api, uffdio_continue,
     uffdio_copy, uffdio_move, uffdio_poison, uffdio_register, uffdio_writeprotect, uffdio_zeropage,
@@ -25,7 +25,6 @@ use linux_raw_sys::ioctl::{
 };
 use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Region, ServeError, Watch, WatchEvents};
 
-use super::events::LISTENERS;
 use super::{INITIALIZED, UserFault};
 use crate::arch::layout::USER_HIGH;
 use crate::linux::Errno;
@@ -49,6 +48,8 @@ const PROTECT_DONTWAKE: u64 = 2;
 
 /// What programs may ask for. Pages that do not exist are always write-protected with the others.
 const FEATURES: u64 = (UFFD_FEATURE_PAGEFAULT_FLAG_WP
+    | UFFD_FEATURE_EVENT_FORK
+    | UFFD_FEATURE_EVENT_REMAP
     | UFFD_FEATURE_EVENT_REMOVE
     | UFFD_FEATURE_EVENT_UNMAP
     | UFFD_FEATURE_MISSING_SHMEM
@@ -132,7 +133,7 @@ impl UserFault {
 
     /// The space, or this error when its program has ended.
     fn space_or(&self, error: Errno) -> Result<Arc<Space>, Errno> {
-        self.space.upgrade().ok_or(error)
+        self.space.lock().upgrade().ok_or(error)
     }
 
     fn handshake(&self, arg: usize) -> Result<usize, Errno> {
@@ -144,10 +145,7 @@ impl UserFault {
             return Err(Errno::EINVAL);
         }
         user::write(arg, &[api, FEATURES, API_IOCTLS])?;
-        self.features.store(features | INITIALIZED, Relaxed);
-        if self.has(UFFD_FEATURE_EVENT_UNMAP) {
-            LISTENERS.fetch_add(1, Relaxed);
-        }
+        self.initialize(features | INITIALIZED);
         Ok(0)
     }
 
@@ -175,6 +173,7 @@ impl UserFault {
         let watch = Watch {
             server: self.number,
             events,
+            follows: self.has(UFFD_FEATURE_EVENT_REMAP),
         };
         with_memory(|| space.watch(range.start, range.len, watch)).map_err(
             |error| match error {

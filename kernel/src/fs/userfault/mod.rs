@@ -11,7 +11,7 @@
 //! 1. Who waits has its fault in the queue; taking it out is waking it.
 //! 2. A descriptor that is closed watches nothing, has empty queues, and lets nobody wait.
 //!
-//! Locks: none is held while a thread waits or bytes move.
+//! Locks: none is held while a thread waits or bytes move. With the list locked one descriptor's space may be.
 
 mod control;
 mod events;
@@ -23,9 +23,9 @@ use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::general::{
-    O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, UFFD_EVENT_PAGEFAULT, UFFD_FEATURE_EXACT_ADDRESS,
-    UFFD_FEATURE_THREAD_ID, UFFD_PAGEFAULT_FLAG_MINOR, UFFD_PAGEFAULT_FLAG_WP,
-    UFFD_PAGEFAULT_FLAG_WRITE, UFFD_USER_MODE_ONLY, uffd_msg,
+    O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, UFFD_EVENT_PAGEFAULT,
+    UFFD_FEATURE_EVENT_UNMAP, UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_THREAD_ID,
+    UFFD_PAGEFAULT_FLAG_MINOR, UFFD_PAGEFAULT_FLAG_WP, UFFD_PAGEFAULT_FLAG_WRITE, uffd_msg,
 };
 use scalvm::{Access, WatchEvents, WatchedFault, page_floor};
 
@@ -38,7 +38,8 @@ use crate::linux::Errno;
 use crate::sync::Mutex;
 use crate::task::{Pid, Space, WaitQueue};
 
-pub use events::{Change, removing, unmap, unmapping};
+use events::LISTENERS;
+pub use events::{Change, forked, forking, heir_of, moving, removing, unmap, unmapping};
 pub use wait::{Origin, tell};
 
 /// A message has as many bytes, four words: kind, flags, address, thread.
@@ -54,9 +55,10 @@ static ALL: Mutex<Vec<(u32, Weak<UserFault>)>> = Mutex::new(Vec::new());
 /// Who serves the faults of ranges of one address space.
 pub struct UserFault {
     number: u32,
-    space: Weak<Space>,
-    /// Whether only faults of programs are served, not those of the kernel's copies.
-    user_mode_only: bool,
+    /// None yet while its space is made by fork.
+    space: Mutex<Weak<Space>>,
+    /// What it was opened with.
+    flags: u32,
     /// The features that the program wants, and INITIALIZED.
     features: AtomicU64,
     closed: AtomicBool,
@@ -86,24 +88,7 @@ struct Pending {
 
 /// An open file on a new descriptor for an address space.
 pub fn open(space: &Arc<Space>, flags: u32) -> Result<FileHandle, Errno> {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let new = memory::arc(UserFault {
-        number: NEXT.fetch_add(1, Relaxed),
-        space: Arc::downgrade(space),
-        user_mode_only: flags & UFFD_USER_MODE_ONLY != 0,
-        features: AtomicU64::new(0),
-        closed: AtomicBool::new(false),
-        queue: Mutex::new(Vec::new()),
-        readers: WaitQueue::new(),
-        faulting: WaitQueue::new(),
-        events: Mutex::new(Vec::new()),
-        telling: WaitQueue::new(),
-        changing: AtomicU32::new(0),
-    })?;
-    let node = Anonymous::node("anon_inode:[userfaultfd]")?;
-    let file = File::new(node, new.clone(), O_RDONLY | flags & O_NONBLOCK)?;
-    memory::push(&mut ALL.lock(), (new.number, Arc::downgrade(&new)))?;
-    Ok(file)
+    UserFault::make(Arc::downgrade(space), flags, 0).map(|(_, file)| file)
 }
 
 /// The descriptor with this number, if it is still open.
@@ -114,6 +99,63 @@ fn find(number: u32) -> Option<Arc<UserFault>> {
 }
 
 impl UserFault {
+    /// One more, and the open file by which it is had: when that is closed it ends.
+    fn make(
+        space: Weak<Space>,
+        flags: u32,
+        features: u64,
+    ) -> Result<(Arc<UserFault>, FileHandle), Errno> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let new = memory::arc(UserFault {
+            number: NEXT.fetch_add(1, Relaxed),
+            space: Mutex::new(space),
+            flags,
+            features: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            queue: Mutex::new(Vec::new()),
+            readers: WaitQueue::new(),
+            faulting: WaitQueue::new(),
+            events: Mutex::new(Vec::new()),
+            telling: WaitQueue::new(),
+            changing: AtomicU32::new(0),
+        })?;
+        let node = Anonymous::node("anon_inode:[userfaultfd]")?;
+        let file = File::new(node, new.clone(), O_RDONLY | flags & O_NONBLOCK)?;
+        memory::push(&mut ALL.lock(), (new.number, Arc::downgrade(&new)))?;
+        new.initialize(features);
+        Ok((new, file))
+    }
+
+    /// The program has said what it wants.
+    fn initialize(&self, features: u64) {
+        self.features.store(features, Relaxed);
+        if self.has(UFFD_FEATURE_EVENT_UNMAP) {
+            LISTENERS.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A child's address space is there now.
+    fn set_space(&self, space: &Arc<Space>) {
+        *self.space.lock() = Arc::downgrade(space);
+        // Whoever closes it meanwhile sees the space, or is seen here.
+        if self.closed.load(Relaxed) {
+            self.forget_space();
+        }
+    }
+
+    /// It watches nothing there any more.
+    fn forget_space(&self) {
+        let space = self.space.lock().upgrade();
+        if let Some(space) = space {
+            space.forget_watcher(self.number);
+        }
+    }
+
+    /// Whether it is of this address space.
+    fn is_of(&self, space: &Space) -> bool {
+        core::ptr::eq(self.space.lock().as_ptr(), space)
+    }
+
     fn has(&self, feature: u32) -> bool {
         self.features.load(Relaxed) & u64::from(feature) != 0
     }
@@ -131,11 +173,17 @@ impl UserFault {
     }
 
     /// The next message: faults that nobody was told of yet come first, then events.
-    fn next_message(&self) -> Option<[u8; MESSAGE]> {
-        self.next_fault().or_else(|| {
-            let [kind, start, end] = self.next_event()?;
-            Some(message([kind, start, end, 0]))
-        })
+    fn next_message(&self) -> Result<Option<[u8; MESSAGE]>, Errno> {
+        match self.next_fault() {
+            None => Ok(self.next_event()?.map(message)),
+            fault => Ok(fault),
+        }
+    }
+
+    /// Whether there is a message.
+    fn is_readable(&self) -> bool {
+        let untold = self.queue.lock().iter().any(|pending| !pending.told);
+        untold || self.has_event()
     }
 
     /// The message of a fault that nobody was told of yet.
@@ -197,18 +245,17 @@ impl FileIo for UserFault {
                     Ok(done)
                 };
             }
-            let mut message = self.next_message();
-            if message.is_none() && done == 0 {
-                if file.nonblocking() {
-                    return Err(Errno::EAGAIN);
+            let message = match self.next_message() {
+                Err(error) if done == 0 => return Err(error),
+                Ok(None) if done == 0 => {
+                    if file.nonblocking() {
+                        return Err(Errno::EAGAIN);
+                    }
+                    self.readers.wait_until(|| self.is_readable())?;
+                    continue;
                 }
-                self.readers.wait_until(|| {
-                    message = self.next_message();
-                    message.is_some()
-                })?;
-            }
-            let Some(message) = message else {
-                return Ok(done);
+                Ok(Some(message)) => message,
+                Ok(None) | Err(_) => return Ok(done),
             };
             match buf.put(&message) {
                 Ok(MESSAGE) => done += MESSAGE,
@@ -223,8 +270,7 @@ impl FileIo for UserFault {
         if !self.is_initialized() || !file.nonblocking() {
             return POLLERR;
         }
-        let waiting = self.queue.lock().iter().any(|pending| !pending.told);
-        if waiting || self.has_event() {
+        if self.is_readable() {
             POLLIN
         } else {
             0
@@ -238,9 +284,7 @@ impl FileIo for UserFault {
     fn closed(&self, _file: &File) {
         self.closed.store(true, Relaxed);
         ALL.lock().retain(|(number, _)| *number != self.number);
-        if let Some(space) = self.space.upgrade() {
-            space.forget_watcher(self.number);
-        }
+        self.forget_space();
         self.wake(0, usize::MAX);
         self.forget_events();
     }

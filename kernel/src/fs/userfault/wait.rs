@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use linux_raw_sys::general::UFFD_FEATURE_SIGBUS;
+use linux_raw_sys::general::{UFFD_FEATURE_SIGBUS, UFFD_USER_MODE_ONLY};
 use scalvm::{FaultError, WatchedFault};
 
 use super::{Pending, UserFault, find};
@@ -26,7 +26,8 @@ pub fn tell(fault: WatchedFault, address: usize, origin: Origin) -> Result<(), F
         // It has just been closed, and watches no more.
         return Ok(());
     };
-    let refused = watcher.user_mode_only && origin == Origin::Kernel;
+    // Some serve only faults of programs, not those of the kernel's copies.
+    let refused = watcher.flags & UFFD_USER_MODE_ONLY != 0 && origin == Origin::Kernel;
     if refused || watcher.has(UFFD_FEATURE_SIGBUS) {
         return Err(FaultError::BeyondEnd);
     }
@@ -51,7 +52,7 @@ impl UserFault {
         };
         memory::push(&mut self.queue.lock(), pending).map_err(|_| FaultError::OutOfMemory)?;
         // What was done for it before it was there has not woken it.
-        let still = self.space.upgrade();
+        let still = self.space.lock().upgrade();
         if !still.is_some_and(|space| space.is_to_be_told(fault)) {
             self.forget(ticket);
             return Ok(());

@@ -69,6 +69,7 @@ fn remap(
     };
     let cut = userfault::unmapping(space, old + kept, old_len - kept)?;
     let left = userfault::unmapping(space, old, if keeps { 0 } else { kept })?;
+    let follows = userfault::moving(space, old)?;
     let moved = if keeps {
         space.remap_keeping(old, old_len, to)
     } else {
@@ -79,12 +80,14 @@ fn remap(
         MapError::NoSpace | MapError::Occupied => Errno::ENOMEM,
         other => other.into(),
     })?;
+    // In Linux's order.
+    replaced.into_iter().for_each(Change::tell);
+    if at != old {
+        let follows = follows.into_iter();
+        follows.for_each(|change| change.tell_moved(at, kept));
+    }
     let left = left.into_iter().filter(|_| at != old);
-    replaced
-        .into_iter()
-        .chain(cut)
-        .chain(left)
-        .for_each(Change::tell);
+    cut.into_iter().chain(left).for_each(Change::tell);
     Ok(at)
 }
 

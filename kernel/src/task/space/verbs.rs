@@ -118,10 +118,14 @@ impl Space {
 
 /// The manager's verbs. All of them block.
 impl Space {
-    /// A copy, for fork.
+    /// A copy, for fork; who serves it is told.
     pub fn fork(&self) -> Result<Arc<Space>, Errno> {
-        let map = with_memory(|| self.map.fork())?;
-        self.with_map(map)
+        let heirs = userfault::forking(self)?;
+        let watcher = |server| userfault::heir_of(&heirs, server);
+        let map = with_memory(|| self.map.fork_watched(watcher))?;
+        let child = self.with_map(map)?;
+        userfault::forked(heirs, &child);
+        Ok(child)
     }
 
     /// [`Map::map`](scalvm::Map::map).

@@ -1,7 +1,5 @@
 //! Moving and resizing of mappings, as mremap(2) does it.
 
-use std::ops::Range;
-
 use scalvm::{MapError, PAGE_MASK, Remap, page_ceil};
 
 use super::area::{Area, Attributes};
@@ -123,26 +121,14 @@ impl Space {
         Ok(())
     }
 
-    /// Whether moving a range away, which leaves one of its kind behind, is refused. Where the range is full, but not
-    /// certainly a single mapping, it may be refused for that too, with `NotMapped`: that is told by false.
+    /// Whether moving a range away, which leaves one of its kind behind, is refused.
     pub fn may_remap_keeping(
         &self,
         old: usize,
         len: usize,
         to: Option<usize>,
-    ) -> (bool, Result<(), MapError>) {
-        let Ok(range) = self.range(old, len) else {
-            return (true, Err(MapError::BadRange));
-        };
-        let single = !self.is_full(&range) || self.is_single(&range);
-        (single, self.may_remap_keeping_single(range, to))
-    }
-
-    fn may_remap_keeping_single(
-        &self,
-        old: Range<usize>,
-        to: Option<usize>,
     ) -> Result<(), MapError> {
+        let old = self.range(old, len)?;
         let new = to.map(|to| self.range(to, old.len())).transpose()?;
         if new
             .as_ref()
@@ -150,18 +136,16 @@ impl Space {
         {
             return Err(MapError::BadRange);
         }
-        let (_, area) = self.area(old.start).ok_or(MapError::NotMapped)?;
+        self.area(old.start).ok_or(MapError::NotMapped)?;
         self.unsealed(&old)?;
         new.as_ref().map_or(Ok(()), |new| self.unsealed(new))?;
         if !self.is_full(&old) {
             return Err(MapError::NotMapped);
         }
-        let attributes = Attributes {
-            wired: false,
-            ..area.attributes
-        };
         let replaced = new.as_ref().map_or(0, |new| self.bytes(new, |_| true));
-        self.may_add(&attributes, old.len(), replaced)?;
+        self.may_map(old.len().saturating_sub(replaced))?;
+        let data = self.bytes(&old, Attributes::is_data);
+        self.may_add_data(data.saturating_sub(replaced))?;
         if new.is_none() && !self.has_gap(old.len()) {
             return Err(MapError::NoSpace);
         }
@@ -198,11 +182,5 @@ impl Space {
             self.areas.insert(start, area);
         }
         Ok(())
-    }
-
-    /// Whether a full range is certainly a single mapping: nothing was ever changed for a part of it.
-    fn is_single(&self, range: &Range<usize>) -> bool {
-        self.area(range.start)
-            .is_some_and(|(_, area)| area.end >= range.end)
     }
 }

@@ -88,17 +88,24 @@ impl Space {
         replaced: usize,
     ) -> Result<(), MapError> {
         let more = add.saturating_sub(replaced);
-        if more > 0 {
-            let mapped = self.total(|_| true) + more;
-            within(self.rules.limits.mapped, mapped, Limit::Mapped)?;
-            if attributes.is_data() {
-                self.may_add_data(more)?;
-            }
+        self.may_map(more)?;
+        if attributes.is_data() {
+            self.may_add_data(more)?;
         }
         if attributes.wired {
             self.may_wire(add)?;
         }
         Ok(())
+    }
+
+    /// Whether bytes more may be mapped.
+    pub fn may_map(&self, bytes: usize) -> Result<(), MapError> {
+        let mapped = self.total(|_| true) + bytes;
+        within(
+            self.rules.limits.mapped.filter(|_| bytes > 0),
+            mapped,
+            Limit::Mapped,
+        )
     }
 
     /// Whether bytes more may be data.

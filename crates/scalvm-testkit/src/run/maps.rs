@@ -512,14 +512,13 @@ impl<'v> Runner<'v> {
             let serial = self.spaces[which].serial;
             format!("map {serial}: remap {old:#x} {len:#x} to {to:x?}, and keep it")
         });
-        let (single, must) = self.spaces[which].model.may_remap_keeping(old, len, to);
+        let must = self.spaces[which].model.may_remap_keeping(old, len, to);
         let got = self.retry(true, |r| r.spaces[which].real.remap_keeping(old, len, to))?;
         match (got, must) {
             (Ok(start), Ok(())) => self.spaces[which]
                 .model
                 .remap_keeping(old, len, to, start)
                 .or_else(wrong),
-            (Err(MapError::NotMapped), _) if !single => Ok(()),
             (got, must) => self.same("remap, keeping", got.map(|_| ()), must),
         }
     }

@@ -242,6 +242,32 @@ fn several_mappings_move_together_or_not_at_all() {
 }
 
 #[test]
+fn several_entries_move_and_are_left_behind_as_one() {
+    let kit = kit();
+    let map = anonymous(&kit, 6);
+    (0..6).for_each(|n| set(&map, page(n), 10 + n as u64));
+    assert_eq!(map.guard(page(2), PAGE_SIZE), Ok(()));
+    let (old, len, to) = (page(1), 4 * PAGE_SIZE, page(50));
+    map.set_limits(MapLimits {
+        data: Some(9 * PAGE_SIZE as u64),
+        ..MapLimits::default()
+    });
+    let kept = || map.remap_keeping(old, len, Some(to));
+    assert_eq!(kept(), Err(MapError::OverLimit(scalvm::Limit::Data)));
+    map.set_limits(MapLimits::default());
+    assert_eq!(map.usage().entries, 3);
+    assert_eq!(kept(), Ok(to));
+    assert_eq!(seen(&map), [10, 0, 0, 0, 0, 15].map(Some));
+    let moved = [50, 51, 52, 53].map(|n| get(&map, page(n)));
+    assert_eq!(moved, [Ok(11), NONE, Ok(13), Ok(14)]);
+    assert_eq!(map.usage().entries, 3 + 1, "what is left is one");
+    assert_eq!(map.unmap(page(3), PAGE_SIZE), Ok(()));
+    assert_eq!(kept(), Err(MapError::NotMapped), "a hole");
+    drop(map);
+    nothing_left(&kit);
+}
+
+#[test]
 fn nothing_is_placed_where_a_guard_is() {
     let kit = kit();
     let map = anonymous(&kit, 3);

@@ -9,7 +9,6 @@ use crate::machine::Machine;
 use crate::map::tree::Tree;
 use crate::map::unmap::Spares;
 use crate::map::{Attributes, Map, MapEntry, MapWrite};
-use crate::object::ObjectBody;
 use crate::request::Remap;
 use crate::vm::Vm;
 
@@ -68,8 +67,10 @@ impl<'v, M: Machine> Map<'v, M> {
         match how {
             Remap::InPlace | Remap::MayMove if new_end == old_end => Ok(old),
             Remap::InPlace | Remap::MayMove if map.can_extend(entry, old_end, new_end) => {
-                let more = map.extension(vm, entry, old_end..new_end, entry.attributes(), 0)?;
-                map.link_extension(vm, more, entry, old_end);
+                let ready = map.none_ready();
+                let (added, attributes) = (old_end..new_end, entry.attributes());
+                map.make_ready(vm, &ready, (entry, added), (old_end, attributes), 0)?;
+                map.link_ready(vm, &ready);
                 map.join_range(vm, old_end, new_end);
                 Ok(old)
             }
@@ -83,9 +84,10 @@ impl<'v, M: Machine> Map<'v, M> {
     }
 
     /// Moves what a range holds to another place, or to `to` if it is given, in the place of what is
-    /// mapped there, and returns where. The old range stays mapped, as if nothing had been written to it:
-    /// private memory shows what it was mapped from, or zeros, and is not wired; shared memory is mapped
-    /// twice. One entry must map the range. A failure changes nothing.
+    /// mapped there, and returns where. The range, which has no holes, stays mapped, as if nothing had been written to
+    /// it: private memory shows what it was mapped from, or zeros, and is not wired; shared memory is mapped
+    /// twice; guards are where the memory is. It is watched as before, but no page is write-protected; what has moved
+    /// is watched only by who follows. A failure changes nothing.
     pub fn remap_keeping(
         &self,
         old: usize,
@@ -102,7 +104,7 @@ impl<'v, M: Machine> Map<'v, M> {
             }
         }
         let map = self.body.write(vm);
-        let entry = map.map.tree.find(old).ok_or(MapError::NotMapped)?;
+        map.map.tree.find(old).ok_or(MapError::NotMapped)?;
         map.map.unsealed(old, old_end)?;
         let replaced = match to {
             Some(to) => {
@@ -111,18 +113,18 @@ impl<'v, M: Machine> Map<'v, M> {
             }
             None => 0,
         };
-        if entry.end.get() < old_end {
-            return Err(MapError::NotMapped);
-        }
-        map.map
-            .may_add(entry.attributes().unwired(), len, replaced)?;
+        map.last_of(old, old_end)?;
+        map.map.may_map(len.saturating_sub(replaced))?;
+        let data = map.bytes_like(old, old_end, |attributes| attributes.is_data());
+        map.map.may_add_data(data.saturating_sub(replaced))?;
         let to = to.or_else(|| map.find_room(len)).ok_or(MapError::NoSpace)?;
         map.relocate(vm, old..old_end, to, len, true)
     }
 }
 
-/// An entry for what is added to a mapping, and the reference of its object.
-type Extension<M> = (Ptr<MapEntry<M>>, Option<Ptr<ObjectBody<M>>>);
+/// Entries that are ready to be linked in where they say: each has the reference of its object, but is not in that
+/// one's list yet.
+type Ready<M> = Tree<MapEntry<M>>;
 
 impl<M: Machine> MapWrite<'_, M> {
     /// Whether there is room to grow from the entry's end to `new_end`.
@@ -132,17 +134,20 @@ impl<M: Machine> MapWrite<'_, M> {
             && Tree::next(entry).is_none_or(|next| next.start.get() >= new_end)
     }
 
-    /// Makes an entry for a range within `entry`, or one that goes on where it ends: with what it was
-    /// mapped from, not with what it has copied. It begins at 0 as yet. Promises of `credit` pages end
-    /// with the operation.
-    fn extension(
+    fn none_ready(&self) -> Ready<M> {
+        Tree::new(self.map.low, self.map.high)
+    }
+
+    /// Makes an entry ready for a range within `entry`, or one that goes on where it ends, to be linked in at `start`:
+    /// with what it was mapped from, not with what it has copied. Promises of `credit` pages end with the operation.
+    fn make_ready(
         &self,
         vm: &Vm<M>,
-        entry: Ptr<MapEntry<M>>,
-        range: Range<usize>,
-        attributes: Attributes,
+        ready: &Ready<M>,
+        (entry, range): (Ptr<MapEntry<M>>, Range<usize>),
+        (start, attributes): (usize, Attributes),
         credit: u64,
-    ) -> Result<Extension<M>, MapError> {
+    ) -> Result<(), MapError> {
         let origin = match entry.object.get() {
             Some(object) if object.private => object.under,
             other => other,
@@ -156,7 +161,8 @@ impl<M: Machine> MapWrite<'_, M> {
             unsettled: false,
             ..attributes.fresh()
         };
-        let more = MapEntry::new(entry.map(), 0, range.len(), first, attributes);
+        let end = start + range.len();
+        let more = MapEntry::new(entry.map(), start, end, first, attributes);
         let more = vm.entries.alloc(&vm.machine, &vm.frames, more)?;
         if more.attributes().promised
             && let Err(error) = vm.promise(pages, credit)
@@ -167,26 +173,33 @@ impl<M: Machine> MapWrite<'_, M> {
         if let Some(origin) = origin {
             origin.retain();
         }
-        Ok((more, origin))
+        more.object.set(origin);
+        ready.insert_after(ready.last(), more);
+        Ok(())
     }
 
-    /// Links an extension in, at this address, which is the end of the entry that it extends.
-    fn link_extension(
+    /// The same for the entries of a range without holes, one for each, in their places.
+    fn make_twins_ready(
         &self,
         vm: &Vm<M>,
-        more: Extension<M>,
-        entry: Ptr<MapEntry<M>>,
-        start: usize,
-    ) {
-        more.0.offset.set(entry.index_of(start));
-        self.link_at(vm, more, start);
+        ready: &Ready<M>,
+        range: Range<usize>,
+        credit: u64,
+    ) -> Result<(), MapError> {
+        self.for_each(range.start, range.end, |entry| {
+            let start = entry.start.get().max(range.start);
+            let part = (entry, start..entry.end.get().min(range.end));
+            let attributes = entry.attributes().unwired();
+            self.make_ready(vm, ready, part, (start, attributes), credit)
+        })
     }
 
-    /// Links an entry in that begins at 0 as yet.
-    fn link_at(&self, vm: &Vm<M>, (more, origin): Extension<M>, start: usize) {
-        more.end.set(start + more.end.get());
-        more.start.set(start);
-        self.map.link(vm, more, origin);
+    /// Links in what is ready.
+    fn link_ready(&self, vm: &Vm<M>, ready: &Ready<M>) {
+        while let Some(entry) = ready.first() {
+            ready.remove(entry);
+            self.map.link(vm, entry, entry.object.get());
+        }
     }
 
     /// The last entry of a range, which has no holes.
@@ -200,7 +213,7 @@ impl<M: Machine> MapWrite<'_, M> {
     }
 
     /// Moves a range without holes to `to`, in the place of what is mapped there, and lengthens it there to
-    /// `new_len`, or, with `stays`, where it lies in one entry, leaves one of its kind behind.
+    /// `new_len`, or, with `stays`, leaves one of its kind behind.
     fn relocate(
         &self,
         vm: &Vm<M>,
@@ -216,40 +229,22 @@ impl<M: Machine> MapWrite<'_, M> {
         let entry = self.last_of(old, old_end)?;
         let old_len = old_end - old;
         let credit = self.promised_in(to, to + new_len);
-        let attributes = entry.attributes();
+        let ready = self.none_ready();
         // Only a mapping that keeps its length leaves one behind.
-        let more = if stays {
-            Some(self.extension(vm, entry, old..old_end, attributes.unwired(), credit)?)
+        let made = if stays {
+            self.make_twins_ready(vm, &ready, old..old_end, credit)
         } else if new_len > old_len {
-            Some(self.extension(vm, entry, old_end..old + new_len, attributes, credit)?)
+            let added = (entry, old_end..old + new_len);
+            let place = (to + old_len, entry.attributes().moved());
+            self.make_ready(vm, &ready, added, place, credit)
         } else {
-            None
+            Ok(())
         };
-        let ready = self
-            .reserve_move(vm, old..old_end, to..to + new_len)
-            .and_then(|(here, there)| {
-                self.clip(vm, old, old_end, here);
-                match self.for_each(old, old_end, |entry| Ok(vm.separate(entry)?)) {
-                    Ok(()) => Ok(there),
-                    Err(error) => {
-                        self.join_range(vm, old, old_end);
-                        there.give_back(vm);
-                        Err(error)
-                    }
-                }
-            });
-        let there = match ready {
-            Ok(ready) => ready,
+        let prepared = made.and_then(|()| self.prepare_move(vm, old..old_end, to..to + new_len));
+        let there = match prepared {
+            Ok(there) => there,
             Err(error) => {
-                if let Some((entry, origin)) = more {
-                    if entry.attributes().promised {
-                        vm.take_back(entry.pages() as u64);
-                    }
-                    vm.entries.free(&vm.machine, &vm.frames, entry);
-                    origin
-                        .into_iter()
-                        .for_each(|origin| vm.release_object(origin));
-                }
+                vm.drop_ready(&ready);
                 return Err(error);
             }
         };
@@ -266,19 +261,37 @@ impl<M: Machine> MapWrite<'_, M> {
             self.set_attributes(entry, entry.attributes().moved());
             (at, last) = (next, entry);
         }
-        match more {
-            Some(left) if stays => {
-                self.link_at(vm, left, old);
-                self.join_range(vm, old, old_end);
-            }
-            Some(more) => {
-                more.0.set_attributes(more.0.attributes().moved());
-                self.link_extension(vm, more, last, to + old_len);
-            }
-            None => {}
+        if let Some(added) = ready.first().filter(|_| !stays) {
+            // Untouched memory has other page numbers where it is now.
+            added.offset.set(last.index_of(added.start.get()));
+        }
+        self.link_ready(vm, &ready);
+        if stays {
+            self.join_range(vm, old, old_end);
         }
         self.join_range(vm, to, to + new_len);
         Ok(to)
+    }
+
+    /// Does all of a move that may fail: at the old place, where it cannot be seen. What the new place needs is set
+    /// aside. On failure nothing has changed.
+    fn prepare_move(
+        &self,
+        vm: &Vm<M>,
+        old: Range<usize>,
+        new: Range<usize>,
+    ) -> Result<Spares<M>, MapError> {
+        let (here, there) = self.reserve_move(vm, old.clone(), new)?;
+        self.clip(vm, old.start, old.end, here);
+        let separated = self.for_each(old.start, old.end, |entry| Ok(vm.separate(entry)?));
+        match separated {
+            Ok(()) => Ok(there),
+            Err(error) => {
+                self.join_range(vm, old.start, old.end);
+                there.give_back(vm);
+                Err(error)
+            }
+        }
     }
 
     fn reserve_move(
@@ -301,5 +314,22 @@ impl<M: Machine> MapWrite<'_, M> {
     fn shift(&self, vm: &Vm<M>, entry: Ptr<MapEntry<M>>, to: usize) {
         self.map.tree.remove(entry);
         self.map.take_over(vm, self.map, entry, to);
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// Frees what was made ready and is not needed.
+    fn drop_ready(&self, ready: &Ready<M>) {
+        while let Some(entry) = ready.first() {
+            ready.remove(entry);
+            if entry.attributes().promised {
+                self.take_back(entry.pages() as u64);
+            }
+            let origin = entry.object.get();
+            self.entries.free(&self.machine, &self.frames, entry);
+            if let Some(origin) = origin {
+                self.release_object(origin);
+            }
+        }
     }
 }

@@ -133,7 +133,7 @@ impl<M: Machine> MapBody<M> {
         replaced: usize,
     ) -> Result<(), MapError> {
         let more = add.saturating_sub(replaced);
-        within(&self.rules.mapped, self.bytes.get(), more, Limit::Mapped)?;
+        self.may_map(more)?;
         if attributes.is_data() {
             self.may_add_data(more)?;
         }
@@ -141,6 +141,11 @@ impl<M: Machine> MapBody<M> {
             self.may_wire(add)?;
         }
         Ok(())
+    }
+
+    /// Whether `bytes` more may be mapped.
+    pub fn may_map(&self, bytes: usize) -> Result<(), MapError> {
+        within(&self.rules.mapped, self.bytes.get(), bytes, Limit::Mapped)
     }
 
     /// Whether `bytes` more may be data.

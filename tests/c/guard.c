@@ -5,6 +5,9 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #define INSTALL 102
 #define REMOVE 103
 #define PAGES 8
@@ -113,6 +116,11 @@ static void kept(void)
 	q = mremap(q, 7 * PAGE, LEN, MREMAP_MAYMOVE);
 	show_ok("grow", q);
 	row("grown", q);
+	p = mremap(q, LEN, LEN, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+	show_ok("leave behind", p);
+	row("left", q);
+	row("there", p);
+	q = p;
 	show("unmap", munmap(q + 6 * PAGE, PAGE));
 	show_ok("map", mmap(q + 6 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0));
 	row("mapped again", q);

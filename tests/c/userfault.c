@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 /* The kernel's interface; the C library's headers do not have it. */
 struct range { uint64_t start, len; };
@@ -398,7 +399,8 @@ static int has_flag(const void *at, const char *flag)
 		unsigned long start, end;
 
 		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			here = start == (uintptr_t)at;
+			here = start <= (uintptr_t)at &&
+			    (uintptr_t)at < end;
 		else if (here && strncmp(line, "VmFlags:", 8) == 0)
 			found = strstr(line, flag) != NULL;
 	}
@@ -761,32 +763,82 @@ static void *one_event(void *arg)
 	return &msg;
 }
 
+static void await_event(struct listener *l)
+{
+	need(pthread_create(&l->thread, NULL, one_event, l) == 0);
+}
+
+static struct msg *awaited(struct listener *l)
+{
+	void *got;
+
+	pthread_join(l->thread, &got);
+	return got;
+}
+
+/* Shows the event of a mapping that has moved. */
+static void show_moved(const struct msg *msg, const char *at, const char *to)
+{
+	say("event %x, from %ld to %ld, %ld pages", msg->event,
+	    (long)(msg->flags - (uintptr_t)at) / PAGE,
+	    (long)(msg->address - (uintptr_t)to) / PAGE,
+	    (long)((uint64_t)msg->more << 32 | msg->thread) / PAGE);
+}
+
 /* Who serves a mapping serves it still when it has moved. */
 static void followed(void)
 {
 	struct listener l = { .fd = new_fd(O_NONBLOCK, FEATURE_REMAP) };
 	char *at = map(4), *to = map(4);
-	struct msg *msg;
-	void *got;
 
 	say("- followed");
 	at[0] = 'a';
 	need(enroll(l.fd, at, 3, MISSING | WP) == 0);
 	need(protect(l.fd, at, 3, 1) == 0);
-	need(pthread_create(&l.thread, NULL, one_event, &l) == 0);
+	await_event(&l);
 	need(mremap(at, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to)
 	    == to);
-	pthread_join(l.thread, &got);
-	msg = got;
-	say("event %x, from %ld to %ld, %ld pages", msg->event,
-	    (long)(msg->flags - (uintptr_t)at) / PAGE,
-	    (long)(msg->address - (uintptr_t)to) / PAGE,
-	    (long)((uint64_t)msg->more << 32 | msg->thread) / PAGE);
+	show_moved(awaited(&l), at, to);
 	say("um %d, protected %d", has_flag(to, " um "), is_protected(to));
 	show("copy there", copy(l.fd, to + PAGE, map(1), 0));
 	show("copy here", copy(l.fd, at + PAGE, to, 0));
 	say("read %c%d", to[0], to[PAGE]);
+	/* Nobody is told of what does not move. */
+	show("in its place", mremap(to, 3 * PAGE, 2 * PAGE, 0) == to ? 0 : -1);
 	close(l.fd);
+}
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+/* A mapping that is left behind is served still; where its memory is now only by who follows. */
+static void left_behind(uint64_t features)
+{
+	struct listener l = { .fd = new_fd(O_NONBLOCK, features) };
+	char *at = map(4), *page = map(1), *to;
+
+	say("- left behind, features %llx", (unsigned long long)features);
+	memset(at, 'a', 3 * PAGE);
+	memset(page, 'p', PAGE);
+	need(enroll(l.fd, at, 4, MISSING | WP) == 0);
+	need(protect(l.fd, at + PAGE, 1, 1) == 0);
+	if (features & FEATURE_REMAP)
+		await_event(&l);
+	to = mremap(at, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+	need(to != MAP_FAILED);
+	if (features & FEATURE_REMAP)
+		show_moved(awaited(&l), at, to);
+	say("here: um %d, protected %d%d", has_flag(at, " um "),
+	    is_protected(at), is_protected(at + PAGE));
+	say("there: um %d, protected %d%d", has_flag(to, " um "),
+	    is_protected(to), is_protected(to + PAGE));
+	show("copy here", copy(l.fd, at, page, 0));
+	show("again", copy(l.fd, at + PAGE, page, 0));
+	show("copy there", copy(l.fd, to + 3 * PAGE, page, 0));
+	say("%c%c %c%c%c", at[0], at[PAGE], to[0], to[PAGE], to[2 * PAGE]);
+	close(l.fd);
+	say("closed: %d%d", at[3 * PAGE], is_protected(to + PAGE));
 }
 
 /* A fork that nobody reads of waits, and can be killed. */
@@ -812,7 +864,6 @@ static void inherited(void)
 	struct server s = { .fd = new_fd(O_NONBLOCK, FEATURE_FORK), .quiet = 1 };
 	struct listener l = { .fd = s.fd };
 	struct msg *msg;
-	void *got;
 	pid_t child;
 
 	say("- inherited");
@@ -822,7 +873,7 @@ static void inherited(void)
 	memset(s.at, 'p', PAGE);
 	need(enroll(s.fd, s.at, 4, MISSING | WP) == 0);
 	need(protect(s.fd, s.at, 1, 1) == 0);
-	need(pthread_create(&l.thread, NULL, one_event, &l) == 0);
+	await_event(&l);
 	child = fork();
 	if (child == 0) {
 		say("child reads %c%c", s.at[0], s.at[PAGE]);
@@ -831,8 +882,7 @@ static void inherited(void)
 		_exit(0);
 	}
 	need(child > 0);
-	pthread_join(l.thread, &got);
-	msg = got;
+	msg = awaited(&l);
 	say("event %x", msg->event);
 
 	struct server heir = s;
@@ -848,6 +898,89 @@ static void inherited(void)
 	say("the parent's %c", s.at[0]);
 	close(s.fd);
 	forked_unread();
+}
+
+/* Reads of a fork when it can: first there is too little room, then no descriptor is free. */
+static void *late_event(void *arg)
+{
+	struct listener *l = arg;
+	struct pollfd poller = { .fd = l->fd, .events = POLLIN };
+	struct rlimit few = { 1024, 1024 };
+	int first = dup(1), last = first, next;
+	struct msg msg;
+
+	setrlimit(RLIMIT_NOFILE, &few);
+	need(poll(&poller, 1, -1) == 1);
+	show("too little room", read(l->fd, &msg, sizeof msg - 1));
+	while ((next = dup(1)) >= 0)
+		last = next;
+	show("no descriptor", read(l->fd, &msg, sizeof msg));
+	show("still there", poll(&poller, 1, 0));
+	while (last >= first)
+		close(last--);
+	/* From here on the child prints. */
+	need(read(l->fd, &msg, sizeof msg) == sizeof msg && msg.event == 0x13);
+	l->count = (int)msg.flags;
+	need(read(l->fd, &msg, sizeof msg) == -1 && errno == EAGAIN);
+	return NULL;
+}
+
+/* Closes a descriptor of whose events nobody has read. */
+static void *closing(void *arg)
+{
+	struct listener *l = arg;
+	struct pollfd poller = { .fd = l->fd, .events = POLLIN };
+
+	need(poll(&poller, 1, -1) == 1);
+	close(l->fd);
+	return NULL;
+}
+
+/* Children of what is read of late, never, or not served. */
+static void children(void)
+{
+	struct listener l = { .fd = new_fd(O_NONBLOCK, FEATURE_FORK) };
+	char *at = map(4);
+	pid_t child;
+
+	say("- children");
+	memset(at, 'p', 2 * PAGE);
+	need(enroll(l.fd, at, 4, WP) == 0);
+	need(protect(l.fd, at, 2, 1) == 0);
+	need(madvise(at, PAGE, MADV_WIPEONFORK) == 0);
+	need(pthread_create(&l.thread, NULL, late_event, &l) == 0);
+	child = fork();
+	if (child == 0) {
+		say("child: %d%c protected %d%d", at[0], at[PAGE],
+		    is_protected(at), is_protected(at + PAGE));
+		say("um %d%d", has_flag(at, " uw "), has_flag(at + PAGE, " uw "));
+		at[0] = 'w';
+		_exit(0);
+	}
+	pthread_join(l.thread, NULL);
+	reap("wiped", child);
+	close(l.count);
+
+	/* The child has no descriptor of its own that would keep it open. */
+	need(pthread_create(&l.thread, NULL, closing, &l) == 0);
+	child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (child == 0) {
+		at[PAGE] = 'w';
+		say("child: %d%c protected %d", at[3 * PAGE], at[PAGE],
+		    is_protected(at + PAGE));
+		_exit(0);
+	}
+	pthread_join(l.thread, NULL);
+	reap("closed", child);
+
+	l.fd = new_fd(O_NONBLOCK, FEATURE_FORK);
+	need(enroll(l.fd, at, 4, WP) == 0);
+	need(madvise(at, 4 * PAGE, MADV_DONTFORK) == 0);
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	reap("not given", child);
+	close(l.fd);
 }
 
 static volatile int handled;
@@ -1096,7 +1229,10 @@ int main(void)
 	shared_poison();
 	events();
 	followed();
+	left_behind(FEATURE_REMAP | FEATURE_UNMAP);
+	left_behind(0);
 	inherited();
+	children();
 	signals();
 	changes();
 	migration();

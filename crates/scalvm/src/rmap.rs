@@ -81,25 +81,28 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Whether the page `index` of an object was used through any mapping since this was last asked.
+    /// Whether the page `index` of an object was used through any mapping since this was last asked; and
+    /// whether any of them is wired.
     pub(crate) fn was_accessed(
         &self,
         guard: &ObjectGuard<'_, M>,
         index: u32,
         frame: Frame,
-    ) -> bool {
+    ) -> (bool, bool) {
         let clear = Clear {
             accessed: true,
             dirty: false,
         };
-        let mut accessed = false;
-        self.each_range(guard, guard.object(), index, 1, |map, range| {
+        let (mut accessed, mut wired) = (false, false);
+        self.each_part(guard, guard.object(), index, 1, |entry, range| {
+            wired |= entry.attributes().wired;
+            let map = entry.map();
             let debt = map.pmap.harvest(&self.machine, self, range, clear, |seen| {
                 accessed |= seen.accessed && seen.frame == frame;
             });
             self.pay(debt, &map.target().pmap);
         });
-        accessed
+        (accessed, wired)
     }
 
     /// The page that was found mapped, if it is one of the manager's and not the page of zeros.

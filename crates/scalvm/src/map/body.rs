@@ -199,7 +199,7 @@ impl<M: Machine> MapWrite<'_, M> {
             vm.release_object(object);
         }
         if entry.attributes().wired {
-            vm.unwired();
+            vm.unwired(entry.pages());
         }
         vm.entries.free(&vm.machine, &vm.frames, entry);
     }

@@ -69,7 +69,7 @@ impl<M: Machine> MapWrite<'_, M> {
     /// Moves the entries of a range, whose ends none crosses, into a list.
     fn move_out(&self, vm: &Vm<M>, start: usize, end: usize, to: &Passing<'_, M>) {
         self.unmap_pages(vm, start..end);
-        let mut unwired = false;
+        let mut unwired = 0;
         while let Some(entry) = self
             .map
             .tree
@@ -77,7 +77,9 @@ impl<M: Machine> MapWrite<'_, M> {
             .filter(|e| e.start.get() < end)
         {
             let old = entry.attributes();
-            unwired |= old.wired;
+            if old.wired {
+                unwired += entry.pages();
+            }
             self.set_attributes(entry, old.unwired().unwatched());
             self.map.tree.remove(entry);
             to.map
@@ -85,9 +87,7 @@ impl<M: Machine> MapWrite<'_, M> {
                 .take_over(vm, self.map, entry, entry.start.get());
             vm.count(Event::Extract);
         }
-        if unwired {
-            vm.unwired();
-        }
+        vm.unwired(unwired);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Bringing a range in ahead of use.
 
-use crate::addr::{Access, PAGE_SIZE, Prot};
+use crate::addr::{Access, PAGE_SHIFT, PAGE_SIZE, Prot};
 use crate::error::FaultError;
 use crate::machine::Machine;
 use crate::map::Map;
 use crate::pmap::Pmap;
 use crate::request::{Region, Share};
 use crate::stats::Event;
+
+/// Pages between two pauses (arbitrary: some microseconds each, with a page of zeros in each).
+const PAUSE: usize = 64;
 
 /// Where populating a range ended before the range did, and why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +59,12 @@ impl<'v, M: Machine> Map<'v, M> {
         Ok(())
     }
 
-    /// Accesses a page; tells whether it had to be brought in, or made accessible like that.
+    /// Accesses a page; tells whether it had to be brought in, or made accessible like that. Whoever has many to bring in
+    /// pauses here now and then.
     pub(super) fn touch_page(&self, at: usize, access: Access) -> Result<bool, FaultError> {
+        if (at >> PAGE_SHIFT).is_multiple_of(PAUSE) {
+            self.vm.machine.pause();
+        }
         let here = self.body.pmap.query(&self.vm.machine, at);
         if here.is_some_and(|mapping| mapping.prot.contains(access.needs())) {
             return Ok(false);

@@ -4,7 +4,9 @@
 //! daemon lets it stay. So a write that replaces a page by a copy keeps the copy, a child that is
 //! forked has nothing wired, and a page that was truncated away is simply not there.
 
-use crate::addr::PAGE_SIZE;
+use core::cell::Cell;
+
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE};
 use crate::error::{FaultError, MapError};
 use crate::machine::Machine;
 use crate::map::populate::touch;
@@ -105,17 +107,25 @@ impl<'v, M: Machine> Map<'v, M> {
 
     /// Takes the marks back, however often the range was wired.
     pub fn unwire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        self.change(start, len, |_| Ok(()), Attributes::unwired)?;
-        self.vm.unwired();
+        let some = Cell::new(false);
+        let unwire = |old: Attributes| {
+            some.set(some.get() || old.wired);
+            old.unwired()
+        };
+        self.change(start, len, |_| Ok(()), unwire)?;
+        if some.get() {
+            self.vm.unwired(len >> PAGE_SHIFT);
+        }
         Ok(())
     }
 
     /// Takes all marks back.
     pub fn unwire_all(&self) {
         let map = self.body.write(self.vm);
+        let pages = map.map.wired.get() >> PAGE_SHIFT;
         map.set_all(self.vm, Attributes::unwired);
         drop(map);
-        self.vm.unwired();
+        self.vm.unwired(pages);
     }
 
     /// Whether what a range has that is not wired yet may be.
@@ -178,7 +188,7 @@ impl<'v, M: Machine> Map<'v, M> {
         map.join_range(self.vm, start, end);
         drop(map);
         if !wired {
-            self.vm.unwired();
+            self.vm.unwired((end - start) >> PAGE_SHIFT);
         }
     }
 }

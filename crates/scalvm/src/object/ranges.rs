@@ -30,13 +30,26 @@ impl<M: Machine> Vm<M> {
         pages: u64,
         mut f: impl FnMut(Ptr<MapBody<M>>, Range<usize>),
     ) {
+        self.each_part(guard, object, first, pages, |entry, range| {
+            f(entry.map(), range)
+        });
+    }
+
+    /// The same with the entries.
+    pub(crate) fn each_part(
+        &self,
+        guard: &ObjectGuard<'_, M>,
+        object: Ptr<ObjectBody<M>>,
+        first: u32,
+        pages: u64,
+        mut f: impl FnMut(Ptr<MapEntry<M>>, Range<usize>),
+    ) {
         guard.covers(object);
-        let mut each = |entry: Ptr<MapEntry<M>>| {
+        object.target().all_entries().for_each(|entry| {
             for (from, to) in overlaps(&entry, first, pages).into_iter().flatten() {
-                f(entry.map(), from..to);
+                f(entry, from..to);
             }
-        };
-        object.target().all_entries().for_each(&mut each);
+        });
     }
 
     /// Removes every mapping of those pages (O5), and flushes.

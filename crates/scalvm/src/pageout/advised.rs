@@ -100,7 +100,7 @@ impl<M: Machine> Vm<M> {
             }
             Evicted::Writing if !file => true,
             Evicted::Wired => {
-                self.pageout.wired.store(true, Relaxed);
+                self.pageout.some_wired.store(true, Relaxed);
                 false
             }
             Evicted::Writing | Evicted::Kept | Evicted::Refused => {

@@ -24,6 +24,15 @@ pub(crate) struct Claim<M: Machine> {
     pub key: u64,
 }
 
+/// What was found of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    Unused,
+    Used,
+    /// It is to stay, used or not.
+    Wired,
+}
+
 /// Why a page cannot be claimed.
 pub(crate) enum Refused {
     /// It is no page of an object, or no more the one that the policy knows.
@@ -74,20 +83,27 @@ impl<M: Machine> Vm<M> {
         self.let_go(claim.page);
     }
 
-    /// Whether the page was used since this was last asked; or is wired.
-    pub(crate) fn was_used(&self, claim: &Claim<M>) -> bool {
+    /// Whether the page was used since this was last asked, or is wired.
+    pub(crate) fn look_at(&self, claim: &Claim<M>) -> Look {
         let page = claim.page;
         let mut used = page.clear_flags(TOUCHED) & TOUCHED != 0;
-        if page.mapped.load(Relaxed) == 0 {
-            return used;
+        let mut wired = false;
+        if page.mapped.load(Relaxed) != 0 {
+            self.visit(claim.family, claim.anon, claim.index, |guard| {
+                let (used_here, wired_here) = self.was_accessed(guard, claim.index, page.frame());
+                used |= used_here;
+                // What others have as well can leave when these have copies, which is told to nobody.
+                wired |= wired_here && claim.anon.refs() == 1;
+                true
+            });
+            if used && page.test_flags(AHEAD) != 0 {
+                self.ahead_used(&page);
+            }
         }
-        self.visit(claim.family, claim.anon, claim.index, |guard| {
-            used |= self.was_accessed(guard, claim.index, page.frame());
-            true
-        });
-        if used && page.test_flags(AHEAD) != 0 {
-            self.ahead_used(&page);
+        match used {
+            _ if wired => Look::Wired,
+            true => Look::Used,
+            false => Look::Unused,
         }
-        used
     }
 }

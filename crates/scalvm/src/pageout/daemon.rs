@@ -8,7 +8,7 @@ use crate::kmem::Ptr;
 use crate::machine::{MAX_CPUS, Machine, Rank};
 use crate::page::{AHEAD, KNOWN, Page, State, TOUCHED};
 use crate::pageout::batch::Batch;
-use crate::pageout::claim::Refused;
+use crate::pageout::claim::{Claim, Look, Refused};
 use crate::pageout::evict::Evicted;
 use crate::pageout::policy::Verdict;
 use crate::pageout::ring::Ring;
@@ -38,7 +38,7 @@ const REVOLUTIONS: u64 = 4;
 pub(super) enum Who {
     /// Nobody waits for it: others may run meanwhile.
     Daemon,
-    /// A thread that needs frames, which others would take if they ran before it does.
+    /// A thread that needs frames: once there are some, others would take them if they ran before it does.
     Needy,
 }
 
@@ -100,11 +100,17 @@ impl<M: Machine> Vm<M> {
     fn gather(&self) {
         let pageout = &self.pageout;
         if pageout.unnoted.swap(false, Acquire) {
+            let mut admitted = 0u32;
             self.frames.for_each(|page| {
                 let is_new = page.test_flags(KNOWN) == 0 && page.is_plain() && page.is_owned();
                 if is_new && matches!(page.state(), State::Anon | State::File) {
-                    let _policies = pageout.lock.lock(&self.machine, Rank::Policy);
+                    let policies = pageout.lock.lock(&self.machine, Rank::Policy);
                     self.admit(page.frame().0 as u32);
+                    drop(policies);
+                    admitted += 1;
+                    if admitted % PAUSE == 0 {
+                        self.machine.pause();
+                    }
                 }
             });
         }
@@ -201,24 +207,39 @@ impl<M: Machine> Vm<M> {
         if want == 0 {
             return 0;
         }
-        let pageout = &self.pageout;
+        // So much is unwired that it may be worth more than what can leave already.
+        if self.pageout.unwired.load(Relaxed) >= u64::from(self.patience()) {
+            self.gather_unwired();
+        }
         match self.search(want, who) {
-            // What was wired may be so no more, though nobody has told.
-            0 if pageout.wired.swap(false, Relaxed) => {
-                pageout.unnoted.store(true, Release);
-                self.search(want, who)
-            }
+            0 if self.gather_unwired() => self.search(want, who),
             freed => freed,
         }
     }
 
-    /// A page is wired no more.
-    #[cold]
-    pub(crate) fn unwired(&self) {
-        if self.pageout.wired.load(Relaxed) {
-            self.pageout.unnoted.store(true, Release);
+    /// Has the next search gather what the policies were made to forget, if any of it may be wired no
+    /// more. Whoever unwires what is found wired from now on is noticed the next time.
+    fn gather_unwired(&self) -> bool {
+        let pageout = &self.pageout;
+        if !pageout.some_wired.load(Relaxed) || pageout.unwired.swap(0, Acquire) == 0 {
+            return false;
         }
-        self.more_may_leave();
+        pageout.some_wired.store(false, Relaxed);
+        pageout.unnoted.store(true, Release);
+        true
+    }
+
+    /// So many pages of a map are wired no more.
+    #[cold]
+    pub(crate) fn unwired(&self, pages: usize) {
+        if pages == 0 {
+            return;
+        }
+        self.pageout.unwired.fetch_add(pages as u64, Release);
+        match u32::try_from(pages).unwrap_or(u32::MAX) {
+            few if few < self.patience() => self.frames.notice(&self.machine, few),
+            _ => self.more_may_leave(),
+        }
     }
 
     fn search(&self, want: u64, who: Who) -> u64 {
@@ -246,7 +267,8 @@ impl<M: Machine> Vm<M> {
                 self.look_at_next(kind, &mut search);
                 self.relieve(&mut search);
                 looks += 1;
-                if who == Who::Daemon && looks % PAUSE == 0 {
+                let nothing_to_take = who == Who::Daemon || search.freed == 0;
+                if nothing_to_take && looks % PAUSE == 0 {
                     self.machine.pause();
                 }
                 continue;
@@ -332,9 +354,11 @@ impl<M: Machine> Vm<M> {
         let (claim, used, key) = match self.claim(page) {
             Ok(claim) => {
                 search.busy = 0;
-                let used = self.was_used(&claim);
                 let key = claim.key;
-                (claim, used, key)
+                match self.look_at(&claim) {
+                    Look::Wired => return self.forget_wired(claim),
+                    look => (claim, look == Look::Used, key),
+                }
             }
             Err(Refused::Busy) => {
                 let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
@@ -382,7 +406,7 @@ impl<M: Machine> Vm<M> {
                     search.more_given_up = true;
                     self.readmit(page);
                 }
-                Evicted::Wired => self.pageout.wired.store(true, Relaxed),
+                Evicted::Wired => self.pageout.some_wired.store(true, Relaxed),
                 Evicted::Refused => {
                     self.readmit(page);
                     search.refusals += 1;
@@ -390,6 +414,21 @@ impl<M: Machine> Vm<M> {
             },
             Verdict::Keep => self.unclaim(claim),
         }
+    }
+
+    /// Takes a page that was found wired from its policy (R1).
+    fn forget_wired(&self, claim: Claim<M>) {
+        let page = claim.page;
+        {
+            let _policies = self.pageout.lock.lock(&self.machine, Rank::Policy);
+            if page.clear_flags(KNOWN) & KNOWN != 0 {
+                let frame = page.frame().0 as u32;
+                self.pageout.policies[usize::from(claim.file)]
+                    .remove(self.frames.segments(), frame);
+            }
+        }
+        self.pageout.some_wired.store(true, Relaxed);
+        self.unclaim(claim);
     }
 
     /// Helps where a store had no room for a page.

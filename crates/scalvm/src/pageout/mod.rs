@@ -107,7 +107,9 @@ pub(crate) struct Pageout {
     /// Whether pages came that neither a ring nor a policy knows (R1).
     unnoted: AtomicBool,
     /// Whether the policies were made to forget pages because they are wired (R1).
-    wired: AtomicBool,
+    some_wired: AtomicBool,
+    /// Pages that were unwired since all frames were last gone through for such.
+    unwired: AtomicU64,
     /// Anons whose contents were given up (A6).
     pub(crate) given_up: AtomicU64,
     /// Whether pages may be among them that no search has found: these leave though nothing takes
@@ -135,7 +137,8 @@ impl Pageout {
             lock: SpinLock::new(),
             rings: [const { Ring::new() }; MAX_CPUS],
             unnoted: AtomicBool::new(false),
-            wired: AtomicBool::new(false),
+            some_wired: AtomicBool::new(false),
+            unwired: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
             some_given_up: AtomicBool::new(false),
             missed: [const { AtomicU32::new(0) }; 2],

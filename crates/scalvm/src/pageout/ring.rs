@@ -6,8 +6,9 @@
 //! all frames are gone through once. Pages that were freed meanwhile are skipped.
 //!
 //! Invariant **R1**: a page that a fault has noted is in a ring, or known to a policy, or
-//! `Pageout::unnoted` is set, until it is freed; or it was found wired, and `Pageout::wired` is set: then
-//! all frames are gone through again when something is unwired, or before a search ends in vain.
+//! `Pageout::unnoted` is set, until it is freed; or it was found wired, and `Pageout::some_wired` is
+//! set. Whoever unwires something says so behind it in `Pageout::unwired`; then all frames are gone through again, when that
+//! is much or before a search ends in vain.
 //!
 //! No lock: places are taken by counting up, and emptied by exchange.
 

@@ -122,7 +122,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// How many pages must come before it is worth to search again what was just searched.
-    fn patience(&self) -> u32 {
+    pub(super) fn patience(&self) -> u32 {
         let known = self.pageout.policies.iter().map(|policy| policy.len());
         known.sum::<u32>() / SHARE + 1
     }

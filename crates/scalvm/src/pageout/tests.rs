@@ -334,8 +334,12 @@ fn the_daemon_is_told_what_may_leave() {
     assert!(is_told(&vm), "a page is clean");
     assert!(vm.balance() > 0);
     assert_eq!(vm.balance(), 0);
+    map.wire(at, 2 * PAGE_SIZE).unwrap();
+    map.unwire(at + 2 * PAGE_SIZE, 2 * PAGE_SIZE).unwrap();
     map.unwire(at, PAGE_SIZE).unwrap();
-    assert!(is_told(&vm), "a page is wired no more");
+    assert!(!is_told(&vm), "one page of 200 is not worth a search");
+    map.unwire(at + PAGE_SIZE, PAGE_SIZE).unwrap();
+    assert!(is_told(&vm), "pages are wired no more");
     assert_eq!(vm.balance(), 0);
     map.unmap(at, PAGE_SIZE).unwrap();
     // Where there is a way out for pages, it is told even if it could not be taken.
@@ -401,6 +405,39 @@ fn wired_pages_are_out_of_the_way() {
     };
     assert!((0..600).filter(here).count() < 300);
     vm.check_invariants();
+    drop(map);
+    nothing_left(&vm);
+}
+
+/// Each search in vain looked at all that was wired, several times, though nothing had been unwired since the one before:
+/// mlockall(2) of all there is held the processor for seconds.
+#[test]
+fn nothing_to_be_found_is_found_fast() {
+    let (vm, _) = manager(1000, 2000);
+    let (map, at) = filled(&vm, 2000, 0);
+    map.wire_all(Wire::Now).unwrap();
+    let scanned = || vm.stats().scanned;
+    let bring = || map.bring_wired(at, 2000 * PAGE_SIZE);
+    assert_eq!(bring(), Err(FaultError::OutOfMemory));
+    // Each page once, and some once more while it was used.
+    assert!(scanned() < 1500, "{}", scanned());
+    let before = scanned();
+    for _ in 0..10 {
+        assert_eq!(bring(), Err(FaultError::OutOfMemory));
+    }
+    assert_eq!(scanned(), before);
+    // What is unwired is found, be it as little as can be.
+    for i in 0..3 {
+        map.unwire(at + i * PAGE_SIZE, PAGE_SIZE).unwrap();
+        let before = scanned();
+        let more = vm.new_map(LOW, HIGH).unwrap();
+        let page = more
+            .map(MapRequest::anonymous(PAGE_SIZE, Prot::RW))
+            .unwrap();
+        put(&more, page, 1).unwrap();
+        let found = scanned() - before;
+        assert!(found < 1500, "{found}");
+    }
     drop(map);
     nothing_left(&vm);
 }

@@ -71,6 +71,7 @@ scenes! {
     files::two_faults_on_one_page_read_it_once,
     files::two_faults_on_a_page_that_fails,
     files::stores_while_synced,
+    files::synced_while_mappings_change,
     files::stores_while_written_back,
     files::readers_are_kept_ahead_of,
     files::stores_while_truncated,

@@ -25,8 +25,9 @@ pub(crate) struct TestMachine {
     frames: u64,
     /// How many more allocations succeed.
     allowed: AtomicI64,
-    /// Calls of `flush`.
+    /// Calls of `flush`, and of `pause`.
     pub flushes: AtomicU64,
+    pub pauses: AtomicU64,
     /// Whether all threads are to end.
     pub ending: AtomicBool,
     /// Whether somebody is pinned under each number.
@@ -63,6 +64,7 @@ impl TestMachine {
             frames,
             allowed: AtomicI64::new(i64::MAX),
             flushes: AtomicU64::new(0),
+            pauses: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             pinned: [const { AtomicBool::new(false) }; MAX_CPUS],
             asked: [const { AtomicUsize::new(0) }; Rank::Frames as usize + 1],
@@ -115,6 +117,10 @@ impl Drop for TestMachine {
 // SAFETY: frames lie in the arena one behind the other; no processor caches translations.
 unsafe impl Machine for TestMachine {
     type Pmap = TestPmap;
+
+    fn pause(&self) {
+        self.pauses.fetch_add(1, Relaxed);
+    }
 
     fn frame_ptr(&self, frame: Frame) -> *mut u8 {
         let index = frame

@@ -45,6 +45,9 @@ const IN_USE: [(&str, u64); 12] = [
 /// Pieces of a malloc type that may be in use besides: names of files that were looked at, say.
 const PIECES: u64 = 32;
 
+/// What a row has for how often the kernel ends the stressor, since it takes all memory.
+const ENDED: &str = "ended";
+
 /// A stressor, as the document has it.
 struct Row {
     name: String,
@@ -112,7 +115,7 @@ fn list(lab: &Lab) -> Result<()> {
     {
         ensure!(named.insert(name.clone()), "{name} has two rows");
     }
-    let here = guest(lab, "stress-ng --class 'vm?'")?;
+    let (here, _) = guest(lab, "stress-ng --class 'vm?'", None)?;
     let there = here.output.split_once("stressors:").context("a list")?.1;
     let there: BTreeSet<String> = there.split_whitespace().map(str::to_owned).collect();
     ensure!(
@@ -124,8 +127,9 @@ fn list(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Runs a script in a guest with stress-ng.
-fn guest(lab: &Lab, script: &str) -> Result<Outcome> {
+/// Runs a script in a guest with stress-ng. Tells how often memory ran out and the kernel ended a process of the
+/// stressor that may take all there is, which is a complaint of any other.
+fn guest(lab: &Lab, script: &str, taker: Option<&str>) -> Result<(Outcome, u64)> {
     let (here, notices) = lab
         .guest(&["/bin/sh", "-c", script])
         .packages(&["stress-ng"])?
@@ -133,21 +137,43 @@ fn guest(lab: &Lab, script: &str) -> Result<Outcome> {
         .swap(SWAP)
         .patience(PATIENCE)
         .run_telling()?;
-    // stress-ng tries calls that are not about memory as well.
-    let complaints: Vec<&String> = notices
-        .iter()
-        .filter(|line| !line.contains("unknown system call"))
-        .collect();
+    let mut complaints = Vec::new();
+    let mut ended = 0;
+    for line in &notices {
+        match taker {
+            // stress-ng tries calls that are not about memory as well.
+            _ if line.contains("unknown system call") => {}
+            Some(name) if ends(line, name) => ended += 1,
+            Some(_) if is_of_table(line) => {}
+            _ => complaints.push(line),
+        }
+    }
     ensure!(complaints.is_empty(), "the kernel said: {complaints:?}");
-    Ok(here)
+    Ok((here, ended))
+}
+
+/// Whether the kernel tells that it ends a process of a stressor.
+fn ends(line: &str, stressor: &str) -> bool {
+    line.starts_with("scalvm: out of memory: process ")
+        && line.contains(&format!("(stress-ng-{stressor}) is ended"))
+}
+
+/// Whether a line is of the table of what uses memory, which is told with that.
+fn is_of_table(line: &str) -> bool {
+    let words = line.strip_prefix("scalvm: ").unwrap_or("").trim_start();
+    let first = words.split_whitespace().next().unwrap_or("");
+    words.starts_with("memory in KiB: ") || first == "pid" || first.parse::<u32>().is_ok()
 }
 
 /// Runs a stressor. It must succeed, move what it is to move in that time, and leave nothing. A short run before it
-/// fills caches. stress-ng looks for processors in /sys, and for file systems in /etc/mtab.
+/// fills caches. One that takes all memory is started again each time it is ended. stress-ng looks for processors in
+/// /sys, and for file systems in /etc/mtab.
 fn stress(lab: &Lab, row: &Row, seconds: u64) -> Result<()> {
+    let ends = row.moves.iter().find(|(name, _)| name == ENDED);
+    let oomable = if ends.is_some() { "" } else { "--oomable" };
     let script = format!(
         "mkdir -p /var/tmp/stress /sys/devices/system/cpu/cpu0/cache; ln -sf /proc/mounts /etc/mtab
-         run() {{ stress-ng --{} 1 -t $1 --verify --oomable --no-rand-seed \
+         run() {{ stress-ng --{} 1 -t $1 --verify {oomable} --no-rand-seed \
                   --temp-path /var/tmp/stress {} 2>&1; }}
          look() {{ sleep 1; echo; echo \"look $1\"; cat /proc/scalvm
                    awk 'NR > 1 {{ print $1 \"()\", $2 - $3 }}' /proc/syscalls; cat /proc/malloctypes; }}
@@ -155,7 +181,11 @@ fn stress(lab: &Lab, row: &Row, seconds: u64) -> Result<()> {
          echo \"left: $(ls -A /var/tmp/stress)\"",
         row.name, row.options
     );
-    let here = guest(lab, &script)?;
+    let (here, ended) = guest(lab, &script, ends.map(|_| &row.name[..]))?;
+    if let Some((_, least)) = ends {
+        let least = least * seconds / SECONDS.0;
+        ensure!(ended >= least, "it was ended {ended} times, not {least}");
+    }
     judge(row, seconds, &here.output).with_context(|| here.output.clone())
 }
 
@@ -176,7 +206,7 @@ fn judge(row: &Row, seconds: u64, output: &str) -> Result<()> {
     let (counts_before, types_before) = look(before)?;
     let (counts_after, types_after) = look(after)?;
     let count = |counts: &BTreeMap<&str, u64>, name: &str| counts.get(name).copied();
-    for (name, least) in &row.moves {
+    for (name, least) in row.moves.iter().filter(|(name, _)| name != ENDED) {
         let least = (least * seconds / SECONDS.0).max(1);
         let now = count(&counts_after, name).with_context(|| format!("no count {name}"))?;
         let moved = now - count(&counts_before, name).unwrap_or(0);

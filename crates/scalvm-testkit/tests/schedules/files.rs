@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use scalvm::{Access, Fault, FaultError, FrameLimits, PAGE_SIZE, PagerError, Share, Stream};
+use scalvm::{Access, Fault, FaultError, FrameLimits, PAGE_SIZE, PagerError, Prot, Share, Stream};
 use scalvm_testkit::{Hw, Kit};
 
 use crate::common::*;
@@ -93,6 +93,37 @@ pub fn stores_while_synced(crew: &dyn Crew) {
     crew.together(&kit, &[&|| write(0), &|| write(1), &sync]);
     crew.together(&kit, &[&|| assert_eq!(object.sync(0, SIZE), Ok(()))]);
     assert_eq!([disk_word(&kit, 1, 0), disk_word(&kit, 1, 1)], [5, 5]);
+    drop(object);
+    end!(kit, map);
+}
+
+/// A sync writes what was stored through any mapping before it, though mappings are cut and go meanwhile.
+pub fn synced_while_mappings_change(crew: &dyn Crew) {
+    let kit = crew.kit();
+    let (object, map) = mapped(&kit, Share::Shared);
+    for at in [10, 20, 30, 40] {
+        map_object(&map, &object, at, 6, Share::Shared);
+    }
+    run_on(&kit, 0, &map);
+    for (word, at) in [0, 10, 20, 30, 40].into_iter().enumerate() {
+        store(&kit, 0, &map, page(at + 1) + 8 * word, 7).expect("stored");
+    }
+    let sync = || {
+        assert_eq!(map.sync(page(0), 2 * PAGE_SIZE), Ok(()));
+        for word in 0..5 {
+            assert_eq!(disk_word(&kit, 1, word), 7);
+        }
+    };
+    let cut = || {
+        for at in [0, 20, 40] {
+            assert_eq!(map.protect(page(at + 1), PAGE_SIZE, Prot::READ), Ok(()));
+        }
+    };
+    let unmap = || {
+        assert_eq!(map.unmap(page(30), 6 * PAGE_SIZE), Ok(()));
+        assert_eq!(map.unmap(page(11), PAGE_SIZE), Ok(()));
+    };
+    crew.together(&kit, &[&sync, &cut, &unmap]);
     drop(object);
     end!(kit, map);
 }

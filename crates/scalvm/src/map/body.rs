@@ -227,6 +227,7 @@ impl<M: Machine> MapWrite<'_, M> {
             object.retain();
             upper.object.set(Some(object));
             object.entries.push(upper);
+            object.entries.changed();
         }
         drop(guard);
         self.map.tree.resized(entry);

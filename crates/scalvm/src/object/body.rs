@@ -32,7 +32,8 @@ use crate::family::Family;
 use crate::kmem::Ptr;
 use crate::link::{Linked, Links, List};
 use crate::machine::{Machine, Rank};
-use crate::map::{InObject, MapEntry};
+use crate::map::MapEntry;
+use crate::object::entries::Entries;
 use crate::pager::{DirtyMark, Pager, Tracks, WriteErrors};
 use crate::pmap::Cache;
 use crate::sync::{Field, SpinGuard, SpinLock};
@@ -71,7 +72,7 @@ pub(crate) struct ObjectBody<M: Machine> {
     pub size: Field<u64>,
     pub amap: Field<Option<Ptr<Amap<M>>>>,
     pub family: Field<Option<Ptr<Family<M>>>>,
-    pub entries: List<MapEntry<M>, InObject>,
+    pub entries: Entries<M>,
     /// The object that shows through.
     pub under: Option<Ptr<ObjectBody<M>>>,
     /// The private objects that stand on this one; this object's lock.
@@ -271,7 +272,7 @@ impl<M: Machine> Vm<M> {
                 size: Field::new(new.size),
                 amap: Field::new(None),
                 family: Field::new(None),
-                entries: List::new(),
+                entries: Entries::new(),
                 under: new.under,
                 on_top: List::new(),
                 tracks: Field::new(None),

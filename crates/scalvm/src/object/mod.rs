@@ -5,6 +5,7 @@ mod census;
 mod chunks;
 mod device;
 mod drop;
+mod entries;
 mod give_up;
 mod held;
 mod loan;
@@ -37,7 +38,7 @@ pub use loan::Loan;
 pub(crate) use mdl::MdlBlock;
 pub use mdl::{Mdl, MdlPiece};
 pub(crate) use pages::{Found, Look, Miss, Readable, Writable, Zeros};
-pub(crate) use ranges::pieces;
+pub(crate) use ranges::{overlaps, pieces};
 
 /// The most bytes an object may have: 2^32 pages.
 const MOST_BYTES: u64 = 1 << 44;

@@ -129,7 +129,7 @@ pub(crate) fn pieces(first: u32, pages: u64) -> [Option<(u32, u32)>; 2] {
 }
 
 /// The addresses at which an entry maps pages of a run that may wrap around: at most two ranges.
-fn overlaps<M: Machine>(
+pub(crate) fn overlaps<M: Machine>(
     entry: &MapEntry<M>,
     first: u32,
     pages: u64,

@@ -178,6 +178,29 @@ fn no_room_is_made_for_who_is_to_end() {
     nothing_left(&vm);
 }
 
+/// A sync had the file's object locked while it looked at all its mappings, however many; and did so for a file that
+/// nobody could have written.
+#[test]
+fn a_sync_pauses_where_many_map_the_file() {
+    let (vm, disk) = manager(1000, 0);
+    let file = vm.new_vnode(disk, 0, PAGE_SIZE as u64).unwrap();
+    let map = vm.new_map(LOW, HIGH).unwrap();
+    let request = || MapRequest::object(&file, 0, PAGE_SIZE, Prot::RW, Share::Shared);
+    let at: Vec<usize> = (0..100).map(|_| map.map(request()).unwrap()).collect();
+    let pauses = || vm.machine().pauses.load(Relaxed);
+    for &at in &at {
+        get(&map, at).unwrap();
+    }
+    map.sync(at[50], PAGE_SIZE).unwrap();
+    assert_eq!(pauses(), 0);
+    put(&map, at[0], 1).unwrap();
+    map.sync(at[50], PAGE_SIZE).unwrap();
+    assert!(pauses() >= 40, "{}", pauses());
+    assert_eq!(vm.stats().pageouts, 1);
+    drop((map, file));
+    nothing_left(&vm);
+}
+
 #[test]
 fn kernel_memory_that_may_wait_takes_the_frames_of_programs() {
     crate::malloc_type!(M_GREEDY, "test greedy", "of a test of paging");

@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - **W1** a vnode object is in the list while a page of it is dirty or being written, may be
-//!   written through a page table, or is held by somebody who may write it.
+//!   or was written through a page table, or is held by somebody who may write it.
 //! - **W2** an object at which a pass stands does not leave the list.
 //!
 //! An object joins when a page of it is made ready to be written ([`Vm::note_dirty`]), and leaves
@@ -206,7 +206,7 @@ impl<M: Machine> Vm<M> {
         !unsettled && !self.is_writable(guard)
     }
 
-    /// Whether a page table has the right to write a page of the object.
+    /// Whether a page table has the right to write a page of the object, or tells of a write.
     fn is_writable(&self, guard: &ObjectGuard<'_, M>) -> bool {
         let nothing = Clear {
             accessed: false,
@@ -220,7 +220,8 @@ impl<M: Machine> Vm<M> {
             let debt = map
                 .pmap
                 .harvest(&self.machine, self, range, nothing, |seen| {
-                    writable |= seen.prot.contains(Prot::WRITE)
+                    // It may have been written just before that right was taken.
+                    writable |= (seen.prot.contains(Prot::WRITE) || seen.dirty)
                         && self
                             .page(seen.frame)
                             .is_some_and(|page| page.state() == State::File);

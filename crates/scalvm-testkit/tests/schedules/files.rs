@@ -104,10 +104,12 @@ pub fn synced_while_mappings_change(crew: &dyn Crew) {
     for at in [10, 20, 30, 40] {
         map_object(&map, &object, at, 6, Share::Shared);
     }
-    run_on(&kit, 0, &map);
-    for (word, at) in [0, 10, 20, 30, 40].into_iter().enumerate() {
-        store(&kit, 0, &map, page(at + 1) + 8 * word, 7).expect("stored");
-    }
+    let write = || {
+        run_on(&kit, 0, &map);
+        for (word, at) in [0, 10, 20, 30, 40].into_iter().enumerate() {
+            store(&kit, 0, &map, page(at + 1) + 8 * word, 7).expect("stored");
+        }
+    };
     let sync = || {
         assert_eq!(map.sync(page(0), 2 * PAGE_SIZE), Ok(()));
         for word in 0..5 {
@@ -123,6 +125,7 @@ pub fn synced_while_mappings_change(crew: &dyn Crew) {
         assert_eq!(map.unmap(page(30), 6 * PAGE_SIZE), Ok(()));
         assert_eq!(map.unmap(page(11), PAGE_SIZE), Ok(()));
     };
+    crew.together(&kit, &[&write]);
     crew.together(&kit, &[&sync, &cut, &unmap]);
     drop(object);
     end!(kit, map);

@@ -14,6 +14,7 @@ mod pidfd;
 mod poll;
 mod prctl;
 mod process;
+mod ptrace;
 pub mod robust;
 mod sched;
 mod signal;
@@ -27,6 +28,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::general as nr;
 
 use crate::arch::frame::Frame;
+use crate::task::trace;
 use crate::{println, task};
 
 pub use errno::Errno;
@@ -39,6 +41,10 @@ pub type Result = core::result::Result<usize, Errno>;
 #[inline(always)]
 pub fn system_call(frame: &mut Frame) -> bool {
     let number = frame.rax;
+    if trace::is_on() && !trace::call_begins() {
+        task::look(frame, None);
+        return false;
+    }
     calls::made(number);
     let result = match number as u32 {
         // These change all registers.

@@ -12,7 +12,7 @@ use scalvm::PAGE_SIZE;
 use super::{Errno, Result, system};
 use crate::arch::frame::Frame;
 use crate::mm::user;
-use crate::task::{self, CloneRequest, Pid, SigInfo, Strings, Wanted};
+use crate::task::{self, CloneRequest, Pid, SigInfo, Strings, Wanted, trace};
 
 /// The longest path, with its zero byte.
 const PATH_MAX: usize = 4096;
@@ -76,7 +76,9 @@ pub fn execve(frame: &mut Frame) -> core::result::Result<(), Errno> {
         args.push(b"")?;
     }
     let env = strings(frame.rdx)?;
-    task::exec(frame, &path, args, &env)
+    task::exec(frame, &path, args, &env)?;
+    trace::has_execed();
+    Ok(())
 }
 
 /// The strings that an array of pointers names, which ends with a null pointer. A null pointer is
@@ -117,6 +119,7 @@ pub fn dispatch(number: usize, a: [usize; 6]) -> Option<Result> {
                 .store(a[0], core::sync::atomic::Ordering::Relaxed);
             Ok(thread.tid() as usize)
         }
+        nr::__NR_ptrace => super::ptrace::ptrace(a[0], a[1], a[2], a[3]),
         nr::__NR_sched_yield => {
             task::yield_now();
             Ok(0)

@@ -117,6 +117,7 @@ fn end_of_process(process: &Arc<Process>) {
         start::power_off(status);
     }
     super::groups::before_exit(process);
+    process.end_tracing(0);
     give_children_away(process);
     process.zombie.store(true, Relaxed);
     tell_parent(process, status);
@@ -138,6 +139,7 @@ fn give_children_away(process: &Process) {
         return;
     };
     for child in children {
+        child.end_tracing(0);
         child.parent.store(INIT, Relaxed);
         child.exit_signal.store(SIGCHLD as i32, Relaxed);
         let zombie = child.is_zombie();

@@ -8,7 +8,7 @@
 //!
 //! Files: `process`, `thread`, `space`, `kernel_stack` (what they are), `table` (all of them), `pid` (their
 //! numbers), `sched` (who runs),
-//! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4),
+//! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4), `trace` (ptrace),
 //! `groups`, `settings`, `policy`, `signal`, `kernel` (threads without a program), `oom` (when memory
 //! runs out).
 //!
@@ -37,6 +37,7 @@ mod start;
 mod table;
 mod thread;
 mod timers;
+pub mod trace;
 mod vdso;
 mod wait;
 

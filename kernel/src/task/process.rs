@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::signal::{Action, Actions, Pending, SigInfo};
 use super::stack::Args;
 use super::thread::{State, Thread};
+use super::trace::Tracing;
 use super::wait::WaitQueue;
 use super::{Pid, Space, Times, post_to_process, sched, timers};
 use crate::arch::time::now_ns;
@@ -40,6 +41,8 @@ pub(super) enum News {
     Stopped(u32),
     /// Goes on.
     Continued,
+    /// Waits for its tracer, at this signal, or call.
+    Trapped(u32),
 }
 
 /// A process: it has memory, files, signal actions, and threads that run. When the last thread has
@@ -69,6 +72,7 @@ pub struct Process {
     pub(super) borrows_memory: AtomicBool,
     told: AtomicU8,
     pub(super) news: Mutex<News>,
+    pub(super) tracing: Mutex<Tracing>,
     /// The status that wait(2) reports: of the exit that is under way, or was.
     pub(super) status: AtomicI32,
     pub(super) zombie: AtomicBool,
@@ -137,6 +141,7 @@ impl Process {
             borrows_memory: AtomicBool::new(false),
             told: AtomicU8::new(0),
             news: Mutex::new(News::None),
+            tracing: Mutex::new(Tracing::default()),
             status: AtomicI32::new(0),
             zombie: AtomicBool::new(false),
             exit_signal: AtomicI32::new(0),
@@ -386,6 +391,9 @@ impl Process {
         }
         if self.is_stopped() {
             return 'T';
+        }
+        if self.waits_for_tracer() {
+            return 't';
         }
         let threads = self.threads.lock();
         let mut shown = 'S';

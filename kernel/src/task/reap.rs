@@ -112,6 +112,7 @@ fn news(child: &Process, wanted: &Wanted) -> Option<i32> {
     let mut news = child.news.lock();
     let status = match *news {
         News::Stopped(signal) if wanted.stopped => (signal as i32) << 8 | 0x7f,
+        News::Trapped(why) => (why as i32) << 8 | 0x7f,
         News::Continued if wanted.continued => CONTINUED_STATUS,
         _ => return None,
     };

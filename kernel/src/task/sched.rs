@@ -27,7 +27,7 @@ use scalvm::{Access, FaultError};
 use super::process::Process;
 use super::space::Space;
 use super::thread::{State, Thread};
-use super::{signal, timers};
+use super::{signal, timers, trace};
 use crate::arch::frame::Frame;
 use crate::arch::{interrupts, switch, syscall, time, timer};
 use crate::fs::userfault::Origin;
@@ -185,6 +185,9 @@ pub fn look(frame: &mut Frame, call: Option<usize>) {
         LOOK.store(false, Relaxed);
         if TURN_OVER.swap(false, Relaxed) {
             yield_now();
+        }
+        if trace::is_on() {
+            trace::call_ends();
         }
         if current_thread().must_look() || current_thread().mask_to_restore.get().is_some() {
             signal::act(frame, call);

@@ -5,11 +5,10 @@ use linux_raw_sys::general::{SA_RESETHAND, SA_RESTART, SIGSEGV, SIGSTOP};
 
 use super::action::{self, Action, Default};
 use super::frame;
-use super::send;
 use super::set::SigSet;
 use crate::arch::frame::Frame;
 use crate::linux::Errno;
-use crate::task::{exit, groups, sched};
+use crate::task::{exit, groups, sched, trace};
 
 /// Bytes of a `syscall` instruction.
 const CALL_LEN: usize = 2;
@@ -40,14 +39,20 @@ pub fn act(frame: &mut Frame, call: Option<usize>) {
         else {
             break;
         };
+        let Some(info) = trace::at_signal(&thread, info) else {
+            continue;
+        };
         let signal = info.signal;
+        if thread.is_killed() {
+            continue;
+        }
         let action = process.action(signal);
         if !action.calls() {
             if action.handler == Action::DEFAULT {
                 match action::default(signal) {
                     Default::End => exit::end_process(process, signal as i32),
                     Default::Stop if signal == SIGSTOP || !groups::is_orphaned(process.pgid()) => {
-                        send::stop(process, signal);
+                        trace::stop_process(process, signal);
                     }
                     _ => {}
                 }

@@ -20,4 +20,5 @@ pub(super) use pending::Pending;
 pub use send::{
     fault_signal, post_to_group, post_to_process, post_to_thread, signal_current, signal_group,
 };
+pub(super) use send::{stop, tell_parent};
 pub use set::SigSet;

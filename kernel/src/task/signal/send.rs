@@ -71,7 +71,7 @@ fn prepare(process: &Arc<Process>, target: Option<&Arc<Thread>>, signal: u32) ->
             .iter()
             .all(|thread| thread.mask().contains(signal)),
     };
-    !held_back && process.action(signal).ignores(signal)
+    !held_back && process.action(signal).ignores(signal) && !process.is_traced()
 }
 
 /// Tells the parent that its child has stopped or goes on.

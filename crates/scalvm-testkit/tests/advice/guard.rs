@@ -121,7 +121,10 @@ fn a_guard_is_refused_in_holes_and_where_a_seal_keeps_contents() {
     assert_eq!(seen(&map), [Some(7); 4], "nothing was given up");
     assert_eq!(map.unmap(page(2), PAGE_SIZE), Ok(()));
     assert_eq!(map.guard(page(1), 3 * PAGE_SIZE), Err(MapError::NotMapped));
-    assert_eq!(map.unguard(page(1), 3 * PAGE_SIZE), Err(MapError::NotMapped));
+    assert_eq!(
+        map.unguard(page(1), 3 * PAGE_SIZE),
+        Err(MapError::NotMapped)
+    );
     assert_eq!(seen(&map), [Some(7), Some(7), None, Some(7)]);
     drop(map);
     nothing_left(&kit);
@@ -297,6 +300,7 @@ fn what_was_lost_is_untouched_memory_when_a_guard_has_been_there() {
     let watch = scalvm::Watch {
         server: 1,
         events: WatchEvents::MISSING,
+        follows: false,
     };
     assert_eq!(map.watch(page(0), PAGE_SIZE, watch), Ok(()));
     assert_eq!(map.poison(page(0)), Ok(()));

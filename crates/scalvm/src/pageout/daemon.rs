@@ -108,7 +108,7 @@ impl<M: Machine> Vm<M> {
                     self.admit(page.frame().0 as u32);
                     drop(policies);
                     admitted += 1;
-                    if admitted % PAUSE == 0 {
+                    if admitted.is_multiple_of(PAUSE) {
                         self.machine.pause();
                     }
                 }

@@ -23,9 +23,9 @@ use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use linux_raw_sys::general::{
-    O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, UFFD_EVENT_PAGEFAULT,
-    UFFD_FEATURE_EVENT_UNMAP, UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_THREAD_ID,
-    UFFD_PAGEFAULT_FLAG_MINOR, UFFD_PAGEFAULT_FLAG_WP, UFFD_PAGEFAULT_FLAG_WRITE, uffd_msg,
+    O_NONBLOCK, O_RDONLY, POLLERR, POLLIN, UFFD_EVENT_PAGEFAULT, UFFD_FEATURE_EVENT_UNMAP,
+    UFFD_FEATURE_EXACT_ADDRESS, UFFD_FEATURE_THREAD_ID, UFFD_PAGEFAULT_FLAG_MINOR,
+    UFFD_PAGEFAULT_FLAG_WP, UFFD_PAGEFAULT_FLAG_WRITE, uffd_msg,
 };
 use scalvm::{Access, WatchEvents, WatchedFault, page_floor};
 
@@ -270,11 +270,7 @@ impl FileIo for UserFault {
         if !self.is_initialized() || !file.nonblocking() {
             return POLLERR;
         }
-        if self.is_readable() {
-            POLLIN
-        } else {
-            0
-        }
+        if self.is_readable() { POLLIN } else { 0 }
     }
 
     fn ioctl(&self, _file: &File, request: u32, arg: usize) -> Result<usize, Errno> {

@@ -13,7 +13,8 @@ use linux_raw_sys::general::{CLD_TRAPPED, SIGTRAP};
 
 use super::process::{News, Process};
 use super::signal::{SigInfo, post_to_thread, signal_current, stop as send_stop, tell_parent};
-use super::{sched, thread::Thread};
+use super::thread::Thread;
+use super::{sched, table};
 use crate::linux::Errno;
 
 /// What is added to the signal where a system call begins or ends, if the tracer has asked for that.
@@ -38,11 +39,11 @@ pub struct Tracing {
     signal: u32,
 }
 
-/// The caller's process is traced by its parent from now on. EPERM if it is already.
+/// The caller's process is traced by its parent from now on. EPERM if it is already, or has none.
 pub fn trace_me() -> Result<(), Errno> {
     let me = sched::current();
     let mut tracing = me.tracing.lock();
-    if tracing.on {
+    if tracing.on || table::find(me.ppid()).is_none() {
         return Err(Errno::EPERM);
     }
     tracing.on = true;
@@ -199,6 +200,11 @@ impl Process {
                 signal,
                 ..Tracing::default()
             };
+            let mut news = self.news.lock();
+            if matches!(*news, News::Trapped(_)) {
+                *news = News::None;
+            }
+            drop(news);
             self.goes_on.wake_all();
         }
     }

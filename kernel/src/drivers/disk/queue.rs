@@ -49,6 +49,10 @@ const STATUS_OK: u8 = 0;
 const STATUS_NONE: u8 = 0xff;
 
 /// What a request asks for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "places stand ready: nothing is allocated for a request"
+)]
 pub enum Work {
     /// To fill the frames from the disk.
     Read(Io<Hw>),
@@ -137,6 +141,10 @@ struct Header {
 }
 
 /// What stands in a place.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "places stand ready: nothing is allocated for a request"
+)]
 enum State {
     Free,
     Running {

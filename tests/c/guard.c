@@ -1,5 +1,6 @@
 /* Guards in mappings: what may have them, what becomes of the memory, what takes them away. */
 #include "show.h"
+#include <fcntl.h>
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -163,16 +164,15 @@ static void told(void)
 {
 	char *p = anonymous();
 	uint64_t word;
-	FILE *file = fopen("/proc/self/pagemap", "r");
+	int fd = open("/proc/self/pagemap", O_RDONLY);
 
-	need(file && madvise(p + PAGE, 2 * PAGE, INSTALL) == 0);
+	need(fd >= 0 && madvise(p + PAGE, 2 * PAGE, INSTALL) == 0);
 	say("mappings: %d", lines(p));
 	for (int i = 0; i < 4; i++) {
-		need(fseek(file, (long)((uintptr_t)p / PAGE + (size_t)i) * 8, SEEK_SET) == 0);
-		need(fread(&word, 8, 1, file) == 1);
+		need(pread(fd, &word, 8, (off_t)((uintptr_t)p / PAGE + (size_t)i) * 8) == 8);
 		say("page %d: present %d, guard %d", i, (int)(word >> 63), (int)(word >> 58 & 1));
 	}
-	fclose(file);
+	close(fd);
 }
 
 int main(void)

@@ -22,7 +22,7 @@ pub struct ObjectPages {
 
 impl<M: Machine> Object<'_, M> {
     /// Counts the pages of a range of bytes, as cachestat(2) does. What was written through mappings is looked for
-    /// first. Does not block; the object is locked for one chunk at a time.
+    /// first. Waits for nothing; the object is locked for a part of the work at a time, with pauses where many map it.
     pub fn count(&self, offset: u64, len: u64) -> ObjectPages {
         let end = offset.saturating_add(len).min(MOST_BYTES);
         if offset >= end {

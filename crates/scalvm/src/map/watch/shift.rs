@@ -18,7 +18,7 @@ use crate::fault::Ticket;
 use crate::kmem::Ptr;
 use crate::machine::Machine;
 use crate::map::{Attributes, Map, MapEntry, MapWrite};
-use crate::object::{ObjectBody, ObjectGuard};
+use crate::object::{Look, ObjectBody, ObjectGuard};
 use crate::page::{Page, State, WRITING};
 use crate::pager::{Return, SwapRead};
 use crate::pmap::Pmap;
@@ -162,17 +162,20 @@ impl<M: Machine> Vm<M> {
         if anon.refs() != 1 {
             return Err(ServeError::Shared.into());
         }
-        let Some(page) = anon.page.get() else {
-            return Err(match self.begin_return(guard, object, anon, index)? {
-                Return::Here => Stop::Again,
-                Return::Wait(ticket) => Stop::Wait(ticket),
-                Return::Read(read) => Stop::Read(read),
-            });
+        let page = match self.look(guard, object, index) {
+            Look::Page(found) => found.page,
+            Look::Busy(page) => return Err(Stop::Wait(Ticket::new(self, &page))),
+            Look::Failed(error) => return Err(ServeError::Pager(error).into()),
+            Look::Hole | Look::Absent => return Err(ServeError::Absent.into()),
+            Look::Away(anon) => {
+                return Err(match self.begin_return(guard, object, anon, index)? {
+                    Return::Here => Stop::Again,
+                    Return::Wait(ticket) => Stop::Wait(ticket),
+                    Return::Read(read) => Stop::Read(read),
+                });
+            }
         };
-        if let Some(error) = page.error() {
-            return Err(ServeError::Pager(error).into());
-        }
-        if !page.is_plain() || page.test_flags(WRITING) != 0 {
+        if page.test_flags(WRITING) != 0 {
             return Err(Stop::Wait(Ticket::new(self, &page)));
         }
         Ok(page)

@@ -47,7 +47,7 @@ pub use exit::{exit_group, exit_thread};
 pub use fork::{CloneRequest, clone};
 pub use groups::{new_session, set_group};
 pub use kernel::start_kernel_thread;
-pub use oom::{MaybeShort, is_ending, score_in_thousandths, with_memory};
+pub use oom::{is_ending, score_in_thousandths, with_memory};
 pub use process::{Faults, Process};
 pub use reap::{WaitedFor, Wanted, wait_for_child};
 pub use sched::{

@@ -418,15 +418,19 @@ impl Runner<'_> {
             )
         });
         // Where it fails, nothing is wired that was not, though pages have come.
-        let mut unchanged = Ok(());
+        let (mut unchanged, mut served) = (Ok(()), Ok(()));
         let got = self.retry(false, |r| {
-            let got = r.spaces[which].real.wire(start, len);
+            let real = r.spaces[which].real.clone();
+            let got = real.wire_served(start, len, |watched| {
+                served = r.serve(watched, false);
+                served.is_ok()
+            });
             if got.is_err() && unchanged.is_ok() {
                 unchanged = r.compare_regions(&r.spaces[which]);
             }
             got
         })?;
-        unchanged?;
+        unchanged.and(served)?;
         let space = &mut self.spaces[which].model;
         let must = match space.range(start, len) {
             Err(error) => Err(error),

@@ -1,5 +1,7 @@
 //! Steps that are about address spaces.
 
+use std::rc::Rc;
+
 use scalvm::{
     Advice, Large, MapError, MapRequest, PAGE_MASK, PAGE_SIZE, Place, Prot, Remap, Share, Source,
     page_ceil,
@@ -29,7 +31,7 @@ impl<'v> Runner<'v> {
         let serial = self.fresh();
         self.say(|| format!("map {serial} is new: {low:#x}..{high:#x}"));
         self.spaces.push(Pair {
-            real,
+            real: Rc::new(real),
             model: Space::new(low, high),
             serial,
         });
@@ -72,7 +74,7 @@ impl<'v> Runner<'v> {
         });
         let model = self.spaces[which].model.fork(watcher);
         self.spaces.push(Pair {
-            real,
+            real: Rc::new(real),
             model,
             serial,
         });

@@ -17,7 +17,7 @@ use crate::program::{Machine, Op, Step};
 /// An address space, twice.
 pub struct Pair<'v> {
     /// As the manager has it.
-    pub real: Map<'v, Hw>,
+    pub real: Rc<Map<'v, Hw>>,
     /// As the model has it.
     pub model: Space,
     /// Distinguishes spaces.

@@ -8,6 +8,7 @@ use core::cell::Cell;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE};
 use crate::error::{FaultError, MapError};
+use crate::fault::WatchedFault;
 use crate::machine::Machine;
 use crate::map::populate::touch;
 use crate::map::tree::Tree;
@@ -46,6 +47,18 @@ impl<'v, M: Machine> Map<'v, M> {
     /// is, and what was not is not. (Only where calls meet on one range may what one of them began stay
     /// wired though both fail.) Blocks for I/O.
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
+        self.wire_served(start, len, |_| false)
+    }
+
+    /// The same, where `serve` waits, with no lock held, until whoever watches a page has served it, and tells
+    /// whether that was done. The range stays marked meanwhile: where memory is short, what has been served would leave
+    /// again and again if [`wire`](Map::wire) were called anew for each page.
+    pub fn wire_served(
+        &self,
+        start: usize,
+        len: usize,
+        mut serve: impl FnMut(WatchedFault) -> bool,
+    ) -> Result<(), MapError> {
         let end = self.range(start, len)?;
         let mut at = start;
         while at < end {
@@ -53,6 +66,18 @@ impl<'v, M: Machine> Map<'v, M> {
             at = region.ok_or(MapError::NotMapped)?.end;
         }
         self.may_wire(start, end)?;
+        let bring = |serve: &mut dyn FnMut(WatchedFault) -> bool| {
+            let mut at = start;
+            loop {
+                match self.populate(at, end - at) {
+                    Err(Unfinished {
+                        at: stop,
+                        error: FaultError::Watched(watched),
+                    }) if serve(watched) => at = stop,
+                    result => return result,
+                }
+            }
+        };
         let brought = |result: Result<(), Unfinished>| {
             result.map_err(|stop| match stop.error {
                 FaultError::BeyondEnd => MapError::BeyondEnd,
@@ -63,7 +88,7 @@ impl<'v, M: Machine> Map<'v, M> {
                 FaultError::Poisoned => MapError::Poisoned,
             })
         };
-        brought(self.populate(start, len))?;
+        brought(bring(&mut serve))?;
         self.mark_wired(start, len, |old| Attributes {
             wired: true,
             // What another call has begun is this one's too.
@@ -73,7 +98,7 @@ impl<'v, M: Machine> Map<'v, M> {
         })?;
         // What has left between the two stays out no longer: it is wired now.
         self.meet_holders(start, end);
-        let result = brought(self.populate(start, len));
+        let result = brought(bring(&mut serve));
         self.settle(start, end, result.is_ok());
         result
     }

@@ -12,7 +12,7 @@ use super::Space;
 use crate::fs::userfault::{self, Origin};
 use crate::linux::Errno;
 use crate::mm::Hw;
-use crate::task::{MaybeShort, with_memory};
+use crate::task::with_memory;
 
 /// A mapping to be made.
 type Request<'a> = MapRequest<'a, 'static, Hw>;
@@ -28,43 +28,23 @@ fn again<'a>(request: &Request<'a>) -> Request<'a> {
     }
 }
 
-/// An error that may say that a program is to serve a page first.
-pub trait MaybeWatched: MaybeShort {
-    /// Which access it is of.
-    fn watched(&self) -> Option<WatchedFault>;
-}
-
-impl MaybeWatched for FaultError {
-    fn watched(&self) -> Option<WatchedFault> {
-        match self {
-            FaultError::Watched(watched) => Some(*watched),
-            _ => None,
-        }
-    }
-}
-
-impl MaybeWatched for MapError {
-    fn watched(&self) -> Option<WatchedFault> {
-        match self {
-            MapError::Watched(watched) => Some(*watched),
-            _ => None,
-        }
-    }
-}
-
 /// Tries an operation that touches memory until it has got the memory that it needs, and all pages that
 /// programs serve; fails as it does if such a page is not to be waited for.
-pub fn served<T, E: MaybeWatched>(mut operation: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub fn served<T>(mut operation: impl FnMut() -> Result<T, FaultError>) -> Result<T, FaultError> {
     loop {
-        let result = with_memory(&mut operation);
-        match result.as_ref().err().and_then(MaybeWatched::watched) {
-            Some(fault) if userfault::tell(fault, fault.page, Origin::Kernel).is_ok() => {}
-            _ => return result,
+        match with_memory(&mut operation) {
+            Err(FaultError::Watched(fault)) if serve(fault).is_ok() => {}
+            result => return result,
         }
     }
 }
 
-/// The same for an operation on one page after the other, which goes on where it ended: where memory is short, what it
+/// Waits until a page that a program serves is there, or fails as an access to it does that is not to wait.
+fn serve(fault: WatchedFault) -> Result<(), FaultError> {
+    userfault::tell(fault, fault.page, Origin::Kernel)
+}
+
+/// [`served`] for an operation on one page after the other, which goes on where it ended: where memory is short, what it
 /// has brought in may have left.
 fn each_served(
     start: usize,
@@ -227,7 +207,10 @@ impl Space {
 
     /// [`Map::wire`](scalvm::Map::wire).
     pub fn wire(&self, start: usize, len: usize) -> Result<(), MapError> {
-        served(|| self.map.wire(start, len))
+        with_memory(|| {
+            self.map
+                .wire_served(start, len, |fault| serve(fault).is_ok())
+        })
     }
 
     /// [`Map::unwire`](scalvm::Map::unwire).

@@ -39,8 +39,11 @@ pub struct Passing<'v, M: Machine> {
 impl<'v, M: Machine> Passing<'v, M> {
     /// Nothing, for what will be extracted from this range.
     pub(super) fn new(vm: &'v Vm<M>, range: Range<usize>) -> Result<Self, OutOfMemory> {
+        let map = vm.new_map(range.start, range.end)?;
+        // No page table maps what is in passage: what is put somewhere takes its entries, and no translation with it.
+        map.allow_large(false);
         Ok(Passing {
-            map: vm.new_map(range.start, range.end)?,
+            map,
             start: range.start,
             len: range.end - range.start,
         })

@@ -4,7 +4,7 @@ use crate::arch::time::{SECOND, now_ns};
 use crate::fs::{block, ext2};
 use crate::linux::Errno;
 use crate::mm::{VM, large};
-use crate::task::{self, State, WaitQueue};
+use crate::task::{self, State, Thrash, WaitQueue};
 
 /// How often what is dirty is looked through.
 const WRITE_BACK_PERIOD: u64 = 5 * SECOND;
@@ -26,10 +26,12 @@ pub fn start() -> Result<(), Errno> {
 
 /// Keeps memory free.
 extern "C" fn keep_free() -> ! {
+    let mut thrash = Thrash::new();
     loop {
         // Where nothing can leave this lasts until something may.
         VM.wait_for_pressure();
         VM.balance();
+        thrash.look();
     }
 }
 

@@ -10,7 +10,7 @@
 //! numbers), `sched` (who runs),
 //! `timers`, `wait` (waiting), `fork`, `exec` with `elf` and `stack`, `exit`, `reap` (wait4), `trace` (ptrace),
 //! `groups`, `settings`, `policy`, `signal`, `kernel` (threads without a program), `oom` (when memory
-//! runs out).
+//! runs out) and `thrash` (when it all but does).
 //!
 //! [`Mutex`]: crate::sync::Mutex
 
@@ -35,6 +35,7 @@ mod space;
 mod stack;
 mod start;
 mod table;
+mod thrash;
 mod thread;
 mod timers;
 pub mod trace;
@@ -66,6 +67,7 @@ pub use space::{
 pub use stack::{CLOCK_TICKS, Strings};
 pub use start::{power_off, start_init};
 pub use table::{all, find, find_thread};
+pub use thrash::Thrash;
 pub use thread::{State, Thread};
 pub use timers::{
     add_file as add_timer, release_file as release_timer, remove_file as remove_timer,

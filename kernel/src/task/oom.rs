@@ -139,6 +139,16 @@ fn end_somebody() -> bool {
     !me.is_killed()
 }
 
+/// Ends a process by the rule, unless one ends already. Does not wait for that.
+pub(super) fn end_one() {
+    if !somebody_ends()
+        && let Some(victim) = choose()
+    {
+        explain(&victim);
+        end(&victim.process);
+    }
+}
+
 /// A process has given its memory back.
 pub(super) fn memory_returned() {
     MEMORY_RETURNED.wake_all();

@@ -21,6 +21,9 @@ impl<'v, M: Machine> Map<'v, M> {
     /// the first error; but ends where memory has run out. Blocks for I/O.
     pub fn bring_wired(&self, start: usize, len: usize) -> Result<(), FaultError> {
         let end = self.range(start, len).map_err(|_| FaultError::NoMapping)?;
+        if self.body.wired.get() == 0 {
+            return Ok(());
+        }
         self.meet_holders(start, end);
         let (mut at, mut result) = (start, Ok(()));
         while let Some(region) = self.query(at).filter(|region| region.start < end) {

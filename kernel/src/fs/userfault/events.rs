@@ -22,6 +22,7 @@ use linux_raw_sys::general::{
     O_CLOEXEC, UFFD_EVENT_FORK, UFFD_EVENT_REMAP, UFFD_EVENT_REMOVE, UFFD_EVENT_UNMAP,
     UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_EVENT_REMOVE, UFFD_FEATURE_EVENT_UNMAP,
 };
+use scalvm::Watch;
 
 use super::{ALL, UserFault, find};
 use crate::fs::{FileHandle, memory, wait};
@@ -151,10 +152,8 @@ fn gather(space: &Space, start: usize, end: usize, changes: &mut Vec<Change>) ->
     Ok(())
 }
 
-/// The change to be told once a mapping has moved; dropped instead if it has not.
-pub fn moving(space: &Space, start: usize) -> Result<Option<Change>, Errno> {
-    let region = space.query(start).filter(|region| region.start <= start);
-    let watch = region.and_then(|region| region.watch);
+/// The change to be told to who watches a mapping once it has moved; dropped instead if it has not.
+pub fn moving(watch: Option<Watch>, start: usize) -> Result<Option<Change>, Errno> {
     let watcher = watch.filter(|w| w.follows).and_then(|w| find(w.server));
     watcher.map_or(Ok(None), |watcher| {
         Change::begin(watcher, about(UFFD_EVENT_REMAP, start, 0), None).map(Some)

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use linux_raw_sys::general as nr;
 use linux_raw_sys::general::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
-use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Place, Remap, Share, page_ceil};
+use scalvm::{MapError, PAGE_MASK, PAGE_SIZE, Place, Remap, Share, Watch, page_ceil};
 
 use super::super::{Errno, Result};
 use super::any_region;
@@ -52,6 +52,7 @@ fn remap_file_pages(space: &Space, at: usize, len: usize, prot: usize, page: usi
 /// Moves or resizes a mapping, and tells who watches it, or what it replaces.
 fn remap(
     space: &Space,
+    watch: Option<Watch>,
     (old, old_len): (usize, usize),
     new_len: usize,
     how: Remap,
@@ -69,7 +70,7 @@ fn remap(
     };
     let cut = userfault::unmapping(space, old + kept, old_len - kept)?;
     let left = userfault::unmapping(space, old, if keeps { 0 } else { kept })?;
-    let follows = userfault::moving(space, old)?;
+    let follows = userfault::moving(watch, old)?;
     let moved = if keeps {
         space.remap_keeping(old, old_len, to)
     } else {
@@ -107,7 +108,8 @@ fn move_each(space: &Space, old: usize, len: usize, new: usize, keeps: bool) -> 
             return Err(Errno::EFAULT);
         }
         let (part, to) = (at - from, new + (from - old));
-        remap(space, (from, part), part, Remap::Fixed(to), keeps)?;
+        let how = Remap::Fixed(to);
+        remap(space, mapping.watch, (from, part), part, how, keeps)?;
     }
     if at == old {
         return Err(Errno::EFAULT);
@@ -173,7 +175,8 @@ pub(super) fn mremap(
     }
     // All of it is one mapping, but for what is cut off.
     let kept = old + old_len.min(new_len);
-    let mapping = space.mapping(old).filter(|mapping| mapping.start <= old);
+    let mapping = space.mapping_to(old, kept);
+    let mapping = mapping.filter(|mapping| mapping.start <= old);
     let mapping = mapping.ok_or(Errno::EFAULT)?;
     if mapping.sealed {
         return Err(Errno::EPERM);
@@ -184,7 +187,7 @@ pub(super) fn mremap(
     if mapping.end < kept && (new_len > old_len || fixed || keeps) {
         return Err(Errno::EFAULT);
     }
-    let at = remap(space, (old, old_len), new_len, how, keeps)?;
+    let at = remap(space, mapping.watch, (old, old_len), new_len, how, keeps)?;
     if new_len > old_len {
         // It stands, as on Linux, whether or not all of it can be brought in now.
         let _ = space.bring_wired(at, new_len);

@@ -84,11 +84,15 @@ impl Space {
     /// The mapping that holds an address, or else the first one above it, with all its parts from the one that holds
     /// the address on.
     pub fn mapping(&self, at: usize) -> Option<Region> {
+        self.mapping_to(at, usize::MAX)
+    }
+
+    /// The same with its parts up to the one that holds the byte before `end`, if it goes on so far.
+    pub fn mapping_to(&self, at: usize, end: usize) -> Option<Region> {
         let mut mapping = self.map.query(at)?;
-        while let Some(next) = self
-            .map
-            .query(mapping.end)
-            .filter(|next| goes_on(&mapping, next))
+        while mapping.end < end
+            && let Some(next) = self.map.query(mapping.end)
+            && goes_on(&mapping, &next)
         {
             mapping.end = next.end;
         }

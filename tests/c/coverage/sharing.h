@@ -227,6 +227,29 @@ PROBE("userfaultfd")
 	return WORKS;
 }
 
+/* Asks for a feature; what it does is for other tests to say. */
+static const char *offered(int bit)
+{
+	struct { uint64_t api, features, ioctls; } api = {
+	    0xaa, (uint64_t)1 << bit, 0 };
+	int fd = (int)CALL(syscall(SYS_userfaultfd, O_NONBLOCK));
+
+	CALL(ioctl(fd, 0xc018aa3f, &api));
+	HOLDS(api.features >> bit & 1);
+	return WORKS;
+}
+
+PROBE("UFFD_FEATURE_EVENT_FORK") { return offered(1); }
+PROBE("UFFD_FEATURE_EVENT_REMAP") { return offered(2); }
+PROBE("UFFD_FEATURE_EVENT_REMOVE") { return offered(3); }
+PROBE("UFFD_FEATURE_MISSING_HUGETLBFS") { return offered(4); }
+PROBE("UFFD_FEATURE_EVENT_UNMAP") { return offered(6); }
+PROBE("UFFD_FEATURE_SIGBUS") { return offered(7); }
+PROBE("UFFD_FEATURE_THREAD_ID") { return offered(8); }
+PROBE("UFFD_FEATURE_EXACT_ADDRESS") { return offered(11); }
+PROBE("UFFD_FEATURE_WP_UNPOPULATED") { return offered(13); }
+PROBE("UFFD_FEATURE_WP_ASYNC") { return offered(15); }
+
 /* Registers two pages, and lets act place something in the first one. */
 static const char *served(uint64_t features, uint64_t mode, int is_shared,
     const char *(*act)(int, char *))

@@ -8,8 +8,9 @@ use super::registers::Registers;
 
 /// Samples in a row after which a halt without interrupts is no accident.
 const HALTED: u32 = 2;
-/// Samples in a row after which an interrupt that is not taken means a hang.
-const IGNORING: u32 = 15;
+/// Samples in a row after which an interrupt that is not taken means a hang. (A kernel that swaps without rest, on a host
+/// that is busy too, has been seen to be found so fifteen times.)
+const IGNORING: u32 = 40;
 /// Samples in a row on one unmoved stack, also where nobody asks for an interrupt.
 const UNMOVED: u32 = 30;
 

@@ -10,8 +10,6 @@
 mod attributes;
 mod names;
 mod open;
-
-pub use open::may_be_direct;
 mod place;
 mod swap;
 
@@ -22,7 +20,9 @@ use crate::fs::FsContext;
 use crate::fs::inode::Node;
 use crate::fs::walk::{self, Found, Last, MAX_PATH};
 use crate::mm::user;
+
 use crate::task;
+pub use open::may_be_direct;
 
 /// The descriptor that stands for the working directory.
 const CWD: usize = AT_FDCWD as isize as usize;

@@ -26,7 +26,7 @@ pub fn start() -> Result<(), Errno> {
 
 /// Keeps memory free.
 extern "C" fn keep_free() -> ! {
-    let mut thrash = Thrash::new();
+    let mut thrash = Thrash::default();
     loop {
         // Where nothing can leave this lasts until something may.
         VM.wait_for_pressure();

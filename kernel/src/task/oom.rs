@@ -119,16 +119,8 @@ fn end_somebody() -> bool {
     if drivers::wait_for_disks(until) || swap::wait_for_turning_off(until) {
         return !me.is_killed();
     }
-    if !somebody_ends() {
-        let Some(victim) = choose() else {
-            println!("scalvm: out of memory, and no process may be ended");
-            return false;
-        };
-        explain(&victim);
-        end(&victim.process);
-        if me.is_killed() {
-            return false;
-        }
+    if !end_one() || me.is_killed() {
+        return false;
     }
     while somebody_ends() {
         let woken = MEMORY_RETURNED.wait((), State::Killable, Some(until));
@@ -139,14 +131,18 @@ fn end_somebody() -> bool {
     !me.is_killed()
 }
 
-/// Ends a process by the rule, unless one ends already. Does not wait for that.
-pub(super) fn end_one() {
-    if !somebody_ends()
-        && let Some(victim) = choose()
-    {
-        explain(&victim);
-        end(&victim.process);
+/// Ends a process by the rule, unless one ends already. False if there is none. Does not wait for the end.
+pub(super) fn end_one() -> bool {
+    if somebody_ends() {
+        return true;
     }
+    let Some(victim) = choose() else {
+        println!("scalvm: out of memory, and no process may be ended");
+        return false;
+    };
+    explain(&victim);
+    end(&victim.process);
+    true
 }
 
 /// A process has given its memory back.

@@ -20,25 +20,17 @@ const LITTLE: u64 = 32;
 const LEAST: u64 = 256;
 
 /// What the last looks have found.
+#[derive(Default)]
 pub struct Thrash {
     at: u64,
     /// Pages that had been put away by then, and those of files that had been read.
     put: u64,
     read: u64,
+    /// How many in a row have found it.
     found: u32,
 }
 
 impl Thrash {
-    /// Nothing yet.
-    pub const fn new() -> Thrash {
-        Thrash {
-            at: 0,
-            put: 0,
-            read: 0,
-            found: 0,
-        }
-    }
-
     /// Looks, if it is time to, and ends a process if that is called for.
     pub fn look(&mut self) {
         let now = now_ns();
@@ -47,21 +39,19 @@ impl Thrash {
             return;
         }
         let stats = VM.stats();
-        let next = Thrash {
-            at: now,
-            put: stats.swapouts + VM.compressor_stats().stored,
-            read: stats.pageins,
-            found: self.found + 1,
-        };
-        let files = stats.frames_file;
-        let found = next.put == self.put
+        let put = stats.swapouts + VM.compressor_stats().stored;
+        let (read, files) = (stats.pageins, stats.frames_file);
+        let thrashes = put == self.put
             && files < stats.frames_total / LITTLE
-            && next.read - self.read >= files.max(LEAST) * (passed / PERIOD);
-        *self = next;
-        if !found {
-            self.found = 0;
-        } else if self.found >= LOOKS {
-            self.found = 0;
+            && read - self.read >= files.max(LEAST) * (passed / PERIOD);
+        let found = if thrashes { self.found + 1 } else { 0 };
+        *self = Thrash {
+            at: now,
+            put,
+            read,
+            found: found % LOOKS,
+        };
+        if found == LOOKS {
             oom::end_one();
         }
     }

@@ -61,13 +61,16 @@ pub fn is_on() -> bool {
 #[cold]
 pub fn call_begins() -> bool {
     let thread = sched::current_thread();
-    if let Some(process) = traced(&thread)
-        && process.tracing.lock().at_calls
-    {
-        process.tracing.lock().in_call = true;
-        stop_at_call(&thread);
-        // So that its end is seen.
-        sched::look_before_return();
+    if let Some(process) = traced(&thread) {
+        let mut tracing = process.tracing.lock();
+        let stops = tracing.at_calls;
+        tracing.in_call = stops;
+        drop(tracing);
+        if stops {
+            stop_at_call(&thread);
+            // So that its end is seen.
+            sched::look_before_return();
+        }
     }
     !thread.is_killed()
 }

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::lab::stem;
 use super::{Lab, Plan, Report, compare, host};
 use crate::machine::Failing;
 
@@ -153,11 +152,7 @@ fn msync(lab: &Lab) -> Result<()> {
         .map(|at| (at / 512 * 7 + at % 512) as u8)
         .collect();
     fs::write(&theirs, &pattern)?;
-    let program = lab.programs().iter().find(|path| stem(path) == "devmsync");
-    let Some(program) = program else {
-        bail!("there is no devmsync")
-    };
-    let linux = host::run(Command::new(program).arg(&theirs))?;
+    let linux = host::run(Command::new(lab.program("devmsync")?).arg(&theirs))?;
     let theirs = fs::read(&theirs)?;
     if theirs == pattern {
         bail!("devmsync has written nothing on Linux");
@@ -192,11 +187,7 @@ fn direct(lab: &Lab) -> Result<()> {
     let pattern: Vec<u8> = (0..4 << 20).map(|at| (at / 512 % 251) as u8).collect();
     fs::write(&theirs, &pattern)?;
     fs::write(&ours, &pattern)?;
-    let program = lab.programs().iter().find(|path| stem(path) == "direct");
-    let Some(program) = program else {
-        bail!("there is no direct")
-    };
-    let linux = host::run(Command::new(program).arg(&theirs))?;
+    let linux = host::run(Command::new(lab.program("direct")?).arg(&theirs))?;
     let guest = lab.guest(&["/tests/direct", "/dev/vda"]).disk(&ours);
     let (here, counters) = guest.swap(32 << 20).run_with_counters()?;
     compare::same(&linux, &here)?;

@@ -206,8 +206,7 @@ fn msync(lab: &Lab) -> Result<()> {
     fs::create_dir(&dir)?;
     fs::write(dir.join("data"), &pattern)?;
     fs::write(&theirs, &pattern)?;
-    let program = lab.programs().iter().find(|path| stem(path) == "devmsync");
-    let linux = host::run(Command::new(program.context("devmsync")?).arg(&theirs))?;
+    let linux = host::run(Command::new(lab.program("devmsync")?).arg(&theirs))?;
     for hold in [false, true] {
         let disk = disk(lab, &format!("ext2-msync-{hold}.img"), 32 << 20, Some(&dir))?;
         if hold {

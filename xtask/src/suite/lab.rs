@@ -121,6 +121,12 @@ impl Lab {
         &self.programs
     }
 
+    /// One of them, as it runs on the host.
+    pub fn program(&self, name: &str) -> Result<&PathBuf> {
+        let found = self.programs.iter().find(|path| stem(path) == name);
+        found.with_context(|| format!("tests/c/{name}.c is missing"))
+    }
+
     /// What lies in a guest's root.
     pub fn root(&self) -> &Image {
         &self.root

@@ -1,9 +1,15 @@
 //! Guards, tags, and mappings of several parts that move.
 
 use scalvm::{Access, FaultError, Inherit, MapError, MapLimits, PAGE_SIZE, Place, Prot, Remap};
-use scalvm::{MapRequest, PageInfo, Share, Unfinished, WatchEvents};
+use scalvm::{MapRequest, PageInfo, Share, Unfinished, Watch, WatchEvents};
 
 use crate::common::*;
+
+const WATCH: Watch = Watch {
+    server: 1,
+    events: WatchEvents::MISSING,
+    follows: false,
+};
 
 const NONE: Result<u64, FaultError> = Err(FaultError::NoMapping);
 
@@ -274,13 +280,8 @@ fn several_entries_move_and_are_left_behind_as_one() {
 fn nothing_is_placed_where_a_guard_is() {
     let kit = kit();
     let map = anonymous(&kit, 3);
-    let watch = scalvm::Watch {
-        server: 1,
-        events: WatchEvents::MISSING,
-        follows: false,
-    };
     set(&map, page(2), 7);
-    assert_eq!(map.watch(page(0), 2 * PAGE_SIZE, watch), Ok(()));
+    assert_eq!(map.watch(page(0), 2 * PAGE_SIZE, WATCH), Ok(()));
     assert_eq!(map.guard(page(0), PAGE_SIZE), Ok(()));
     assert_eq!(get(&map, page(0)), NONE, "nobody is told");
     let fresh = kit.vm().fresh_page().expect("memory");
@@ -297,12 +298,7 @@ fn nothing_is_placed_where_a_guard_is() {
 fn what_was_lost_is_untouched_memory_when_a_guard_has_been_there() {
     let kit = kit();
     let map = anonymous(&kit, 2);
-    let watch = scalvm::Watch {
-        server: 1,
-        events: WatchEvents::MISSING,
-        follows: false,
-    };
-    assert_eq!(map.watch(page(0), PAGE_SIZE, watch), Ok(()));
+    assert_eq!(map.watch(page(0), PAGE_SIZE, WATCH), Ok(()));
     assert_eq!(map.poison(page(0)), Ok(()));
     assert_eq!(map.unwatch(page(0), PAGE_SIZE, 1), Ok(()));
     assert_eq!(get(&map, page(0)), Err(FaultError::Poisoned));

@@ -12,7 +12,7 @@ use crate::fault::WatchedFault;
 use crate::machine::Machine;
 use crate::map::populate::touch;
 use crate::map::tree::Tree;
-use crate::map::{Attributes, Map, Unfinished};
+use crate::map::{Attributes, Map};
 use crate::request::Wire;
 
 impl<'v, M: Machine> Map<'v, M> {
@@ -69,29 +69,7 @@ impl<'v, M: Machine> Map<'v, M> {
             at = region.ok_or(MapError::NotMapped)?.end;
         }
         self.may_wire(start, end)?;
-        let bring = |serve: &mut dyn FnMut(WatchedFault) -> bool| {
-            let mut at = start;
-            loop {
-                match self.populate(at, end - at) {
-                    Err(Unfinished {
-                        at: stop,
-                        error: FaultError::Watched(watched),
-                    }) if serve(watched) => at = stop,
-                    result => return result,
-                }
-            }
-        };
-        let brought = |result: Result<(), Unfinished>| {
-            result.map_err(|stop| match stop.error {
-                FaultError::BeyondEnd => MapError::BeyondEnd,
-                FaultError::Pager(error) => MapError::Pager(error),
-                FaultError::NoMapping | FaultError::Protection => MapError::NotMapped,
-                FaultError::OutOfMemory => MapError::OutOfMemory,
-                FaultError::Watched(watched) => MapError::Watched(watched),
-                FaultError::Poisoned => MapError::Poisoned,
-            })
-        };
-        brought(bring(&mut serve))?;
+        self.bring(start, end, &mut serve)?;
         self.mark_wired(start, len, |old| Attributes {
             wired: true,
             // What another call has begun is this one's too.
@@ -101,9 +79,32 @@ impl<'v, M: Machine> Map<'v, M> {
         })?;
         // What has left between the two stays out no longer: it is wired now.
         self.meet_holders(start, end);
-        let result = brought(bring(&mut serve));
+        let result = self.bring(start, end, &mut serve);
         self.settle(start, end, result.is_ok());
         result
+    }
+
+    /// Populates a range, and has served what is watched.
+    fn bring(
+        &self,
+        start: usize,
+        end: usize,
+        serve: &mut impl FnMut(WatchedFault) -> bool,
+    ) -> Result<(), MapError> {
+        let mut at = start;
+        while let Err(stop) = self.populate(at, end - at) {
+            at = stop.at;
+            match stop.error {
+                FaultError::Watched(watched) if serve(watched) => {}
+                FaultError::Watched(watched) => return Err(MapError::Watched(watched)),
+                FaultError::BeyondEnd => return Err(MapError::BeyondEnd),
+                FaultError::Pager(error) => return Err(MapError::Pager(error)),
+                FaultError::NoMapping | FaultError::Protection => return Err(MapError::NotMapped),
+                FaultError::OutOfMemory => return Err(MapError::OutOfMemory),
+                FaultError::Poisoned => return Err(MapError::Poisoned),
+            }
+        }
+        Ok(())
     }
 
     /// Marks a range wired, of which pages are brought in when they are touched first, and stay. What

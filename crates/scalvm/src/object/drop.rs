@@ -35,22 +35,24 @@ impl<M: Machine> Object<'_, M> {
     /// Drops all pages of a range of bytes that are clean, mapped or not, so that they are read anew: their bytes are about to
     /// change, or have, without the cache. What is dirty, held, wired or on its way stays. Does not block.
     pub fn invalidate(&self, offset: u64, len: u64) {
-        let end = offset.saturating_add(len).min(self.size());
-        if offset < end {
-            let (first, last) = (offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
-            self.vm
-                .drop_clean(self.body, first as u32, last as u32, true);
+        if let Some((first, last)) = self.touched(offset, len) {
+            self.vm.drop_clean(self.body, first, last, true);
         }
     }
 
     /// Starts to write what is dirty in a range of bytes, and does not wait for its end. Pages on their way
     /// are passed over. At times it waits for others to end, since the number of requests that run is bounded.
     pub fn start_sync(&self, offset: u64, len: u64) {
-        let end = offset.saturating_add(len).min(self.size());
-        if offset < end {
-            let (first, last) = (offset >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
-            self.vm.start_sync(self.body, first as u32, last as u32);
+        if let Some((first, last)) = self.touched(offset, len) {
+            self.vm.start_sync(self.body, first, last);
         }
+    }
+
+    /// The first and the last of the pages that have any of a range of bytes, up to the end; none if none has.
+    fn touched(&self, offset: u64, len: u64) -> Option<(u32, u32)> {
+        let end = offset.saturating_add(len).min(self.size());
+        let last = end.checked_sub(1).filter(|last| offset <= *last)?;
+        Some(((offset >> PAGE_SHIFT) as u32, (last >> PAGE_SHIFT) as u32))
     }
 }
 

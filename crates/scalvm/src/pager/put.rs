@@ -158,24 +158,18 @@ impl<M: Machine> Vm<M> {
             }
         };
         // Private objects on top are left out: nobody writes this one's pages through their entries.
-        let (mut rest, mut restarts) = (None, 0);
-        loop {
-            // Where others change the entries each time, it is done at once.
-            let count = if restarts < RESTARTS {
-                TOGETHER
-            } else {
-                usize::MAX
-            };
-            rest = object.entries.some(rest.as_ref(), count, &mut harvest);
-            if rest.is_none() {
-                break;
-            }
+        let (mut from, mut count, mut restarts) = (None, TOGETHER, 0);
+        while let Some(rest) = object.entries.some(from.as_ref(), count, &mut harvest) {
             drop(guard);
             self.machine.pause();
             guard = object.lock(self);
-            if rest.as_ref().is_some_and(|rest| !object.entries.has(rest)) {
-                rest = None;
+            from = object.entries.has(&rest).then_some(rest);
+            if from.is_none() {
                 restarts += 1;
+            }
+            if restarts == RESTARTS {
+                // Where others change the entries each time, it is done at once.
+                count = usize::MAX;
             }
         }
     }

@@ -83,9 +83,8 @@ fn remap(
     })?;
     // In Linux's order.
     replaced.into_iter().for_each(Change::tell);
-    if at != old {
-        let follows = follows.into_iter();
-        follows.for_each(|change| change.tell_moved(at, kept));
+    if let Some(change) = follows.filter(|_| at != old) {
+        change.tell_moved(at, kept);
     }
     let left = left.into_iter().filter(|_| at != old);
     cut.into_iter().chain(left).for_each(Change::tell);
